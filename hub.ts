@@ -54,8 +54,10 @@ export interface BrokerRefusal {
 
 /** Where a device stands when it connects. */
 export interface Attached {
-  /** The device's own position, or undefined for one never seen before. */
-  readonly position: number | undefined;
+  /** The position that the device has confirmed, or the one where a new device starts. */
+  readonly position: number;
+  /** Whether the device was never seen before. */
+  readonly isNew: boolean;
   /** The highest position that retention has removed from this user's conversations; a position below it misses messages. */
   readonly horizon: number;
   /** The position of the newest message in the log. */
@@ -157,10 +159,11 @@ export interface Broker {
   readonly epoch: string;
 
   /**
-   * Makes `user` known, and `device` a device of theirs; says where it stands. A new device starts `last` messages before the
-   * head (0: now), and that start is kept as its position.
+   * Makes `user` known, and `device` a device of theirs; says where it stands. A new device starts `last` of the user's messages
+   * before the head (0: now); without `last` where the user's most advanced device stands, so that what none of them has seen
+   * is not missed, and the first device of a user at the head. That start is kept as its position.
    */
-  attach(user: string, device: string, last: number): Promise<Attached>;
+  attach(user: string, device: string, last?: number): Promise<Attached>;
 
   /**
    * Appends in order; resolves once every message that got a position is durable, with one result per draft. A draft whose
