@@ -10,7 +10,25 @@
  * The hub knows no socket, no SQL and no NATS.
  */
 
-import type { ErrorCode, ServerFrameOf } from "./protocol.ts";
+import { Presence } from "./presence.ts";
+import {
+  type ClientFrame,
+  type ClientFrameOf,
+  type CloseName,
+  CONTENT_BYTES_MAX,
+  type ErrorCode,
+  FRAME_BYTES_MAX,
+  isOverBytes,
+  type Limits,
+  linesOf,
+  type Message,
+  parseClientFrame,
+  PROTOCOL_VERSION,
+  Refusal,
+  type ServerFrameOf,
+} from "./protocol.ts";
+import { handleRequest } from "./requests.ts";
+import { Session, type SessionHost } from "./session.ts";
 
 // ---- Ports: what the hub needs of the world ----------------------------------------------------------------------------------
 
@@ -231,4 +249,584 @@ export interface Broker {
 
   /** Finishes what was begun and lets go of everything. */
   close(): Promise<void>;
+}
+
+/** How much a user may send. */
+export interface RateLimit {
+  /** Takes one frame of `user`'s allowance. Milliseconds to wait, 0 for go on, Infinity for: close, this is abuse. */
+  take(user: string): number;
+}
+
+// ---- The hub -----------------------------------------------------------------------------------------------------------------
+
+/** Bytes queued to one connection before it is closed to resume later: minutes of chat, a thousandth of a small machine. */
+export const QUEUE_BYTES_MAX = 1_048_576;
+/** Milliseconds to say who one is: a person pasting a frame makes it, a socket that only holds a place does not. */
+export const HELLO_TIMEOUT_MS = 10_000;
+/** Milliseconds a connection named in its URL has for `hello`, before it is taken for the base level. */
+export const HELLO_GRACE_MS = 250;
+/** Refused frames in a minute before the connection is closed: a fuzzer by hand stays below it, a flood does not. */
+export const REFUSALS_MAX = 1_000;
+/** Frames that may arrive while the broker settles a name. */
+export const INBOX_FRAMES_MAX = 4_096;
+/**
+ * Connections written to in one turn of the event loop. Deno's runtime reads at most 128 sockets a turn, those first that became
+ * readable last; were all written to at once, the peers just answered would take the whole of the next turn again, and others
+ * starve. Half of it leaves room for those who wait, and costs no throughput.
+ */
+export const FLUSH_CONNECTIONS_MAX = 64;
+/** Devices of one user at a time: every one costs a copy of everything. */
+export const DEVICES_MAX = 32;
+
+const REFUSALS_WINDOW_MS = 60_000;
+/** How far over the limit a frame is before its sender is closed: nobody gets there by mistake. */
+const FRAME_ABSURD_FACTOR = 16;
+
+/** What a hub is made of. */
+export interface HubOptions {
+  readonly broker: Broker;
+  /** Calls back at the end of this turn of the event loop. Default: a microtask. */
+  readonly defer?: (callback: () => void) => void;
+  readonly frameBytes?: number;
+  readonly contentBytes?: number;
+  readonly queueBytes?: number;
+  readonly helloTimeoutMs?: number;
+  readonly helloGraceMs?: number;
+  readonly refusalsMax?: number;
+  readonly devicesMax?: number;
+  readonly flushConnectionsMax?: number;
+  readonly presenceGraceMs?: number;
+  readonly rateLimit?: RateLimit;
+  /** What `welcome` says of the rate: frames per second and burst, 0 for none. */
+  readonly rate?: { readonly rate: number; readonly burst: number };
+  /** Told of failures that no peer can be blamed for. Never given content. */
+  readonly report?: (error: unknown, where: string) => void;
+}
+
+/** What is known of a peer before its first frame. */
+export interface Introduction {
+  /** The canonical name, from a token or from `?name=`. */
+  readonly user?: string;
+  readonly admin?: boolean;
+}
+
+/** What a transport does with a connection that it gave to the hub. */
+export interface Peer {
+  /** Takes one frame as it came: text, or anything else to have it refused. Never throws. */
+  receive(data: unknown): void;
+  /** The socket is gone; `clean` where the peer said goodbye. Idempotent. */
+  gone(clean: boolean): void;
+  /** Closes it with a code of the protocol's table. */
+  close(name: CloseName, reason: string): void;
+  /** The name, or "" until it is settled. */
+  readonly user: string;
+}
+
+/** A user with at least one device here. */
+interface Member {
+  readonly sessions: Set<Session>;
+  readonly subscription: Subscription;
+}
+
+/** Routes between the connections of this process by recipient, through the broker. */
+export class Hub implements SessionHost {
+  readonly broker: Broker;
+  readonly queueBytes: number;
+  readonly presence: Presence;
+  readonly #options: HubOptions;
+  readonly #limits: Limits;
+  readonly #defer: (callback: () => void) => void;
+  /** The registry: every user with a connection here. */
+  readonly #members = new Map<string, Member>();
+  readonly #sessions = new Set<Session>();
+  #drafts: Draft[] = [];
+  #draftSessions: Session[] = [];
+  /** Sessions with something to write, in the order in which they got it. */
+  readonly #touched = new Set<Session>();
+  readonly #flushMax: number;
+  #turnDue = false;
+  /** Appends that the broker has not answered. */
+  #inFlight = 0;
+  #idle: (() => void) | undefined;
+  #nextOrigin = 0;
+  readonly #turn = () => this.#endTurn();
+  // One message goes to many receivers in a row: encode it once.
+  #encoded: Stored | undefined;
+  #extendedLine = "";
+  #baseLine = "";
+
+  constructor(options: HubOptions) {
+    this.broker = options.broker;
+    this.queueBytes = options.queueBytes ?? QUEUE_BYTES_MAX;
+    this.#options = options;
+    this.#defer = options.defer ?? queueMicrotask;
+    this.#flushMax = options.flushConnectionsMax ?? FLUSH_CONNECTIONS_MAX;
+    this.#limits = {
+      frame: options.frameBytes ?? FRAME_BYTES_MAX,
+      content: options.contentBytes ?? CONTENT_BYTES_MAX,
+      rate: options.rate?.rate ?? 0,
+      burst: options.rate?.burst ?? 0,
+    };
+    this.presence = new Presence((user) => this.#statusOf(user), options.presenceGraceMs);
+  }
+
+  // ---- Connections ----
+
+  /** A peer is connected. The transport feeds the {@linkcode Peer} it gets back. */
+  connect(connection: Connection, introduction: Introduction = {}): Peer {
+    const session = new Session(this, connection);
+    session.user = introduction.user ?? "";
+    session.admin = introduction.admin ?? false;
+    this.#sessions.add(session);
+    if (session.user) {
+      session.helloTimer = setTimeout(() => this.#startBase(session), this.#options.helloGraceMs ?? HELLO_GRACE_MS);
+    } else {
+      session.helloTimer = setTimeout(
+        () => session.close("nameless", "Say who you are within the first seconds: send hello, or a message"),
+        this.#options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
+      );
+    }
+    return {
+      receive: (data) => this.#receive(session, data),
+      gone: (clean) => this.#gone(session, clean),
+      close: (name, reason) => session.close(name, reason),
+      get user() {
+        return session.user;
+      },
+    };
+  }
+
+  /** Users, sessions and watched users: all zero when nobody is connected. */
+  get counts(): { users: number; sessions: number; presence: number } {
+    return { users: this.#members.size, sessions: this.#sessions.size, presence: this.presence.size };
+  }
+
+  /** The sessions of `user` here. */
+  sessionsOf(user: string): ReadonlySet<Session> {
+    return this.#members.get(user)?.sessions ?? NO_SESSIONS;
+  }
+
+  /** Everybody who is connected here, with their devices. */
+  list(): { user: string; devices: string[] }[] {
+    return [...this.#members].map(([user, { sessions }]) => ({ user, devices: [...sessions].map((s) => s.device) }));
+  }
+
+  /** Closes every connection of `user`; says how many there were. */
+  disconnect(user: string, name: CloseName, reason: string): number {
+    const sessions = [...this.#sessions].filter((session) => session.user === user);
+    for (const session of sessions) session.close(name, reason);
+    return sessions.length;
+  }
+
+  /** Lets what is in flight finish, then closes every connection. */
+  async drain(name: CloseName, reason: string): Promise<void> {
+    this.#wake();
+    await new Promise<void>((resolve) => this.#idle = resolve);
+    for (const session of [...this.#sessions]) session.close(name, reason);
+    this.presence.close();
+  }
+
+  #gone(session: Session, clean: boolean): void {
+    if (session.closed) return;
+    session.end();
+    if (session.user && !this.#members.has(session.user)) this.presence.left(session.user, clean);
+  }
+
+  /** Leaves the registry; the last device takes the user's entry with it. */
+  forget(session: Session): void {
+    this.#sessions.delete(session);
+    this.#touched.delete(session);
+    this.presence.unwatch(session);
+    this.#handOver([session]);
+    const member = this.#members.get(session.user);
+    if (!member?.sessions.delete(session) || member.sessions.size > 0) return;
+    member.subscription.close();
+    this.#members.delete(session.user);
+    this.broker.seen(session.user).catch((error) => this.report(error, "seen"));
+  }
+
+  report(error: unknown, where: string): void {
+    this.#options.report?.(error, where);
+  }
+
+  // ---- What arrives ----
+
+  #receive(session: Session, data: unknown): void {
+    if (session.closed) return;
+    try {
+      if (typeof data !== "string") {
+        return this.#refuse(session, new Refusal("binary_frame", "Send text frames, not binary ones"));
+      }
+      if (isOverBytes(data, this.#limits.frame)) return this.#refuseOversized(session, data);
+      if (session.level !== "undecided" && session.inbox.length === 0 && !data.includes("\n")) {
+        return this.#frame(session, data);
+      }
+      for (const line of linesOf(data)) {
+        if (session.closed) return;
+        if (session.settling) this.#keep(session, line);
+        else this.#frame(session, line);
+      }
+    } catch (error) {
+      this.report(error, "receive");
+      this.#refuse(session, new Refusal("internal", "The server failed at this frame"));
+    }
+  }
+
+  #refuseOversized(session: Session, data: string): void {
+    const limit = this.#limits.frame;
+    if (data.length > limit * FRAME_ABSURD_FACTOR) return session.close("too_big", `A frame has at most ${limit} bytes`);
+    this.#refuse(session, new Refusal("too_large", `The frame is over ${limit} bytes`));
+  }
+
+  /** Answers a refused frame; too many close the connection. */
+  #refuse(session: Session, refusal: Refusal): void {
+    session.refuse(refusal);
+    const now = Date.now();
+    if (now - session.refusalsSince > REFUSALS_WINDOW_MS) {
+      session.refusalsSince = now;
+      session.refusals = 0;
+    }
+    if (++session.refusals > (this.#options.refusalsMax ?? REFUSALS_MAX)) session.close("policy", "Too many bad frames");
+  }
+
+  #keep(session: Session, line: string): void {
+    if (session.inbox.length >= INBOX_FRAMES_MAX) session.close("flood", "Too many frames before the welcome");
+    else session.inbox.push(line);
+  }
+
+  #frame(session: Session, text: string): void {
+    const frame = parseClientFrame(text, this.#limits.content);
+    if (frame instanceof Refusal) return this.#refuse(session, frame);
+    if (session.level === "undecided" && !this.#decide(session, frame, text)) return;
+    if (frame.type === undefined) return this.#message(session, frame);
+    if (frame.type === "hello") return this.#hello(session, frame);
+    if (session.level !== "extended") {
+      return this.#refuse(session, refusal("hello_required", `Send hello before frames of type "${frame.type}"`, frame));
+    }
+    const wait = frame.type === "ack" || frame.type === "receipt" ? 0 : this.#wait(session);
+    if (wait > 0) return this.#refuseRate(session, wait, frame);
+    this.#extended(session, frame).catch((error) => {
+      this.report(error, frame.type);
+      this.#refuse(session, refusal("unavailable", "The server could not do this now; try again", frame));
+    });
+  }
+
+  /** The first frame settles name and level. True when the frame goes on to be handled now. */
+  #decide(session: Session, frame: ClientFrame, text: string): boolean {
+    if (frame.type === "hello") return true;
+    if (frame.type === undefined) {
+      if (session.user === "") session.user = frame.sender;
+      session.inbox.push(text);
+      this.#startBase(session);
+    } else if (session.user === "") {
+      this.#refuse(session, refusal("name_required", "Say who you are first: send hello, or a message", frame));
+    } else {
+      this.#refuse(session, refusal("hello_required", `Send hello before frames of type "${frame.type}"`, frame));
+    }
+    return false;
+  }
+
+  #message(session: Session, frame: Message): void {
+    if (frame.sender !== session.user) {
+      return this.#refuse(
+        session,
+        refusal("forbidden", `You are "${session.user}" and cannot send as "${frame.sender}"`, frame),
+      );
+    }
+    const wait = this.#wait(session);
+    if (wait > 0) return this.#refuseRate(session, wait, frame);
+    const { sender, recipient, content, id } = frame;
+    const { origin } = session;
+    this.#drafts.push(id === undefined ? { sender, recipient, content, origin } : { sender, recipient, content, id, origin });
+    this.#draftSessions.push(session);
+    this.#wake();
+  }
+
+  #wait(session: Session): number {
+    return this.#options.rateLimit?.take(session.user) ?? 0;
+  }
+
+  #refuseRate(session: Session, wait: number, frame: ClientFrame): void {
+    if (wait === Infinity) return session.close("flood", "The rate limit was ignored for long");
+    const slow = refusal("rate_limited", "Too many frames; slow down", frame);
+    slow.retryAfterMs = Math.ceil(wait);
+    session.refuse(slow);
+  }
+
+  // ---- Naming ----
+
+  #hello(session: Session, frame: ClientFrameOf<"hello">): void {
+    if (session.level === "extended") return this.#refuse(session, new Refusal("bad_frame", "hello was said already"));
+    const user = session.user || frame.name;
+    if (user === undefined) return this.#refuse(session, new Refusal("name_required", 'hello needs a "name"'));
+    if (frame.name !== undefined && frame.name !== user) {
+      return this.#refuse(session, new Refusal("forbidden", `You are "${user}" and cannot be "${frame.name}"`));
+    }
+    if (session.level === "base") this.#leave(session);
+    session.user = user;
+    session.level = "extended";
+    session.batch = frame.caps?.includes("batch") ?? false;
+    session.device = frame.device ?? `d-${crypto.randomUUID().slice(0, 8)}`;
+    session.origin = session.device;
+    this.#start(session, frame);
+  }
+
+  #startBase(session: Session): void {
+    session.level = "base";
+    session.device = BASE_DEVICE;
+    session.origin = `~${++this.#nextOrigin}`;
+    this.#start(session, undefined);
+  }
+
+  #start(session: Session, hello: ClientFrameOf<"hello"> | undefined): void {
+    clearTimeout(session.helloTimer);
+    session.settling = true;
+    this.#welcome(session, hello).catch((error) => {
+      this.report(error, "start");
+      session.close("internal", "The server could not open your mailbox; try again");
+    });
+  }
+
+  async #welcome(session: Session, hello: ClientFrameOf<"hello"> | undefined): Promise<void> {
+    const attached = await this.broker.attach(session.user, session.device, hello?.last);
+    if (session.closed || !this.#join(session)) return;
+    const { position, recovered } = whereToResume(attached, this.broker.epoch, hello?.resume);
+    if (hello) {
+      session.send({
+        type: "welcome",
+        v: PROTOCOL_VERSION,
+        user: session.user,
+        device: session.device,
+        caps: session.batch ? ["batch"] : [],
+        epoch: this.broker.epoch,
+        seq: attached.head,
+        recovered,
+        limits: this.#limits,
+      });
+      const since = recovered ? position : 0;
+      for (const marker of await this.broker.markers(session.user, since)) session.send(receipt(marker, marker.ts));
+    }
+    const caughtUp = session.catchUp(position, (message) => this.#line(session, message));
+    this.#release(session);
+    await caughtUp;
+  }
+
+  /** Enters the registry. The same device again replaces the older connection. */
+  #join(session: Session): boolean {
+    const { user } = session;
+    let member = this.#members.get(user);
+    if (session.level === "extended") {
+      for (const other of member?.sessions ?? []) {
+        if (other.device === session.device) other.close("replaced", "This device connected again");
+      }
+      member = this.#members.get(user);
+    }
+    if (member && member.sessions.size >= (this.#options.devicesMax ?? DEVICES_MAX)) {
+      session.close("overloaded", `"${user}" has too many devices connected`);
+      return false;
+    }
+    if (!member) {
+      const sessions = new Set<Session>();
+      member = { sessions, subscription: this.broker.subscribe(user, this.#subscriber(sessions)) };
+      this.#members.set(user, member);
+    }
+    member.sessions.add(session);
+    if (member.sessions.size === 1) this.presence.changed(user);
+    return true;
+  }
+
+  /** A base connection says hello: it leaves the registry to come back as a device. */
+  #leave(session: Session): void {
+    this.forget(session);
+    session.restart();
+    this.#sessions.add(session);
+  }
+
+  /** What arrived while the name was being settled is handled, in order. */
+  #release(session: Session): void {
+    session.settling = false;
+    while (session.inbox.length > 0 && !session.closed && !session.settling) this.#frame(session, session.inbox.shift()!);
+  }
+
+  // ---- What is delivered ----
+
+  #subscriber(sessions: ReadonlySet<Session>): Subscriber {
+    return {
+      message: (message) => {
+        for (const session of sessions) session.deliver(message, this.#line(session, message));
+      },
+      signal: (signal) => {
+        for (const session of sessions) if (session.level === "extended" && !session.congested) session.send(signal);
+      },
+    };
+  }
+
+  #line(session: Session, message: Stored): string {
+    if (this.#encoded !== message) {
+      this.#encoded = message;
+      this.#baseLine = this.#extendedLine = "";
+    }
+    if (session.level === "base") return this.#baseLine ||= encodeBase(message);
+    return this.#extendedLine ||= encodeExtended(message);
+  }
+
+  // ---- The turn ----
+
+  touch(session: Session): void {
+    this.#touched.add(session);
+    this.#wake();
+  }
+
+  #wake(): void {
+    if (this.#turnDue) return;
+    this.#turnDue = true;
+    this.#defer(this.#turn);
+  }
+
+  #endTurn(): void {
+    this.#turnDue = false;
+    if (this.#drafts.length > 0) {
+      const drafts = this.#drafts, sessions = this.#draftSessions;
+      this.#drafts = [];
+      this.#draftSessions = [];
+      void this.#append(drafts, sessions);
+    }
+    // A broker in memory has answered by the next microtask: acks then leave together with what they are for.
+    queueMicrotask(this.#flush);
+  }
+
+  async #append(drafts: Draft[], sessions: Session[]): Promise<void> {
+    this.#inFlight++;
+    try {
+      this.#acknowledge(drafts, sessions, await this.broker.append(drafts));
+    } catch (error) {
+      this.report(error, "append");
+      for (const [index, session] of sessions.entries()) {
+        session.refuse(new Refusal("unavailable", "The message could not be stored; send it again", drafts[index]!.id));
+      }
+    }
+    this.#inFlight--;
+    if (this.#idle) this.#wake();
+  }
+
+  #acknowledge(drafts: Draft[], sessions: Session[], results: readonly Appended[]): void {
+    for (let i = 0; i < drafts.length; i++) {
+      const result = results[i]!, { id } = drafts[i]!;
+      if ("code" in result) this.#refuse(sessions[i]!, new Refusal(result.code, result.message, id));
+      else if (id !== undefined) sessions[i]!.queue(encodeAck(id, result));
+    }
+  }
+
+  readonly #flush = (): void => {
+    if (this.#touched.size > 0) {
+      const due: Session[] = [];
+      for (const session of this.#touched) {
+        due.push(session);
+        this.#touched.delete(session);
+        session.flush();
+        if (due.length === this.#flushMax) break;
+      }
+      this.#handOver(due);
+      if (this.#touched.size > 0) return this.#wake();
+    }
+    if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();
+  };
+
+  /** Tells the broker what devices have, and the authors that it was delivered. */
+  #handOver(sessions: Iterable<Session>): void {
+    const marks: Mark[] = [];
+    const moves: { user: string; device: string; seq: number }[] = [];
+    for (const session of sessions) {
+      const seq = session.takeConfirmed(marks);
+      if (seq !== undefined) moves.push({ user: session.user, device: session.device, seq });
+    }
+    if (moves.length > 0) this.broker.advance(moves).catch((error) => this.report(error, "advance"));
+    if (marks.length > 0) this.mark(marks).catch((error) => this.report(error, "mark"));
+  }
+
+  /** Moves markers and tells those whose messages they cover; a read marker also goes to the user's own devices. */
+  async mark(marks: readonly Mark[]): Promise<void> {
+    const results = await this.broker.mark(marks);
+    for (const [index, { moved, authors, ts }] of results.entries()) {
+      if (!moved) continue;
+      const mark = marks[index]!;
+      const frame = receipt(mark, ts);
+      for (const author of authors) this.broker.signal(author, frame);
+      if (mark.kind === "read") this.broker.signal(mark.user, frame);
+    }
+  }
+
+  // ---- The extended level: what is not a message ----
+
+  #extended(session: Session, frame: Exclude<ClientFrame, Message | ClientFrameOf<"hello">>): Promise<void> {
+    return handleRequest(this, session, frame);
+  }
+
+  #statusOf(user: string): "online" | "away" | "offline" {
+    const sessions = this.#members.get(user)?.sessions;
+    if (!sessions) return "offline";
+    for (const session of sessions) if (!session.away) return "online";
+    return "away";
+  }
+}
+
+const NO_SESSIONS: ReadonlySet<Session> = new Set();
+/** The base level's device: no client can name one so. */
+const BASE_DEVICE = "~";
+
+function refusal(code: ErrorCode, message: string, frame: ClientFrame): Refusal {
+  return new Refusal(code, message, "id" in frame ? frame.id : undefined);
+}
+
+/** From which position a device goes on, and whether nothing was missed before it. */
+function whereToResume(
+  attached: Attached,
+  epoch: string,
+  resume: { epoch: string; seq: number } | undefined,
+): { position: number; recovered: boolean } {
+  const { position, horizon, head, isNew } = attached;
+  if (!resume) return { position: Math.max(position, horizon), recovered: !isNew && position >= horizon };
+  const known = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head;
+  return known ? { position: resume.seq, recovered: true } : { position: Math.max(position, horizon), recovered: false };
+}
+
+function receipt(mark: Mark, ts: number): ServerFrameOf<"receipt"> {
+  return { type: "receipt", kind: mark.kind, user: mark.user, with: mark.with, seq: mark.seq, ts: timestamp(ts) };
+}
+
+let lastMs = -1, lastTimestamp = "";
+
+/** RFC 3339 in UTC with milliseconds. Many messages share one: it is made once. */
+export function timestamp(ms: number): string {
+  if (ms !== lastMs) {
+    lastMs = ms;
+    lastTimestamp = new Date(ms).toISOString();
+  }
+  return lastTimestamp;
+}
+
+function encodeBase(message: Stored): string {
+  const { sender, recipient, content } = message;
+  // Names have no character that JSON escapes.
+  return `{"sender":"${sender}","recipient":"${recipient}","content":${JSON.stringify(content)}}`;
+}
+
+function encodeExtended(message: Stored): string {
+  const { sender, recipient, content, id, seq, ts } = message;
+  const head = `{"sender":"${sender}","recipient":"${recipient}","content":${JSON.stringify(content)}`;
+  const tail = `,"seq":${seq},"ts":"${timestamp(ts)}"}`;
+  return id === undefined ? head + tail : `${head},"id":${JSON.stringify(id)}${tail}`;
+}
+
+function encodeAck(id: string, appended: Exclude<Appended, BrokerRefusal>): string {
+  const head = `{"type":"ack","id":${JSON.stringify(id)},"seq":${appended.seq},"ts":"${timestamp(appended.ts)}"`;
+  return appended.duplicate ? head + ',"duplicate":true}' : head + "}";
+}
+
+/** A stored message as a frame of the extended level. */
+export function toMessage(message: Stored): Message {
+  const { sender, recipient, content, id, seq, ts } = message;
+  return id === undefined
+    ? { sender, recipient, content, seq, ts: timestamp(ts) }
+    : { sender, recipient, content, id, seq, ts: timestamp(ts) };
 }

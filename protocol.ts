@@ -169,9 +169,9 @@ export function parseAddress(value: unknown, member = "recipient"): string | Ref
 }
 
 /** Content that can be stored and shown: a string within the limit, without U+0000 and without half a surrogate pair. */
-export function parseContent(value: unknown, member = "content"): string | Refusal {
+export function parseContent(value: unknown, member = "content", bytes = CONTENT_BYTES_MAX): string | Refusal {
   if (typeof value !== "string") return wrongType(value, member, "a string");
-  if (isOverBytes(value, CONTENT_BYTES_MAX)) return new Refusal("too_large", `"${member}" is over ${CONTENT_BYTES_MAX} bytes`);
+  if (isOverBytes(value, bytes)) return new Refusal("too_large", `"${member}" is over ${bytes} bytes`);
   if (value.includes("\0")) return new Refusal("bad_content", `"${member}" has U+0000`);
   if (LONE_SURROGATE_REGEXP.test(value)) return new Refusal("bad_content", `"${member}" has half a surrogate pair`);
   return value;
@@ -284,7 +284,8 @@ const pageSize = integer(1, HISTORY_LIMIT_MAX);
 const MESSAGE = {
   sender: user,
   recipient: address,
-  content: parseContent as Check<string>,
+  // What a server lets through may be over this version's own limit.
+  content: ((value, member) => parseContent(value, member, Infinity)) as Check<string>,
   id: optional(id),
   seq: optional(position),
   ts: optional(time),
@@ -401,17 +402,17 @@ export const SERVER_TYPES = Object.keys(SERVER_FRAMES) as readonly (keyof typeof
 
 // ---- Parsing and encoding ---------------------------------------------------------------------------------------------------
 
-/** Parses one object that a client sent. */
-export function parseClientFrame(text: string): ClientFrame | Refusal {
-  return parse(text, CLIENT_FRAMES) as ClientFrame | Refusal;
+/** Parses one object that a client sent; `contentBytes` is how much content a message may have. */
+export function parseClientFrame(text: string, contentBytes = CONTENT_BYTES_MAX): ClientFrame | Refusal {
+  return parse(text, CLIENT_FRAMES, contentBytes) as ClientFrame | Refusal;
 }
 
 /** Parses one object that the server sent. Members and types it does not know are for a newer client: ignore the refusal. */
 export function parseServerFrame(text: string): ServerFrame | Refusal {
-  return parse(text, SERVER_FRAMES) as ServerFrame | Refusal;
+  return parse(text, SERVER_FRAMES, Infinity) as ServerFrame | Refusal;
 }
 
-function parse(text: string, table: Record<string, Shape>): unknown {
+function parse(text: string, table: Record<string, Shape>, contentBytes: number): unknown {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -422,7 +423,7 @@ function parse(text: string, table: Record<string, Shape>): unknown {
     return new Refusal("bad_frame", "The frame is JSON, but no object");
   }
   const source = value as Record<string, unknown>;
-  if (!Object.hasOwn(source, "type")) return parseMessage(source);
+  if (!Object.hasOwn(source, "type")) return parseMessage(source, contentBytes);
   const type = source.type;
   if (typeof type !== "string") return identified(wrongType(type, "type", "a string"), source);
   if (!Object.hasOwn(table, type)) {
@@ -434,12 +435,12 @@ function parse(text: string, table: Record<string, Shape>): unknown {
 }
 
 /** The hot path, by hand: a fresh object with nothing in it but what was checked. */
-function parseMessage(source: Record<string, unknown>): Message | Refusal {
+function parseMessage(source: Record<string, unknown>, contentBytes: number): Message | Refusal {
   const sender = parseName(own(source, "sender"), "sender");
   if (typeof sender !== "string") return identified(sender, source);
   const recipient = parseAddress(own(source, "recipient"), "recipient");
   if (typeof recipient !== "string") return identified(recipient, source);
-  const content = parseContent(own(source, "content"), "content");
+  const content = parseContent(own(source, "content"), "content", contentBytes);
   if (typeof content !== "string") return identified(content, source);
   const message: Message = { sender, recipient, content };
   for (const member of ["id", "seq", "ts"] as const) {

@@ -1,0 +1,415 @@
+import { assert, assertEquals, assertExists } from "@std/assert";
+import { setImmediate } from "node:timers";
+import { MemoryBroker } from "./broker/memory.ts";
+import { type Broker, Hub, type HubOptions, type Peer } from "./hub.ts";
+import { CLOSE_CODES, type ServerFrame, type ServerFrameOf } from "./protocol.ts";
+import { FakeConnection } from "./testing/fake_connection.ts";
+
+/** A hub with its broker; nobody is given time to say hello before it is taken for the base level. */
+function setUp(options: Partial<HubOptions> = {}): { hub: Hub; broker: Broker; reports: string[] } {
+  const broker = options.broker ?? new MemoryBroker();
+  const reports: string[] = [];
+  const hub = new Hub({ report: (error, where) => reports.push(`${where}: ${error}`), ...options, broker });
+  return { hub, broker, reports };
+}
+
+class Device extends FakeConnection {
+  readonly peer: Peer;
+
+  constructor(hub: Hub, readonly user?: string) {
+    super();
+    this.peer = hub.connect(this, user === undefined ? {} : { user });
+  }
+
+  say(frame: unknown): void {
+    this.peer.receive(JSON.stringify(frame));
+  }
+
+  tell(recipient: string, content: string, id?: string): void {
+    this.say({ sender: this.user, recipient, content, id });
+  }
+
+  last<T extends ServerFrame["type"]>(type: T): Extract<ServerFrame, { type: T }> {
+    const frame = this.frames.findLast((frame) => frame.type === type);
+    assertExists(frame, `no ${type} in ${this.sent.join("\n")}`);
+    return frame as Extract<ServerFrame, { type: T }>;
+  }
+}
+
+/** Lets everything that is due happen: the memory broker answers within microtasks. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 3; i++) await new Promise<void>((resolve) => setImmediate(() => resolve()));
+}
+
+async function extended(hub: Hub, user: string, device = "laptop", hello: Record<string, unknown> = {}): Promise<Device> {
+  const connection = new Device(hub, user);
+  connection.say({ type: "hello", v: 1, name: user, device, ...hello });
+  await settle();
+  connection.last("synced");
+  return connection;
+}
+
+/** A connection of the base level, settled by an empty message to oneself that is not counted. */
+async function base(hub: Hub, user: string): Promise<Device> {
+  const connection = new Device(hub, user);
+  connection.tell(user, "");
+  await settle();
+  connection.sent.length = 0;
+  return connection;
+}
+
+function close(...devices: Device[]): void {
+  for (const device of devices) device.peer.gone(true);
+}
+
+Deno.test("Hub delivers a message to the recipient, unaltered and with nothing added for the base level", async () => {
+  const { hub } = setUp();
+  const alice = await base(hub, "alice"), bob = await base(hub, "bob");
+  alice.tell("bob", 'a "quoted"\nline 🎈');
+  await settle();
+  assertEquals(bob.sent, ['{"sender":"alice","recipient":"bob","content":"a \\"quoted\\"\\nline 🎈"}']);
+  assertEquals(alice.sent, []);
+  close(alice, bob);
+});
+
+Deno.test("Hub delivers to every device of the recipient and to the sender's other devices", async () => {
+  const { hub } = setUp();
+  const alice = await extended(hub, "alice"), phone = await extended(hub, "alice", "phone"), plain = await base(hub, "alice");
+  const bobs = [await extended(hub, "bob"), await extended(hub, "bob", "phone"), await base(hub, "bob"), await base(hub, "bob")];
+  alice.tell("bob", "hi", "1");
+  await settle();
+  for (const device of [...bobs, phone, plain]) assertEquals(device.contents.filter((text) => text), ["hi"]);
+  assertEquals(alice.contents, []);
+  assertEquals(alice.last("ack").id, "1");
+  close(alice, phone, plain, ...bobs);
+});
+
+Deno.test("Hub gives a message to no one else", async () => {
+  const { hub } = setUp();
+  const alice = await base(hub, "alice"), bob = await base(hub, "bob"), carol = await extended(hub, "carol");
+  carol.sent.length = 0;
+  alice.tell("bob", "secret");
+  await settle();
+  assertEquals(carol.sent, []);
+  close(alice, bob, carol);
+});
+
+Deno.test("Hub names a connection by its URL, by hello, or by the sender of its first frame", async () => {
+  const { hub } = setUp();
+  const byUrl = await base(hub, "alice");
+  const byHello = new Device(hub);
+  byHello.say({ type: "hello", v: 1, name: "Bob" });
+  const byFrame = new Device(hub);
+  byFrame.say({ sender: "Carol", recipient: "alice", content: "hi" });
+  await settle();
+  assertEquals([byUrl.peer.user, byHello.peer.user, byFrame.peer.user], ["alice", "bob", "carol"]);
+  assertEquals(byUrl.contents, ["hi"]);
+  close(byUrl, byHello, byFrame);
+});
+
+Deno.test("Hub says who it is, where the log stands and what the limits are in welcome", async () => {
+  const { hub, broker } = setUp();
+  const alice = await extended(hub, "alice", "laptop", { caps: ["batch", "telepathy"] });
+  const welcome = alice.last("welcome");
+  assertEquals([welcome.user, welcome.device, welcome.caps, welcome.epoch], ["alice", "laptop", ["batch"], broker.epoch]);
+  assertEquals(welcome.recovered, false);
+  assert(welcome.limits.frame > welcome.limits.content);
+  close(alice);
+});
+
+Deno.test("Hub gathers a turn's frames into one for those who take batches, and sends them one by one to the others", async () => {
+  const { hub } = setUp();
+  const alice = await base(hub, "alice"), bob = await extended(hub, "bob", "b", { caps: ["batch"] }), carol = await base(hub, "carol");
+  bob.sent.length = 0;
+  for (let i = 0; i < 10; i++) {
+    alice.tell("bob", `m${i}`);
+    alice.tell("carol", `m${i}`);
+  }
+  await settle();
+  const wanted = Array.from({ length: 10 }, (_, i) => `m${i}`);
+  assertEquals([bob.sent.length, carol.sent.length], [1, 10]);
+  assertEquals([bob.contents, carol.contents], [wanted, wanted]);
+  close(alice, bob, carol);
+});
+
+Deno.test("Hub takes several objects in one frame, from anyone", async () => {
+  const { hub } = setUp();
+  const bob = await base(hub, "bob");
+  const alice = new Device(hub);
+  const line = (content: string) => JSON.stringify({ sender: "alice", recipient: "bob", content });
+  alice.peer.receive(`${line("one")}\n${line("two")}\nnonsense\n${line("three")}\n`);
+  await settle();
+  assertEquals(bob.contents, ["one", "two", "three"]);
+  assertEquals(alice.last("error").code, "bad_json");
+  close(alice, bob);
+});
+
+Deno.test("Hub acks a frame with an id by position and time, and a repeated one as a duplicate", async () => {
+  const { hub } = setUp();
+  const alice = await base(hub, "alice"), bob = await base(hub, "bob");
+  alice.tell("bob", "hi", "1");
+  await settle();
+  const first = alice.last("ack");
+  assertEquals([first.id, first.duplicate], ["1", undefined]);
+  assert(first.seq > 0 && Math.abs(Date.parse(first.ts) - Date.now()) < 60_000);
+  alice.tell("bob", "hi", "1");
+  await settle();
+  assertEquals(alice.last("ack"), { ...first, duplicate: true });
+  alice.tell("bob", "something else", "1");
+  await settle();
+  assertEquals([alice.last("error").code, alice.last("error").id], ["id_conflict", "1"]);
+  assertEquals(bob.contents, ["hi"]);
+  close(alice, bob);
+});
+
+Deno.test("Hub refuses a sender that is not the connection's, an unknown recipient and an unknown group", async () => {
+  const { hub } = setUp();
+  const alice = await base(hub, "alice"), bob = await base(hub, "bob");
+  alice.say({ sender: "bob", recipient: "bob", content: "hi" });
+  alice.tell("nobody", "hi");
+  alice.tell("#nothing", "hi");
+  await settle();
+  const codes = alice.frames.map((frame) => frame.type === "error" ? frame.code : "");
+  assertEquals(codes.sort(), ["forbidden", "unknown_group", "unknown_recipient"]);
+  alice.tell("bob", "still here");
+  await settle();
+  assertEquals(bob.contents, ["still here"]);
+  close(alice, bob);
+});
+
+Deno.test("Hub refuses binary frames, frames over the limit and frames of the extended level before hello, and chats on", async () => {
+  const { hub } = setUp({ frameBytes: 1_000 });
+  const alice = await base(hub, "alice"), bob = await base(hub, "bob");
+  alice.peer.receive(new Uint8Array(3).buffer);
+  alice.tell("bob", "x".repeat(1_000));
+  alice.say({ type: "ping" });
+  await settle();
+  assertEquals(alice.frames.map((frame) => (frame as ServerFrameOf<"error">).code), ["binary_frame", "too_large", "hello_required"]);
+  alice.tell("bob", "hi");
+  await settle();
+  assertEquals(bob.contents, ["hi"]);
+  close(alice, bob);
+});
+
+Deno.test("Hub closes a connection after too many bad frames, and a frame far over the limit at once", async () => {
+  const { hub } = setUp({ refusalsMax: 3, frameBytes: 100 });
+  const alice = await base(hub, "alice"), bob = await base(hub, "bob");
+  for (let i = 0; i < 4; i++) alice.peer.receive("nonsense");
+  bob.peer.receive("x".repeat(10_000));
+  assertEquals([alice.closed?.code, bob.closed?.code], [CLOSE_CODES.policy.code, CLOSE_CODES.too_big.code]);
+});
+
+Deno.test("Hub register and unregister are idempotent and leave nothing in any map", async () => {
+  const { hub } = setUp();
+  const devices = [await extended(hub, "alice"), await base(hub, "alice"), await extended(hub, "bob"), new Device(hub), new Device(hub, "carol")];
+  devices[0]!.say({ type: "watch", users: ["bob", "nobody"] });
+  devices[0]!.tell("bob", "hi", "1");
+  await settle();
+  assert(hub.counts.users === 2 && hub.counts.sessions === 5 && hub.counts.presence === 2);
+  for (const device of devices) {
+    device.peer.gone(true);
+    device.peer.gone(false);
+    device.peer.receive('{"sender":"alice","recipient":"bob","content":"from the grave"}');
+    device.peer.close("bye", "again");
+  }
+  await settle();
+  assertEquals(hub.counts, { users: 0, sessions: 0, presence: 0 });
+});
+
+Deno.test("Hub survives a connection that throws, and the others do not notice", async () => {
+  const { hub, reports } = setUp();
+  const alice = await base(hub, "alice"), bob = await base(hub, "bob"), mallory = await base(hub, "bob");
+  mallory.send = () => {
+    throw new Error("broken pipe");
+  };
+  alice.tell("bob", "hi");
+  await settle();
+  assertEquals(bob.contents, ["hi"]);
+  assert(reports.length > 0);
+  close(alice, bob, mallory);
+});
+
+Deno.test("Hub closes a connection that reads nothing with 4100, and it resumes without loss", async () => {
+  const { hub } = setUp({ queueBytes: 10_000 });
+  const alice = await base(hub, "alice"), bob = await extended(hub, "bob");
+  const { epoch, seq } = bob.last("welcome");
+  bob.buffered = 9_900;
+  for (let i = 0; i < 10; i++) alice.tell("bob", `message ${i}`);
+  await settle();
+  assertEquals(bob.closed?.code, CLOSE_CODES.slow.code);
+  const again = await extended(hub, "bob", "laptop", { resume: { epoch, seq } });
+  assertEquals(again.last("welcome").recovered, true);
+  assertEquals(again.contents, Array.from({ length: 10 }, (_, i) => `message ${i}`));
+  close(alice, again);
+});
+
+Deno.test("Hub keeps messages for a user who is away and delivers them in order, once", async () => {
+  const { hub } = setUp();
+  const alice = await base(hub, "alice");
+  const bob = await extended(hub, "bob");
+  const { epoch, seq } = bob.last("welcome");
+  close(bob);
+  for (let i = 0; i < 300; i++) alice.tell("bob", `m${i}`);
+  await settle();
+  const again = new Device(hub, "bob");
+  again.say({ type: "hello", v: 1, device: "laptop", resume: { epoch, seq } });
+  // Live messages while the backlog is read: they neither overtake nor double.
+  for (let i = 300; i < 310; i++) alice.tell("bob", `m${i}`);
+  await settle();
+  assertEquals(again.contents, Array.from({ length: 310 }, (_, i) => `m${i}`));
+  again.say({ type: "ack", seq: again.last("synced").seq });
+  await settle();
+  close(again);
+  const third = await extended(hub, "bob");
+  assertEquals(third.contents, []);
+  close(alice, third);
+});
+
+Deno.test("Hub says plainly when a device cannot resume", async () => {
+  const { hub } = setUp();
+  const bob = await extended(hub, "bob");
+  close(bob);
+  const lost = await extended(hub, "bob", "laptop", { resume: { epoch: "another", seq: 0 } });
+  assertEquals(lost.last("welcome").recovered, false);
+  close(lost);
+  const { epoch, seq } = lost.last("welcome");
+  const future = await extended(hub, "bob", "laptop", { resume: { epoch, seq: seq + 1 } });
+  assertEquals(future.last("welcome").recovered, false);
+  close(future);
+  const nothingSeen = await extended(hub, "bob", "laptop", { resume: { epoch, seq } });
+  assertEquals(nothingSeen.last("welcome").recovered, true);
+  close(nothingSeen);
+});
+
+Deno.test("Hub gives a base connection what was missed since the last one, as base frames", async () => {
+  const { hub } = setUp({ helloGraceMs: 0 });
+  const alice = await base(hub, "alice"), bob = await base(hub, "bob");
+  alice.tell("bob", "one");
+  await settle();
+  close(bob);
+  alice.tell("bob", "two");
+  await settle();
+  const again = await base(hub, "bob");
+  assertEquals([bob.contents, again.contents], [["one"], []]);
+  assertEquals(again.closed, undefined);
+  const all = new Device(hub, "bob");
+  all.tell("alice", "here");
+  await settle();
+  assertEquals(all.contents, []);
+  close(alice, again, all);
+});
+
+Deno.test("Hub tells the author what was delivered and read, and read to the reader's own devices", async () => {
+  const { hub } = setUp();
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob"), phone = await extended(hub, "bob", "phone");
+  alice.tell("bob", "hi", "1");
+  await settle();
+  const { seq } = alice.last("ack");
+  bob.say({ type: "ack", seq });
+  await settle();
+  const delivered = alice.last("receipt");
+  assertEquals([delivered.kind, delivered.user, delivered.with, delivered.seq], ["delivered", "bob", "alice", seq]);
+  phone.say({ type: "ack", seq });
+  await settle();
+  assertEquals(alice.frames.filter((frame) => frame.type === "receipt").length, 1);
+  bob.say({ type: "receipt", kind: "read", with: "alice", seq });
+  await settle();
+  assertEquals([alice.last("receipt").kind, phone.last("receipt").kind], ["read", "read"]);
+  assertEquals(phone.last("receipt").user, "bob");
+  close(alice, bob, phone);
+});
+
+Deno.test("Hub replaces a device that connects again", async () => {
+  const { hub } = setUp();
+  const old = await extended(hub, "alice"), renewed = await extended(hub, "alice");
+  assertEquals([old.closed?.code, renewed.closed], [CLOSE_CODES.replaced.code, undefined]);
+  assertEquals(hub.counts.sessions, 1);
+  close(renewed);
+});
+
+Deno.test("Hub tells watchers who comes and goes", async () => {
+  const { hub } = setUp({ presenceGraceMs: 0 });
+  const alice = await extended(hub, "alice");
+  alice.say({ type: "watch", users: ["bob"] });
+  await settle();
+  assertEquals(alice.last("presence").status, "offline");
+  const bob = await extended(hub, "bob");
+  assertEquals(alice.last("presence").status, "online");
+  bob.say({ type: "presence", status: "away" });
+  await settle();
+  assertEquals(alice.last("presence").status, "away");
+  close(bob);
+  await settle();
+  assertEquals(alice.last("presence").status, "offline");
+  assertExists(alice.last("presence").last_seen);
+  close(alice);
+});
+
+Deno.test("Hub routes a group's messages to its members and to nobody else", async () => {
+  const { hub } = setUp();
+  const [alice, bob, carol] = [await extended(hub, "alice"), await extended(hub, "bob"), await extended(hub, "carol")];
+  alice.say({ type: "group", op: "create", group: "#Ops", id: "g1" });
+  bob.say({ type: "group", op: "join", group: "#ops", id: "g2" });
+  await settle();
+  assertEquals([alice.last("group").id, bob.last("group").id], ["g1", "g2"]);
+  alice.tell("#ops", "hello all", "1");
+  carol.tell("#ops", "let me in", "2");
+  await settle();
+  assertEquals([bob.contents, carol.contents], [["hello all"], []]);
+  assertEquals(carol.last("error").code, "not_member");
+  bob.say({ type: "group", op: "members", group: "#ops", id: "g3" });
+  await settle();
+  assertEquals(bob.last("group").members?.toSorted(), ["alice", "bob"]);
+  close(alice, bob, carol);
+});
+
+Deno.test("Hub answers history in order, a page at a time, to those who took part", async () => {
+  const { hub } = setUp();
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob"), carol = await extended(hub, "carol");
+  for (let i = 0; i < 10; i++) alice.tell("bob", `m${i}`);
+  await settle();
+  bob.say({ type: "history", id: "h1", with: "alice", limit: 3 });
+  await settle();
+  const page = bob.last("history");
+  assertEquals([page.messages.map((message) => message.content), page.more], [["m7", "m8", "m9"], true]);
+  bob.say({ type: "history", id: "h2", with: "alice", before: page.messages[0]!.seq! });
+  await settle();
+  assertEquals(bob.last("history").messages.length, 7);
+  carol.say({ type: "history", id: "h3", with: "alice" });
+  await settle();
+  assertEquals(carol.frames.flatMap((frame) => frame.type === "history" ? frame.messages : []), []);
+  close(alice, bob, carol);
+});
+
+Deno.test("Hub closes those who never say who they are", async () => {
+  const { hub } = setUp({ helloTimeoutMs: 0 });
+  const silent = new Device(hub);
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(silent.closed?.code, CLOSE_CODES.nameless.code);
+  assertEquals(hub.counts.sessions, 0);
+});
+
+Deno.test("Hub lets only administrators list and disconnect users", async () => {
+  const { hub } = setUp();
+  const alice = await extended(hub, "alice");
+  const root = new FakeConnection();
+  const peer = hub.connect(root, { user: "root", admin: true });
+  peer.receive('{"type":"hello","v":1}');
+  alice.say({ type: "admin", op: "list", id: "1" });
+  await settle();
+  assertEquals(alice.last("error").code, "forbidden");
+  peer.receive('{"type":"admin","op":"disconnect","user":"alice","id":"2"}');
+  await settle();
+  assertEquals(alice.closed?.code, CLOSE_CODES.revoked.code);
+  peer.gone(true);
+});
+
+Deno.test("Hub drains: what is in flight is stored and acked, then everybody is told to come back", async () => {
+  const { hub } = setUp({ defer: setImmediate });
+  const alice = await extended(hub, "alice");
+  alice.tell("alice", "last words", "1");
+  await hub.drain("restart", "The server is restarting");
+  assertEquals(alice.last("ack").id, "1");
+  assertEquals(alice.closed?.code, CLOSE_CODES.restart.code);
+  assertEquals(hub.counts, { users: 0, sessions: 0, presence: 0 });
+});

@@ -1,0 +1,195 @@
+/**
+ * The extended level beside messages: what a device asks of the hub and the broker. One function per type of frame.
+ */
+
+import { type Hub, type Signal, timestamp, toMessage } from "./hub.ts";
+import type { GroupAnswer, GroupRequest } from "./hub.ts";
+import {
+  type ClientFrame,
+  type ClientFrameOf,
+  type ErrorCode,
+  isGroup,
+  type Message,
+  Refusal,
+  type ServerFrameOf,
+} from "./protocol.ts";
+import type { Session } from "./session.ts";
+
+/** Messages in a page of history for those who do not say. */
+const HISTORY_LIMIT = 50;
+/** UTF-16 units of one answer: a page is cut here, well below what may be queued to a connection. */
+const ANSWER_CHARS_MAX = 262_144;
+/** Members up to which everybody in a group is told who comes and goes; above it only those whom it concerns. */
+const GROUP_NOTICE_MEMBERS_MAX = 100;
+/** Milliseconds between two typing signals of a device that are passed on. */
+const TYPING_INTERVAL_MS = 1_000;
+
+type Request = Exclude<ClientFrame, Message | ClientFrameOf<"hello">>;
+
+/** Handles one frame of the extended level. Rejects only when the broker does. */
+export async function handleRequest(hub: Hub, session: Session, frame: Request): Promise<void> {
+  switch (frame.type) {
+    case "ack":
+      return session.confirm(frame.seq);
+    case "receipt":
+      return await hub.mark([{ user: session.user, kind: "read", with: frame.with, seq: Math.min(frame.seq, session.cursor) }]);
+    case "watch":
+      return await watch(hub, session, frame);
+    case "presence":
+      return setStatus(hub, session, frame);
+    case "typing":
+      return await typing(hub, session, frame);
+    case "group":
+      return await group(hub, session, frame);
+    case "history":
+      return await history(hub, session, frame);
+    case "conversations":
+      return await conversations(hub, session, frame);
+    case "admin":
+      return admin(hub, session, frame);
+    case "ping":
+      return session.send(frame.id === undefined ? { type: "pong" } : { type: "pong", id: frame.id });
+  }
+}
+
+function refuse(session: Session, code: ErrorCode, message: string, id: string | undefined): void {
+  session.refuse(new Refusal(code, message, id));
+}
+
+// ---- Presence and typing ----
+
+async function watch(hub: Hub, session: Session, frame: ClientFrameOf<"watch">): Promise<void> {
+  hub.presence.watch(session, frame.users);
+  const seen = await hub.broker.lastSeen(session.watched);
+  for (const [index, user] of session.watched.entries()) {
+    const status = hub.presence.status(user);
+    const last = seen[index];
+    if (status === "offline" && last) session.send({ type: "presence", user, status, last_seen: timestamp(last) });
+    else session.send({ type: "presence", user, status });
+  }
+}
+
+function setStatus(hub: Hub, session: Session, frame: ClientFrameOf<"presence">): void {
+  const away = frame.status === "away";
+  if (session.away === away) return;
+  session.away = away;
+  hub.presence.changed(session.user);
+}
+
+async function typing(hub: Hub, session: Session, { recipient }: ClientFrameOf<"typing">): Promise<void> {
+  const now = Date.now();
+  if (now - session.lastTyping < TYPING_INTERVAL_MS) return;
+  session.lastTyping = now;
+  const signal: Signal = { type: "typing", sender: session.user, recipient };
+  if (!isGroup(recipient)) return hub.broker.signal(recipient, signal);
+  const answer = await hub.broker.group({ op: "members", user: session.user, group: recipient });
+  if ("code" in answer) return;
+  for (const member of answer.members) if (member !== session.user) hub.broker.signal(member, signal);
+}
+
+// ---- Groups ----
+
+async function group(hub: Hub, session: Session, frame: ClientFrameOf<"group">): Promise<void> {
+  const request = toGroupRequest(session.user, frame);
+  if (request instanceof Refusal) return session.refuse(request);
+  const answer = await hub.broker.group(request);
+  if ("code" in answer) return refuse(session, answer.code, answer.message, frame.id);
+  session.send(toGroupReply(frame, answer));
+  if (answer.changed && request.op !== "list") notify(hub, request, answer);
+}
+
+function toGroupRequest(user: string, frame: ClientFrameOf<"group">): GroupRequest | Refusal {
+  const { op, group, id } = frame;
+  if (op === "list") return { op, user };
+  if (group === undefined) return new Refusal("bad_frame", `"${op}" needs a "group"`, id);
+  if (op === "create") return { op, user, group, open: frame.open ?? true };
+  if (op !== "invite" && op !== "remove") return { op, user, group };
+  if (frame.user === undefined) return new Refusal("bad_frame", `"${op}" needs a "user"`, id);
+  return { op, user, group, target: frame.user };
+}
+
+function toGroupReply(frame: ClientFrameOf<"group">, answer: GroupAnswer): ServerFrameOf<"group"> {
+  const reply: ServerFrameOf<"group"> = { type: "group", op: frame.op };
+  if (frame.id !== undefined) reply.id = frame.id;
+  if (frame.group !== undefined) reply.group = frame.group;
+  if (frame.user !== undefined) reply.user = frame.user;
+  if (answer.owner !== undefined) reply.owner = answer.owner;
+  if (frame.op === "members") reply.members = [...answer.members];
+  if (answer.groups) reply.groups = answer.groups.map((info) => ({ ...info }));
+  return reply;
+}
+
+/** Tells a group who came or went: everybody in a small one, in a large one only those whom it concerns. */
+function notify(hub: Hub, request: Exclude<GroupRequest, { op: "list" }>, answer: GroupAnswer): void {
+  const target = "target" in request ? request.target : request.user;
+  const signal: Signal = { type: "group", op: request.op, group: request.group, user: target, by: request.user };
+  const told = new Set(answer.members.length <= GROUP_NOTICE_MEMBERS_MAX ? answer.members : []);
+  told.add(target);
+  told.delete(request.user);
+  for (const user of told) hub.broker.signal(user, signal);
+}
+
+// ---- History ----
+
+async function history(hub: Hub, session: Session, frame: ClientFrameOf<"history">): Promise<void> {
+  const { before, after } = frame;
+  const page = await hub.broker.history(session.user, {
+    with: frame.with,
+    limit: frame.limit ?? HISTORY_LIMIT,
+    ...(before === undefined ? {} : { before }),
+    ...(after === undefined ? {} : { after }),
+  });
+  if ("code" in page) return refuse(session, page.code, page.message, frame.id);
+  const messages = page.messages.map(toMessage);
+  const forward = after !== undefined && before === undefined;
+  const kept = cut(forward ? messages : messages.toReversed(), (message) => message.content.length);
+  const reply: ServerFrameOf<"history"> = {
+    type: "history",
+    with: frame.with,
+    messages: forward ? kept : kept.reverse(),
+    more: page.more || kept.length < messages.length,
+  };
+  if (frame.id !== undefined) reply.id = frame.id;
+  session.send(reply);
+}
+
+async function conversations(hub: Hub, session: Session, frame: ClientFrameOf<"conversations">): Promise<void> {
+  const answer = await hub.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT);
+  const rows = answer.conversations.map(({ with: other, last, read, unread }) => {
+    const row = { with: other, seq: last?.seq ?? 0, read, unread };
+    return last ? { ...row, last: toMessage(last) } : row;
+  });
+  const kept = cut(rows, (row) => "last" in row ? row.last.content.length : 0);
+  const reply: ServerFrameOf<"conversations"> = {
+    type: "conversations",
+    conversations: kept,
+    more: answer.more || kept.length < rows.length,
+  };
+  if (frame.id !== undefined) reply.id = frame.id;
+  session.send(reply);
+}
+
+/** As many of the first entries as fit into one answer, at least one. */
+function cut<T>(entries: readonly T[], chars: (entry: T) => number): T[] {
+  const overhead = 256;
+  let total = 0;
+  const end = entries.findIndex((entry, index) => (total += chars(entry) + overhead) > ANSWER_CHARS_MAX && index > 0);
+  return end < 0 ? [...entries] : entries.slice(0, end);
+}
+
+// ---- Administration ----
+
+function admin(hub: Hub, session: Session, frame: ClientFrameOf<"admin">): void {
+  const { op, user, id } = frame;
+  if (!session.admin) return refuse(session, "forbidden", "Only administrators may do this", id);
+  const reply: ServerFrameOf<"admin"> = { type: "admin", op };
+  if (id !== undefined) reply.id = id;
+  if (op === "list") {
+    reply.users = hub.list();
+    return session.send(reply);
+  }
+  if (user === undefined) return refuse(session, "bad_frame", '"disconnect" needs a "user"', id);
+  reply.user = user;
+  reply.closed = hub.disconnect(user, "revoked", "An administrator disconnected you");
+  session.send(reply);
+}
