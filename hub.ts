@@ -427,9 +427,8 @@ export class Hub implements SessionHost {
   }
 
   #gone(session: Session, clean: boolean): void {
-    if (session.closed) return;
+    session.saidGoodbye = clean;
     session.end();
-    if (session.user && !this.#members.has(session.user)) this.presence.left(session.user, clean);
   }
 
   /** Leaves the registry; the last device takes the user's entry with it. */
@@ -442,6 +441,7 @@ export class Hub implements SessionHost {
     if (!member?.sessions.delete(session) || member.sessions.size > 0) return;
     member.subscription.close();
     this.#members.delete(session.user);
+    this.presence.left(session.user, session.saidGoodbye);
     this.broker.seen(session.user).catch((error) => this.report(error, "seen"));
   }
 

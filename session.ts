@@ -50,6 +50,8 @@ export class Session {
   batch = false;
   admin = false;
   away = false;
+  /** The peer closed the connection on purpose. */
+  saidGoodbye = false;
   /** Frames that arrived while the name was being settled. */
   readonly inbox: string[] = [];
   /** Whom it watches. */

@@ -13,6 +13,7 @@ import { ChaosProxy } from "../testing/chaos_proxy.ts";
 import { check } from "../testing/history.ts";
 import { CAN_RUN } from "../testing/permissions.ts";
 import { pick, seeded } from "../testing/random.ts";
+import { ServerProcess } from "../testing/server_process.ts";
 
 /** Kills in a run, and messages sent between two of them. */
 const KILLS = 20;
@@ -22,57 +23,11 @@ const SETTLE_MS = 60_000;
 const USERS = ["ann", "ben", "cat", "dan"];
 const GROUPS = new Map([["#all", USERS], ["#few", ["ann", "ben"]]]);
 
-const FLAGS = ["--host", "127.0.0.1", "--port", "0", "--rate", "0"];
-
-/** A server process on `data` that can be killed. */
-class ServerProcess {
-  readonly #child: Deno.ChildProcess;
-  readonly port: Promise<number>;
-
-  constructor(data: string, fault: string) {
-    const program = new URL("../testing/faulty_server.ts", import.meta.url).pathname;
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: [
-        "run",
-        "--no-prompt",
-        "--allow-net",
-        "--allow-read",
-        "--allow-write",
-        "--allow-env",
-        program,
-        data,
-        fault,
-        ...FLAGS,
-      ],
-      stdin: "null",
-      stdout: "piped",
-    }).spawn();
-    this.port = this.#readPort();
-  }
-
-  async #readPort(): Promise<number> {
-    let text = "";
-    const reader = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    for (;;) {
-      const { value, done } = await reader.read();
-      if (done) throw new Error(`The server did not start: ${text}`);
-      text += value;
-      const port = /^port (\d+)\n/m.exec(text)?.[1];
-      if (port) {
-        void this.#rest(reader);
-        return Number(port);
-      }
-    }
-  }
-
-  async #rest(reader: ReadableStreamDefaultReader<string>): Promise<void> {
-    while (!(await reader.read()).done);
-  }
-
-  async kill(): Promise<void> {
-    this.#child.kill("SIGKILL");
-    await this.#child.status;
-  }
+/** A server on `data` that may have a fault. */
+function serve(data: string, fault: string): ServerProcess {
+  const program = new URL("../testing/faulty_server.ts", import.meta.url).pathname;
+  const permissions = ["--no-prompt", "--allow-net", "--allow-read", "--allow-write", "--allow-env"];
+  return new ServerProcess(Deno.execPath(), ["run", ...permissions, program, data, fault]);
 }
 
 Deno.test({
@@ -85,7 +40,7 @@ Deno.test({
     const random = seeded(seed);
     const data = await Deno.makeTempDir({ prefix: "durability-" });
     await using proxy = new ChaosProxy(random);
-    let server = new ServerProcess(data, fault);
+    let server = serve(data, fault);
     proxy.upstream = await server.port;
     const devices = USERS.flatMap((user) => [
       new ChaosDevice(proxy.port, user, "laptop", true),
@@ -103,14 +58,14 @@ Deno.test({
           if (random() < 0.1) await new Promise((resolve) => setTimeout(resolve, random() * 10));
           if (random() < 0.05) proxy.cut(0.3);
         }
-        await server.kill();
-        server = new ServerProcess(data, fault);
+        await server.stop();
+        server = serve(data, fault);
         proxy.upstream = await server.port;
       }
       await deadline(settled(devices), SETTLE_MS).catch(() => console.log("not everything settled in time"));
     } finally {
       await Promise.all(devices.map((device) => device.close()));
-      await server.kill();
+      await server.stop();
     }
     const wrong = [...devices.flatMap((device) => device.refused), ...check(devices, GROUPS), ...unacked(devices)];
     assertEquals(wrong, [], `seed ${seed}`);

@@ -93,6 +93,8 @@ function checkOrder(devices: readonly DeviceHistory[]): string[] {
       if (known !== undefined && known !== seq) wrong.push(`${id} stands at ${known} and at ${seq}`);
       positions.set(id, seq);
     }
+  }
+  for (const device of devices) {
     for (const [id, acked] of device.acked) {
       const known = positions.get(id);
       if (known !== undefined && known !== acked[0]) wrong.push(`${id} was acked at ${acked[0]} and read at ${known}`);

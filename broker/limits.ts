@@ -1,0 +1,27 @@
+/** What every broker bounds, with the reasons. */
+
+import type { BrokerRefusal } from "../hub.ts";
+import type { ErrorCode } from "../protocol.ts";
+
+/** Bounds on what is kept. `Infinity` lifts one. */
+export interface BrokerLimits {
+  /** Direct messages that may wait for a user before new ones are refused: months of chat for a person, hours of a loud script. */
+  readonly mailbox: number;
+  /** Days that messages are kept. */
+  readonly retentionDays: number;
+  /** Members of a group: every message costs a delivery to each. */
+  readonly groupMembers: number;
+  /** Groups that a user may be in: each is looked at when a device comes back. */
+  readonly groupsPerUser: number;
+}
+
+/** The bounds for those who say nothing. */
+export const DEFAULT_LIMITS: BrokerLimits = { mailbox: 10_000, retentionDays: 30, groupMembers: 1_024, groupsPerUser: 200 };
+
+/** Authors that are told when one mark covers messages of many. */
+export const MARK_AUTHORS_MAX = 100;
+
+/** A refusal as a value. */
+export function refuse(code: ErrorCode, message: string): BrokerRefusal {
+  return { code, message };
+}

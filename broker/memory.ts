@@ -1,0 +1,497 @@
+/**
+ * The broker that keeps everything in this process: for trying Parley out, for tests, and where messages may be lost at the end.
+ * It gives the guarantees of the port for as long as it lives; "durable" means nothing more here.
+ */
+
+import type {
+  Appended,
+  Attached,
+  Broker,
+  BrokerRefusal,
+  Conversation,
+  Draft,
+  GroupAnswer,
+  GroupRequest,
+  Mark,
+  Marked,
+  Marker,
+  Page,
+  Signal,
+  Stored,
+  Subscriber,
+  Subscription,
+} from "../hub.ts";
+import { UNREAD_MAX } from "../hub.ts";
+import { type BrokerLimits, DEFAULT_LIMITS, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
+
+/** Messages that are kept in all: about half a gigabyte of ordinary chat. */
+export const MEMORY_MESSAGES_MAX = 1_000_000;
+
+/** What a {@linkcode MemoryBroker} is made of. */
+export interface MemoryOptions extends Partial<BrokerLimits> {
+  readonly messagesMax?: number;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+}
+
+interface Markers {
+  delivered: number;
+  read: number;
+  ts: number;
+  /** Where the log stood when one of them moved last. */
+  at: number;
+}
+
+/** A direct conversation or a group. */
+interface Thread {
+  /** "" for a direct conversation. */
+  readonly group: string;
+  owner: string;
+  open: boolean;
+  /** Member and the position since which they see messages, in the order of joining. */
+  readonly members: Map<string, number>;
+  readonly markers: Map<string, Markers>;
+  messages: Stored[];
+}
+
+interface User {
+  readonly name: string;
+  readonly devices: Map<string, number>;
+  /** Threads by who the user talks to: a user or a group. */
+  readonly threads: Map<string, Thread>;
+  /** Messages with an id, while they are kept. */
+  readonly ids: Map<string, Stored>;
+  subscribers: Subscriber[];
+  /** Direct messages that no device of the user has. */
+  waiting: number;
+  /** Groups among the threads. */
+  groups: number;
+  horizon: number;
+  lastSeen: number;
+}
+
+/** A {@linkcode Broker} in memory. */
+export class MemoryBroker implements Broker {
+  readonly epoch: string = crypto.randomUUID().slice(0, 8);
+  readonly #limits: BrokerLimits;
+  readonly #messagesMax: number;
+  readonly #now: () => number;
+  readonly #users = new Map<string, User>();
+  readonly #groups = new Map<string, Thread>();
+  /** Every message that is kept, in order. */
+  #log: Stored[] = [];
+  #head = 0;
+
+  constructor(options: MemoryOptions = {}) {
+    this.#limits = { ...DEFAULT_LIMITS, ...options };
+    this.#messagesMax = options.messagesMax ?? MEMORY_MESSAGES_MAX;
+    this.#now = options.now ?? Date.now;
+  }
+
+  // ---- Users and devices ----
+
+  attach(name: string, device: string, last?: number): Promise<Attached> {
+    const user = this.#user(name);
+    const known = user.devices.get(device);
+    const position = known ?? this.#start(user, last);
+    user.devices.set(device, position);
+    return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head: this.#head });
+  }
+
+  #user(name: string): User {
+    let user = this.#users.get(name);
+    if (!user) {
+      const maps = { devices: new Map(), threads: new Map(), ids: new Map() };
+      user = { name, ...maps, subscribers: [], waiting: 0, groups: 0, horizon: 0, lastSeen: 0 };
+      this.#users.set(name, user);
+    }
+    return user;
+  }
+
+  #start(user: User, last: number | undefined): number {
+    if (last === undefined) return user.devices.size === 0 ? this.#head : Math.max(...user.devices.values());
+    if (last === 0) return this.#head;
+    const seqs = this.#visible(user, 0).flatMap(({ messages, from }) => messages.slice(Math.max(from, messages.length - last)))
+      .map(({ seq }) => seq).sort((a, b) => a - b);
+    const first = seqs[Math.max(0, seqs.length - last)];
+    return first === undefined ? this.#head : first - 1;
+  }
+
+  lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]> {
+    return Promise.resolve(users.map((name) => this.#users.get(name)?.lastSeen));
+  }
+
+  seen(name: string): Promise<void> {
+    this.#user(name).lastSeen = this.#now();
+    return Promise.resolve();
+  }
+
+  advance(moves: readonly { readonly user: string; readonly device: string; readonly seq: number }[]): Promise<void> {
+    for (const { user: name, device, seq } of moves) {
+      const devices = this.#users.get(name)?.devices;
+      const position = devices?.get(device);
+      if (position !== undefined && seq > position) devices!.set(device, Math.min(seq, this.#head));
+    }
+    return Promise.resolve();
+  }
+
+  // ---- Messages ----
+
+  append(drafts: readonly Draft[]): Promise<readonly Appended[]> {
+    const ts = this.#now();
+    const results = new Array<Appended>(drafts.length);
+    for (let i = 0; i < drafts.length; i++) results[i] = this.#append(drafts[i]!, ts);
+    return Promise.resolve(results);
+  }
+
+  #append(draft: Draft, ts: number): Appended {
+    const sender = this.#user(draft.sender);
+    if (draft.id !== undefined) {
+      const stored = sender.ids.get(draft.id);
+      if (stored) return repeated(stored, draft);
+    }
+    const thread = this.#threadOf(sender, draft.recipient);
+    if ("code" in thread) return thread;
+    const recipient = thread.group === "" && draft.recipient !== draft.sender ? this.#users.get(draft.recipient)! : undefined;
+    if (recipient && recipient.waiting >= this.#limits.mailbox) {
+      return refuse("mailbox_full", `The mailbox of "${recipient.name}" is full; try again when they have read it`);
+    }
+    if (this.#log.length >= this.#messagesMax && !this.#makeRoom()) {
+      return refuse("unavailable", "The server has no room for messages");
+    }
+    const { sender: from, recipient: to, content, id, origin } = draft;
+    const seq = ++this.#head;
+    const message: Stored = id === undefined
+      ? { sender: from, recipient: to, content, origin, seq, ts }
+      : { sender: from, recipient: to, content, id, origin, seq, ts };
+    this.#log.push(message);
+    thread.messages.push(message);
+    if (id !== undefined) sender.ids.set(id, message);
+    if (recipient) recipient.waiting++;
+    this.#deliver(message, thread, sender, recipient);
+    return { seq, ts, duplicate: false };
+  }
+
+  #deliver(message: Stored, thread: Thread, sender: User, recipient: User | undefined): void {
+    if (thread.group !== "") {
+      for (const name of thread.members.keys()) {
+        for (const subscriber of this.#users.get(name)!.subscribers) subscriber.message(message);
+      }
+      return;
+    }
+    if (recipient) { for (const subscriber of recipient.subscribers) subscriber.message(message); }
+    for (const subscriber of sender.subscribers) subscriber.message(message);
+  }
+
+  /** The thread that a message of `sender` to `address` belongs to; a direct one is begun where there is none. */
+  #threadOf(sender: User, address: string): Thread | BrokerRefusal {
+    const known = sender.threads.get(address);
+    if (known) return known;
+    if (address.startsWith("#")) {
+      if (this.#groups.has(address)) return refuse("not_member", `You are not a member of "${address}"`);
+      return refuse("unknown_group", `There is no group "${address}"`);
+    }
+    const other = this.#users.get(address);
+    if (!other) return refuse("unknown_recipient", `There is no user "${address}"; they have to connect once first`);
+    const members = new Map([[sender.name, 0], [other.name, 0]]);
+    const thread: Thread = { group: "", owner: "", open: false, members, markers: new Map(), messages: [] };
+    sender.threads.set(other.name, thread);
+    other.threads.set(sender.name, thread);
+    return thread;
+  }
+
+  subscribe(name: string, subscriber: Subscriber): Subscription {
+    const user = this.#user(name);
+    user.subscribers = [...user.subscribers, subscriber];
+    return { close: () => void (user.subscribers = user.subscribers.filter((other) => other !== subscriber)) };
+  }
+
+  signal(name: string, signal: Signal): void {
+    for (const subscriber of this.#users.get(name)?.subscribers ?? []) subscriber.signal(signal);
+  }
+
+  // ---- Reading ----
+
+  read(name: string, after: number, limit: number): Promise<Page> {
+    const user = this.#users.get(name);
+    if (!user) return Promise.resolve({ messages: [], more: false });
+    const found: Stored[] = [];
+    // One more per thread than is asked for tells whether there is more.
+    for (const { messages, from } of this.#visible(user, after)) found.push(...messages.slice(from, from + limit + 1));
+    found.sort((a, b) => a.seq - b.seq);
+    return Promise.resolve({ messages: found.slice(0, limit), more: found.length > limit });
+  }
+
+  /** The user's threads with something after `after`, and where in them that begins. */
+  #visible(user: User, after: number): { messages: Stored[]; from: number }[] {
+    const found: { messages: Stored[]; from: number }[] = [];
+    for (const { messages, members } of user.threads.values()) {
+      const since = Math.max(after, members.get(user.name) ?? Infinity);
+      if (messages.length > 0 && messages.at(-1)!.seq > since) found.push({ messages, from: firstAfter(messages, since) });
+    }
+    return found;
+  }
+
+  history(
+    name: string,
+    query: { readonly with: string; readonly before?: number; readonly after?: number; readonly limit: number },
+  ): Promise<Page | BrokerRefusal> {
+    const thread = this.#existing(name, query.with);
+    if ("code" in thread) return Promise.resolve(thread);
+    const { messages } = thread;
+    const since = thread.members.get(name)!;
+    const low = firstAfter(messages, Math.max(since, query.after ?? 0));
+    const high = query.before === undefined ? messages.length : firstAfter(messages, query.before - 1);
+    const forward = query.after !== undefined && query.before === undefined;
+    const start = forward ? low : Math.max(low, high - query.limit);
+    const end = forward ? Math.min(high, low + query.limit) : high;
+    return Promise.resolve({ messages: messages.slice(start, Math.max(start, end)), more: forward ? end < high : start > low });
+  }
+
+  #existing(name: string, other: string): Thread | BrokerRefusal {
+    const thread = this.#users.get(name)?.threads.get(other);
+    if (thread) return thread;
+    if (other.startsWith("#")) {
+      if (this.#groups.has(other)) return refuse("not_member", `You are not a member of "${other}"`);
+      return refuse("unknown_group", `There is no group "${other}"`);
+    }
+    if (!this.#users.has(other)) return refuse("unknown_recipient", `There is no user "${other}"`);
+    return { group: "", owner: "", open: false, members: new Map([[name, 0]]), markers: new Map(), messages: [] };
+  }
+
+  conversations(name: string, limit: number): Promise<{ conversations: readonly Conversation[]; more: boolean }> {
+    const rows: Conversation[] = [];
+    for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
+      const since = thread.members.get(name)!;
+      const newest = thread.messages.at(-1);
+      const read = thread.markers.get(name)?.read ?? 0;
+      const last = newest && newest.seq > since ? newest : undefined;
+      if (last || thread.group) {
+        rows.push({ with: other, last, read, unread: unreadIn(thread.messages, name, Math.max(read, since)) });
+      }
+    }
+    rows.sort((a, b) => (b.last?.seq ?? 0) - (a.last?.seq ?? 0));
+    return Promise.resolve({ conversations: rows.slice(0, limit), more: rows.length > limit });
+  }
+
+  // ---- Markers ----
+
+  mark(marks: readonly Mark[]): Promise<readonly Marked[]> {
+    const ts = this.#now();
+    return Promise.resolve(marks.map((mark) => this.#mark(mark, ts)));
+  }
+
+  #mark({ user: name, kind, with: other, seq: wanted }: Mark, ts: number): Marked {
+    const user = this.#users.get(name);
+    const thread = user?.threads.get(other);
+    if (!user || !thread) return { moved: false, authors: [], ts };
+    let markers = thread.markers.get(name);
+    if (!markers) thread.markers.set(name, markers = { delivered: 0, read: 0, ts: 0, at: 0 });
+    const seq = Math.min(wanted, this.#head);
+    const before = markers[kind];
+    if (seq <= before) return { moved: false, authors: [], ts };
+    if (seq > markers.delivered) {
+      if (thread.group === "") user.waiting -= othersBetween(thread.messages, name, markers.delivered, seq);
+      markers.delivered = seq;
+    }
+    if (kind === "read") markers.read = seq;
+    Object.assign(markers, { ts, at: this.#head });
+    return {
+      moved: true,
+      authors: authorsBetween(thread.messages, name, Math.max(before, thread.members.get(name)!), seq),
+      ts,
+    };
+  }
+
+  markers(name: string, since: number): Promise<readonly Marker[]> {
+    const found: Marker[] = [];
+    for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
+      for (const [user, { delivered, read, ts, at }] of thread.markers) {
+        if (at < since || (user !== name && thread.group && !wroteUpTo(thread.messages, name, delivered))) continue;
+        const conversation = user === name || thread.group ? other : name;
+        if (delivered && user !== name) found.push({ user, kind: "delivered", with: conversation, seq: delivered, ts });
+        if (read) found.push({ user, kind: "read", with: conversation, seq: read, ts });
+      }
+    }
+    return Promise.resolve(found);
+  }
+
+  // ---- Groups ----
+
+  group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {
+    return Promise.resolve(this.#group(request));
+  }
+
+  #group(request: GroupRequest): GroupAnswer | BrokerRefusal {
+    if (request.op === "list") return this.#list(request.user);
+    const thread = this.#groups.get(request.group);
+    if (request.op === "create") return this.#create(request, thread);
+    if (!thread) return refuse("unknown_group", `There is no group "${request.group}"`);
+    const isMember = thread.members.has(request.user);
+    if (request.op === "join") {
+      if (!isMember && !thread.open) return refuse("forbidden", `"${request.group}" is by invitation only`);
+      return this.#enter(thread, request.user);
+    }
+    if (!isMember) return refuse("not_member", `You are not a member of "${request.group}"`);
+    if (!("target" in request)) return request.op === "members" ? answer(thread, false) : this.#exit(thread, request.user);
+    if (request.op === "invite") {
+      if (!this.#users.has(request.target)) return refuse("unknown_recipient", `There is no user "${request.target}"`);
+      return this.#enter(thread, request.target);
+    }
+    if (thread.owner !== request.user) return refuse("forbidden", `Only the owner "${thread.owner}" may remove members`);
+    if (!thread.members.has(request.target)) return refuse("not_member", `"${request.target}" is not a member`);
+    return this.#exit(thread, request.target);
+  }
+
+  #create(request: Extract<GroupRequest, { op: "create" }>, existing: Thread | undefined): GroupAnswer | BrokerRefusal {
+    if (existing) return refuse("group_exists", `There is a group "${request.group}" already`);
+    const { group, user: owner, open } = request;
+    const thread: Thread = { group, owner, open, members: new Map(), markers: new Map(), messages: [] };
+    const entered = this.#enter(thread, owner);
+    if (!("code" in entered)) this.#groups.set(group, thread);
+    return entered;
+  }
+
+  #enter(thread: Thread, name: string): GroupAnswer | BrokerRefusal {
+    if (thread.members.has(name)) return answer(thread, false);
+    const user = this.#user(name);
+    if (thread.members.size >= this.#limits.groupMembers) {
+      return refuse("limit_reached", `"${thread.group}" has ${this.#limits.groupMembers} members, the most there may be`);
+    }
+    if (user.groups >= this.#limits.groupsPerUser) {
+      return refuse("limit_reached", `"${name}" is in ${this.#limits.groupsPerUser} groups, the most one may be in`);
+    }
+    user.groups++;
+    thread.members.set(name, this.#head);
+    user.threads.set(thread.group, thread);
+    return answer(thread, true);
+  }
+
+  #exit(thread: Thread, name: string): GroupAnswer {
+    const user = this.#user(name);
+    user.groups--;
+    thread.members.delete(name);
+    thread.markers.delete(name);
+    user.threads.delete(thread.group);
+    const [eldest] = thread.members.keys();
+    if (thread.owner === name) thread.owner = eldest ?? "";
+    if (eldest === undefined) this.#dissolve(thread);
+    return answer(thread, true);
+  }
+
+  #dissolve(thread: Thread): void {
+    this.#groups.delete(thread.group);
+    const gone = new Set(thread.messages);
+    for (const message of gone) this.#forgetId(message);
+    this.#log = this.#log.filter((message) => !gone.has(message));
+  }
+
+  #list(name: string): GroupAnswer {
+    const groups = [...this.#groups.values()].filter(({ open, members }) => open || members.has(name))
+      .map(({ group, owner, open, members }) => ({ group, owner, open, members: members.size }));
+    return { changed: false, members: [], groups };
+  }
+
+  // ---- Retention ----
+
+  /** Removes what is too old; returns how many messages went. The server calls it now and then. */
+  expire(): number {
+    const limit = this.#now() - this.#limits.retentionDays * 86_400_000;
+    let count = 0;
+    while (count < this.#log.length && this.#log[count]!.ts < limit) count++;
+    if (count > 0) this.#remove(new Set(this.#log.slice(0, count)));
+    return count;
+  }
+
+  /** Makes room for a tenth by removing the oldest messages that were delivered. False when there are none. */
+  #makeRoom(): boolean {
+    const wanted = Math.ceil(this.#messagesMax / 10);
+    const gone = new Set<Stored>();
+    for (const message of this.#log) {
+      if (gone.size === wanted) break;
+      if (this.#isDelivered(message)) gone.add(message);
+    }
+    this.#remove(gone);
+    return gone.size > 0;
+  }
+
+  #isDelivered({ sender, recipient, seq }: Stored): boolean {
+    if (recipient === sender || recipient.startsWith("#")) return true;
+    return (this.#users.get(recipient)!.threads.get(sender)?.markers.get(recipient)?.delivered ?? 0) >= seq;
+  }
+
+  #remove(gone: ReadonlySet<Stored>): void {
+    const threads = new Set<Thread>();
+    for (const message of gone) {
+      this.#forgetId(message);
+      const thread = this.#groups.get(message.recipient) ?? this.#users.get(message.sender)!.threads.get(message.recipient)!;
+      threads.add(thread);
+      for (const name of thread.members.keys()) {
+        const user = this.#users.get(name)!;
+        user.horizon = Math.max(user.horizon, message.seq);
+      }
+      if (!this.#isDelivered(message)) this.#users.get(message.recipient)!.waiting--;
+    }
+    for (const thread of threads) thread.messages = thread.messages.filter((message) => !gone.has(message));
+    this.#log = this.#log.filter((message) => !gone.has(message));
+  }
+
+  #forgetId({ sender, id }: Stored): void {
+    if (id !== undefined) this.#users.get(sender)!.ids.delete(id);
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+/** What becomes of a draft whose id is taken. */
+function repeated(stored: Stored, draft: Draft): Appended {
+  const isSame = stored.recipient === draft.recipient && stored.content === draft.content;
+  if (isSame) return { seq: stored.seq, ts: stored.ts, duplicate: true };
+  return refuse("id_conflict", `The id "${draft.id}" was used for another message`);
+}
+
+function answer(thread: Thread, changed: boolean): GroupAnswer {
+  return { changed, members: [...thread.members.keys()], owner: thread.owner };
+}
+
+/** Index of the first message after position `seq`. */
+function firstAfter(messages: readonly Stored[], seq: number): number {
+  let low = 0, high = messages.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (messages[middle]!.seq > seq) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+function othersBetween(messages: readonly Stored[], name: string, after: number, upTo: number): number {
+  let count = 0;
+  for (let i = firstAfter(messages, after); i < messages.length && messages[i]!.seq <= upTo; i++) {
+    if (messages[i]!.sender !== name) count++;
+  }
+  return count;
+}
+
+/** Authors of messages in between, the most recent first, up to a bound. */
+function authorsBetween(messages: readonly Stored[], name: string, after: number, upTo: number): string[] {
+  const authors = new Set<string>();
+  for (let i = firstAfter(messages, upTo) - 1; i >= 0 && messages[i]!.seq > after && authors.size < MARK_AUTHORS_MAX; i--) {
+    if (messages[i]!.sender !== name) authors.add(messages[i]!.sender);
+  }
+  return [...authors];
+}
+
+function wroteUpTo(messages: readonly Stored[], name: string, seq: number): boolean {
+  return messages.some((message) => message.sender === name && message.seq <= seq);
+}
+
+function unreadIn(messages: readonly Stored[], name: string, after: number): number {
+  let count = 0;
+  for (let i = messages.length - 1; i >= 0 && messages[i]!.seq > after && count < UNREAD_MAX; i--) {
+    if (messages[i]!.sender !== name) count++;
+  }
+  return count;
+}

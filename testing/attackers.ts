@@ -1,0 +1,111 @@
+/**
+ * Misbehaving connections of ten kinds, in a process of their own: `attackers.ts PORT PER_KIND`. It prints `attacking` once all
+ * of them are at it, and ends when its standard input does. Everything it does is bounded in count and size, on loopback.
+ */
+
+import { rawFrame, RawSocket } from "./raw_socket.ts";
+
+/** Frames of one flood, and pieces of one endless message. */
+const FLOOD_FRAMES = 300;
+/** Milliseconds between two bursts of a flood: the point is what one connection may cost, not how much loopback carries. */
+const BURST_MS = 20;
+const BURST_FRAMES = 10;
+
+type Attack = (port: number, name: string) => Promise<RawSocket>;
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+async function flood(socket: RawSocket, frame: Uint8Array): Promise<void> {
+  for (let sent = 0; sent < FLOOD_FRAMES; sent += BURST_FRAMES) {
+    for (let i = 0; i < BURST_FRAMES; i++) await socket.write(frame);
+    await pause(BURST_MS);
+  }
+}
+
+async function flooding(port: number, path: string, text: string): Promise<RawSocket> {
+  const socket = await RawSocket.upgrade(port, path);
+  void socket.drain();
+  flood(socket, rawFrame(text)).catch(() => {});
+  return socket;
+}
+
+/** The ten kinds. Each returns once its connection is up to no good. */
+export const ATTACKS: Record<string, Attack> = {
+  "says nothing": (port) => RawSocket.connect(port),
+  "stops in the middle of the upgrade": async (port) => {
+    const socket = await RawSocket.connect(port);
+    await socket.write("GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgr");
+    return socket;
+  },
+  "never says who it is": async (port) => {
+    const socket = await RawSocket.upgrade(port);
+    void socket.drain();
+    return socket;
+  },
+  "floods tiny frames": (port, name) => flooding(port, `/ws?name=${name}`, "x"),
+  "floods hellos": (port, name) => flooding(port, "/ws", JSON.stringify({ type: "hello", v: 1, name, device: "d" })),
+  "floods history requests": async (port, name) => {
+    const socket = await RawSocket.upgrade(port);
+    void socket.drain();
+    await socket.frame(JSON.stringify({ type: "hello", v: 1, name, device: "d" }));
+    flood(socket, rawFrame(JSON.stringify({ type: "history", with: name, limit: 500 }))).catch(() => {});
+    return socket;
+  },
+  "sends frames over the limit": async (port, name) => {
+    const socket = await RawSocket.upgrade(port, `/ws?name=${name}`);
+    void socket.drain();
+    const big = rawFrame(new Uint8Array(200_000).fill(97));
+    void (async () => {
+      for (let i = 0; i < 5; i++) {
+        await socket.write(big);
+        await pause(200);
+      }
+    })().catch(() => {});
+    return socket;
+  },
+  "sends a message in endless fragments": async (port, name) => {
+    const socket = await RawSocket.upgrade(port, `/ws?name=${name}`);
+    void socket.drain();
+    await socket.frame("a", 0x01);
+    flood(socket, rawFrame("a".repeat(200), 0x00)).catch(() => {});
+    return socket;
+  },
+  "never reads what it is sent": async (port, name) => {
+    const socket = await RawSocket.upgrade(port);
+    await socket.frame(JSON.stringify({ type: "hello", v: 1, name, device: "d" }));
+    // Its own messages do not come back to it: another device of the same name sends them.
+    const other = await RawSocket.upgrade(port, `/ws?name=${name}`);
+    void other.drain();
+    const message = rawFrame(JSON.stringify({ sender: name, recipient: name, content: "x".repeat(16_000) }));
+    void (async () => {
+      for (let i = 0; i < 20; i++) await other.write(message);
+    })().catch(() => {});
+    return socket;
+  },
+  "breaks the protocol": async (port, name) => {
+    const socket = await RawSocket.upgrade(port, `/ws?name=${name}`);
+    void socket.drain();
+    await socket.frame(new Uint8Array([0xff, 0xfe]), 0x81);
+    await socket.frame("binary", 0x82).catch(() => {});
+    await socket.frame("reserved", 0xf3).catch(() => {});
+    return socket;
+  },
+};
+
+async function main(): Promise<void> {
+  const [port, perKind] = Deno.args.map(Number) as [number, number];
+  const sockets: RawSocket[] = [];
+  for (const [kind, attack] of Object.values(ATTACKS).entries()) {
+    for (let i = 0; i < perKind; i++) {
+      const socket = await attack(port, `bad${kind}-${i}`).catch(() => undefined);
+      if (socket) sockets.push(socket);
+    }
+  }
+  console.log("attacking");
+  for await (const _ of Deno.stdin.readable);
+  for (const socket of sockets) socket[Symbol.dispose]();
+}
+
+if (import.meta.main) await main();
