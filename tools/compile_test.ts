@@ -1,0 +1,40 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { CAN_RUN } from "../testing/permissions.ts";
+import { launcher, programOf } from "./compile.ts";
+
+Deno.test("programOf takes main module and permissions from the command of a task, and nothing else for one", () => {
+  assertEquals(programOf("chat", "deno run --no-prompt --allow-net chat.ts"), {
+    name: "chat",
+    main: "chat.ts",
+    flags: ["--no-prompt", "--allow-net"],
+  });
+  assertThrows(() => programOf("chat", "deno run chat.ts --port 1"), Error, "its task is not");
+  assertThrows(() => programOf("chat", "deno test"), Error, "its task is not");
+});
+
+Deno.test({
+  name: "a launcher hands over arguments and exit status, from a folder of any name and through a link",
+  ignore: !CAN_RUN || Deno.build.os === "windows",
+  fn: async () => {
+    const folder = await Deno.makeTempDir({ prefix: "it's a $folder " });
+    try {
+      await Deno.writeTextFile(`${folder}/deno.json`, "{}");
+      await Deno.writeTextFile(`${folder}/main.ts`, "console.log(JSON.stringify(Deno.args)); Deno.exit(7);");
+      const script = launcher({ name: "chat", main: "main.ts", flags: ["--no-prompt"] }, `${folder}/`);
+      await Deno.writeTextFile(`${folder}/chat`, script, { mode: 0o755 });
+      await Deno.mkdir(`${folder}/bin`);
+      await Deno.symlink(`${folder}/chat`, `${folder}/bin/chat`);
+      const args = ["--name", "b'o b", "", "$HOME", "*"];
+      const { code, stdout } = await new Deno.Command(`${folder}/bin/chat`, { args, env: { PATH: pathWithDeno() } }).output();
+      assertEquals(JSON.parse(new TextDecoder().decode(stdout)), args);
+      assertEquals(code, 7);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+function pathWithDeno(): string {
+  const deno = Deno.execPath();
+  return `${deno.slice(0, deno.lastIndexOf("/"))}:${Deno.env.get("PATH")}`;
+}
