@@ -379,6 +379,8 @@ export class Hub implements SessionHost {
     session.admin = introduction.admin ?? false;
     this.#sessions.add(session);
     if (session.user) {
+      // Known from now on: what is sent to them while they settle their level waits for them.
+      this.broker.attach(session.user, BASE_DEVICE).catch((error) => this.report(error, "attach"));
       session.helloTimer = setTimeout(() => this.#startBase(session), this.#options.helloGraceMs ?? HELLO_GRACE_MS);
     } else {
       session.helloTimer = setTimeout(

@@ -139,7 +139,11 @@ Deno.test("a canonical name is its own canonical name", () => {
 });
 
 Deno.test("any text gives a frame or a refusal of the table, never an exception", () => {
-  const seeds = fc.oneof(fc.string({ unit: "binary" }), fc.json(), fc.constantFrom(...CLIENT_TYPES).map((type) => `{"type":"${type}"`));
+  const seeds = fc.oneof(
+    fc.string({ unit: "binary" }),
+    fc.json(),
+    fc.constantFrom(...CLIENT_TYPES).map((type) => `{"type":"${type}"`),
+  );
   fc.assert(
     fc.property(seeds, (text) => {
       for (const parsed of [parseClientFrame(text), parseServerFrame(text)]) {
