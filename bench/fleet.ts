@@ -1,0 +1,178 @@
+/**
+ * One server and several processes of clients, as a scenario uses them: open, send, measure, and check that all arrived.
+ */
+
+import { type Command, nowUs, type OpenCommand, type Opened, type Report, type SendCommand } from "./agent.ts";
+import { countLost, type Faults } from "./checker.ts";
+import { Histogram } from "./histogram.ts";
+import { type Cpus, MeasuredProcess } from "./measured_process.ts";
+
+/** How a fleet is made. */
+export interface FleetOptions {
+  readonly broker: "memory" | "sqlite";
+  readonly data: string;
+  readonly agents: number;
+  readonly serverCpus: Cpus;
+  readonly agentCpus: Cpus;
+}
+
+/** Everything that all agents have seen. */
+export interface Total {
+  readonly faults: Faults;
+  readonly complaint: string;
+  readonly unacked: number;
+  readonly delivered: number;
+  readonly acked: number;
+  readonly latency: Histogram;
+  readonly ackLatency: Histogram;
+  readonly lateness: Histogram;
+  readonly sent: number;
+}
+
+/** What was measured between two times. */
+export interface Measured {
+  readonly seconds: number;
+  readonly serverCpuUs: number;
+  readonly agentsCpuUs: number;
+}
+
+/** Milliseconds without anything new after which what is missing is lost. */
+const STALLED_MS = 10_000;
+/** Microseconds from asking to the start: every process has heard it by then. */
+const START_DELAY_US = 300_000;
+
+/** The server and its clients. */
+export class Fleet {
+  readonly server: MeasuredProcess;
+  readonly agents: readonly MeasuredProcess[];
+  #port = 0;
+
+  private constructor(options: FleetOptions) {
+    const here = import.meta.dirname!;
+    const permissions = ["run", "--no-prompt", "--allow-net", "--allow-read", "--allow-write"];
+    const server = ["--allow-env=PARLEY_*,DENO_SERVE_ADDRESS", `${here}/server.ts`, "--port", "0"];
+    const broker = ["--broker", options.broker, "--data", options.data];
+    this.server = new MeasuredProcess([...permissions, ...server, ...broker], options.serverCpus);
+    const agent = ["run", "--no-prompt", "--allow-net", `${here}/agent.ts`];
+    this.agents = Array.from({ length: options.agents }, () => new MeasuredProcess(agent, options.agentCpus));
+  }
+
+  /** Starts them all. */
+  static async start(options: FleetOptions): Promise<Fleet> {
+    const fleet = new Fleet(options);
+    const port = /:(\d+)\/ws$/.exec(await fleet.server.line());
+    if (!port) throw new Error("bench: the server did not say where it listens");
+    fleet.#port = Number(port[1]);
+    return fleet;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.agents, this.server].map((process) => process.stop()));
+  }
+
+  /** Asks every agent; `command` is given the agent's index. */
+  async all<T>(command: (index: number) => Command): Promise<T[]> {
+    return await Promise.all(this.agents.map((agent, index) => agent.ask<T>(command(index))));
+  }
+
+  /** Opens an equal share of the names at each agent. */
+  async open(
+    names: readonly string[],
+    options: Omit<OpenCommand, "op" | "port" | "names">,
+  ): Promise<Opened & { time: Histogram }> {
+    const shares = this.share(names);
+    const opened = await this.all<Opened>((index) => ({ op: "open", port: this.#port, names: shares[index]!, ...options }));
+    const time = new Histogram();
+    for (const { ready } of opened) time.merge(ready);
+    return { ...opened[0]!, seq: Math.max(...opened.map(({ seq }) => seq)), time };
+  }
+
+  /** Opens names at one agent. */
+  async openAt(agent: number, names: readonly string[], level: OpenCommand["level"]): Promise<void> {
+    await this.agents[agent]!.ask({ op: "open", port: this.#port, names, level } satisfies Command);
+  }
+
+  /** Equal shares of `names`, one per agent. */
+  share(names: readonly string[]): string[][] {
+    const size = Math.ceil(names.length / this.agents.length);
+    return this.agents.map((_, index) => names.slice(index * size, (index + 1) * size));
+  }
+
+  /** Sends for a while from all agents that have flows, and measures after the warm-up. */
+  async run(
+    flows: (agent: number) => SendCommand["flows"],
+    how: Pick<SendCommand, "chars" | "ids" | "window" | "perSecond">,
+    seconds: { warmup: number; measured: number },
+  ): Promise<Measured> {
+    const startUs = nowUs() + START_DELAY_US;
+    const fromUs = startUs + seconds.warmup * 1e6, untilUs = fromUs + seconds.measured * 1e6;
+    await this.all(() => ({ op: "measure", fromUs, untilUs }));
+    await this.all((agent) => ({ op: "send", flows: flows(agent), startUs, untilUs, ...how }));
+    return await this.#measure(fromUs, untilUs);
+  }
+
+  async #measure(fromUs: number, untilUs: number): Promise<Measured> {
+    await until(fromUs);
+    const before = { server: this.server.cpuUs(), agents: this.#agentsCpuUs(), at: nowUs() };
+    await until(untilUs);
+    return {
+      serverCpuUs: this.server.cpuUs() - before.server,
+      agentsCpuUs: this.#agentsCpuUs() - before.agents,
+      seconds: (nowUs() - before.at) / 1e6,
+    };
+  }
+
+  #agentsCpuUs(): number {
+    return this.agents.reduce((sum, agent) => sum + agent.cpuUs(), 0);
+  }
+
+  /** Waits until all that was sent has arrived, or nothing arrives any more, and says what the agents saw. `copies`: see {@linkcode expected}. */
+  async settle(copies: (flow: string) => readonly string[] = direct): Promise<Total> {
+    let last = -1, since = Date.now();
+    for (;;) {
+      const reports = await this.all<Report>(() => ({ op: "report" }));
+      const sent = expected(reports, copies);
+      const received = Object.assign({}, ...reports.map((report) => report.received));
+      const lost = countLost(sent, received);
+      const missing = lost + reports.reduce((sum, { unacked }) => sum + unacked, 0);
+      if (missing !== last) [last, since] = [missing, Date.now()];
+      if (missing === 0 || Date.now() - since > STALLED_MS) return add(reports, lost);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+  }
+}
+
+function direct(flow: string): readonly string[] {
+  return [flow.slice(flow.indexOf(">") + 1)];
+}
+
+/** How many messages of each `sender>address>receiver` there should be; `copies` names the receivers of a `sender>address`. */
+function expected(reports: readonly Report[], copies: (flow: string) => readonly string[]): Record<string, number> {
+  const sent: Record<string, number> = {};
+  for (const report of reports) {
+    for (const [flow, count] of Object.entries(report.sent)) for (const name of copies(flow)) sent[`${flow}>${name}`] = count;
+  }
+  return sent;
+}
+
+function add(reports: readonly Report[], lost: number): Total {
+  const faults: Faults = { altered: 0, misrouted: 0, repeated: 0, skipped: 0, lost, refused: 0 };
+  const [latency, ackLatency, lateness] = [new Histogram(), new Histogram(), new Histogram()];
+  let unacked = 0, delivered = 0, acked = 0, sent = 0;
+  for (const report of reports) {
+    for (const kind of ["altered", "misrouted", "repeated", "skipped", "refused"] as const) faults[kind] += report.faults[kind];
+    latency.merge(report.latency);
+    ackLatency.merge(report.ackLatency);
+    lateness.merge(report.lateness);
+    unacked += report.unacked;
+    delivered += report.delivered;
+    acked += report.acked;
+    for (const count of Object.values(report.sent)) sent += count;
+  }
+  const complaint = reports.find((report) => report.complaint)?.complaint ?? "";
+  return { faults, complaint, unacked, delivered, acked, latency, ackLatency, lateness, sent };
+}
+
+async function until(timeUs: number): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, Math.max(0, (timeUs - nowUs()) / 1_000)));
+}
