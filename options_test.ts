@@ -1,0 +1,100 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import fc from "fast-check";
+import { commandOf, helpText, type OptionTable, parseOptions, type ProgramSpec, UsageError } from "./options.ts";
+
+const OPTIONS = {
+  host: { kind: "string", value: "HOST", default: "127.0.0.1", env: "APP_HOST", help: "Where it listens" },
+  port: { kind: "integer", value: "PORT", default: 8080, min: 0, max: 65_535, env: "APP_PORT", help: "The port" },
+  mode: { kind: "string", choices: ["fast", "safe"], help: "How" },
+  origin: { kind: "list", value: "URL", env: "APP_ORIGIN", help: "May come several times" },
+  quiet: { kind: "flag", short: "q", env: "APP_QUIET", help: "Say less" },
+  receipts: { kind: "flag", default: true, help: "Send receipts" },
+} as const satisfies OptionTable;
+const PROGRAM: ProgramSpec = {
+  name: "app",
+  summary: "Does things.",
+  options: OPTIONS,
+  commands: { backup: { summary: "Copies", operands: "FILE", options: { force: { kind: "flag", help: "Overwrite" } } } },
+  examples: ["app --port 9000"],
+};
+
+function parse(line: string, env: Record<string, string> = {}, settings: Record<string, unknown> = {}) {
+  return parseOptions(OPTIONS, line === "" ? [] : line.split(" "), { env: (name) => env[name], settings });
+}
+
+function usage(line: string, env: Record<string, string> = {}): string {
+  const error = assertThrows(() => parse(line, env), UsageError);
+  assert(!error.message.includes("\n"));
+  return error.message;
+}
+
+Deno.test("an option's value comes from the line, the environment, the settings, or is the default", () => {
+  const env = { APP_PORT: "2" }, settings = { port: 3 };
+  assertEquals([parse("--port 1", env, settings).values.port, parse("--port 1", env, settings).origins.port], [
+    1,
+    "command line",
+  ]);
+  assertEquals([parse("", env, settings).values.port, parse("", env, settings).origins.port], [2, "environment"]);
+  assertEquals([parse("", {}, settings).values.port, parse("", {}, settings).origins.port], [3, "settings"]);
+  assertEquals([parse("").values.port, parse("").origins.port], [8080, "default"]);
+  assertEquals(parse("", { APP_PORT: "" }).values.port, 8080);
+});
+
+Deno.test("options take their value after a space or an equals sign, and the last one counts", () => {
+  assertEquals(parse("--host a --host=b --port=0").values.host, "b");
+  assertEquals(parse("--origin a --origin b").values.origin, ["a", "b"]);
+  assertEquals(parse("", { APP_ORIGIN: "a,b" }).values.origin, ["a", "b"]);
+});
+
+Deno.test("flags can be switched on, off, and by one letter", () => {
+  assertEquals([parse("").values.quiet, parse("--quiet").values.quiet, parse("-q").values.quiet], [false, true, true]);
+  assertEquals([parse("").values.receipts, parse("--no-receipts").values.receipts], [true, false]);
+  assertEquals(parse("", { APP_QUIET: "1" }).values.quiet, true);
+  assertEquals(parse("--no-quiet", { APP_QUIET: "1" }).values.quiet, false);
+});
+
+Deno.test("words are operands, and everything after -- is", () => {
+  assertEquals(parse("alice --port 1 hi -- --port 2").operands, ["alice", "hi", "--port", "2"]);
+  assertEquals(parse("alice -").operands, ["alice", "-"]);
+  assertEquals([commandOf(PROGRAM, ["backup", "x"]), commandOf(PROGRAM, ["x"]), commandOf(PROGRAM, [])], ["backup", "", ""]);
+});
+
+Deno.test("a wrong command line is one line that names what is wrong", () => {
+  assertEquals(usage("--prot 1"), 'There is no option "--prot"; did you mean --port?');
+  assertEquals(usage("--zzzzzzzzzz"), 'There is no option "--zzzzzzzzzz"');
+  assertEquals(usage("-x"), 'There is no option "-x"');
+  assertEquals(usage("--port 80x"), '--port is "80x"; it has to be a whole number from 0 to 65535');
+  assertEquals(usage("--port 65536"), '--port is "65536"; it has to be a whole number from 0 to 65535');
+  assertEquals(usage("--port=-1"), '--port is "-1"; it has to be a whole number from 0 to 65535');
+  assertEquals(usage("--port"), "--port needs a value: --port PORT");
+  assertEquals(usage("--port --quiet"), "--port needs a value: --port PORT");
+  assertEquals(usage("--host="), "--host is empty");
+  assertEquals(usage("--mode slow"), '--mode is "slow"; it can be fast, safe');
+  assertEquals(usage("", { APP_PORT: "http" }), 'APP_PORT is "http"; it has to be a whole number from 0 to 65535');
+  assertEquals(usage("", { APP_QUIET: "maybe" }), 'APP_QUIET is "maybe"; it can be 1 or 0');
+});
+
+Deno.test("any command line gives values or a UsageError", () => {
+  const word = fc.oneof(
+    fc.string({ maxLength: 8 }),
+    fc.constantFrom("--port", "--", "-q", "--no-quiet", "--__proto__", "--origin", "-", "--=x"),
+  );
+  fc.assert(fc.property(fc.array(word, { maxLength: 6 }), (args) => {
+    try {
+      const { values } = parseOptions(OPTIONS, args);
+      assert(Number.isInteger(values.port) && typeof values.quiet === "boolean" && Array.isArray(values.origin));
+    } catch (error) {
+      assert(error instanceof UsageError, String(error));
+    }
+  }));
+});
+
+Deno.test("the help names every option with its default and variable, in 80 columns", () => {
+  const help = helpText(PROGRAM);
+  for (const name of Object.keys(OPTIONS)) assertStringIncludes(help, `--${name}`);
+  for (const word of ["APP_PORT", "default 8080", "fast, safe", "backup FILE", "app --port 9000"]) {
+    assertStringIncludes(help, word);
+  }
+  for (const line of help.split("\n")) assert(line.length <= 80, line);
+  assertStringIncludes(helpText(PROGRAM, "backup"), "--force");
+});
