@@ -5,10 +5,11 @@
  */
 
 import { setImmediate } from "node:timers";
-import config from "./deno.json" with { type: "json" };
 import { MemoryBroker } from "./broker/memory.ts";
 import { type Broker, type Connection, Hub, type HubOptions, type Introduction, type Peer } from "./hub.ts";
+import { helpText, parseOptions, UsageError, type Values } from "./options.ts";
 import { CLOSE_CODES, parseName, Refusal } from "./protocol.ts";
+import { SERVER, SERVER_OPTIONS, VERSION } from "./server_options.ts";
 
 /** Milliseconds of silence after which Deno pings a socket, doubled: half of it later it is closed. */
 const IDLE_TIMEOUT_S = 60;
@@ -106,7 +107,7 @@ function plain(status: number, text: string, headers: Record<string, string> = {
 function welcomeText(request: Request): string {
   const { host, protocol } = new URL(request.url);
   const url = `${protocol === "https:" ? "wss" : "ws"}://${host}/ws`;
-  return `Parley ${config.version}: messages over a WebSocket, one line of JSON each.
+  return `Parley ${VERSION}: messages over a WebSocket, one line of JSON each.
 
 Connect to ${url}?name=you with anything that speaks WebSocket and send
   {"sender":"you","recipient":"somebody","content":"hello"}
@@ -202,4 +203,109 @@ async function drain(http: Deno.HttpServer, hub: Hub, sockets: OpenSockets): Pro
   await Promise.race([sockets.empty(), deadline]);
   await Promise.race([http.shutdown(), deadline]);
   clearTimeout(timer);
+}
+
+// ---- The command line --------------------------------------------------------------------------------------------------------
+
+/** Exit statuses: 1 for what the machine refuses, 2 for what the command line has wrong. */
+const FAILED = 1, USAGE = 2;
+
+/** Runs the command line; resolves with the exit status. */
+export async function main(args: readonly string[]): Promise<number> {
+  try {
+    return await run(args);
+  } catch (error) {
+    if (error instanceof UsageError) return fail(USAGE, `${error.message}; see ${SERVER.name} --help`);
+    if (error instanceof StartError) return fail(FAILED, error.message);
+    throw error;
+  }
+}
+
+/** Why the server does not start, in a sentence. */
+class StartError extends Error {
+  override readonly name = "StartError";
+}
+
+function fail(status: number, message: string): number {
+  console.error(`${SERVER.name}: ${message}`);
+  return status;
+}
+
+async function run(args: readonly string[]): Promise<number> {
+  const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env: (name) => Deno.env.get(name) });
+  if (values.help) return print(helpText(SERVER));
+  if (values.version) return print(VERSION);
+  if (operands.length > 0) throw new UsageError(`There is no command "${operands[0]}"`);
+  await using server = listen(values);
+  announce(server, values.quiet);
+  await terminated();
+  console.error("Draining");
+  await server.shutdown();
+  return 0;
+}
+
+function print(text: string): number {
+  console.log(text);
+  return 0;
+}
+
+function listen(values: Values<typeof SERVER_OPTIONS>): Server {
+  const { host, port } = values;
+  try {
+    return startServer({
+      hostname: host,
+      port,
+      frameBytes: values["frame-bytes"],
+      contentBytes: values["content-bytes"],
+      queueBytes: values["queue-bytes"],
+      helloTimeoutMs: values["hello-timeout"] * 1_000,
+      devicesMax: values["max-devices"] || Infinity,
+      log: (line) => console.error(`${new Date().toISOString()} ${line}`),
+    });
+  } catch (error) {
+    throw new StartError(whyNot(error, host, port));
+  }
+}
+
+function whyNot(error: unknown, host: string, port: number): string {
+  if (error instanceof Deno.errors.AddrInUse) return `Port ${port} on ${host} is in use; choose another with --port`;
+  if (error instanceof Deno.errors.AddrNotAvailable) return `${host} is no address of this machine; choose another with --host`;
+  if (error instanceof Deno.errors.PermissionDenied) {
+    return `Listening on port ${port} is not permitted; choose one above 1023 with --port`;
+  }
+  return `Cannot listen on ${host} port ${port}: ${error instanceof Error ? error.message : String(error)}`;
+}
+
+function announce({ url }: Server, quiet: boolean): void {
+  console.log(`Parley ${VERSION} listens on ${url}`);
+  if (quiet) return;
+  const server = url === "ws://127.0.0.1:8080/ws" ? "" : ` --server ${url}`;
+  console.log(`Try it: in two other terminals,
+  ./chat-client --name alice${server}      (or: deno task client --name alice${server})
+  ./chat-client --name bob --to alice${server}
+Stop it with Ctrl-C.`);
+}
+
+/** Resolves at the first signal to end. */
+async function terminated(): Promise<void> {
+  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT", "SIGBREAK"] : ["SIGINT", "SIGTERM"];
+  let stop = () => {};
+  await new Promise<void>((resolve) => {
+    stop = resolve;
+    for (const signal of signals) Deno.addSignalListener(signal, stop);
+  });
+  for (const signal of signals) Deno.removeSignalListener(signal, stop);
+}
+
+if (import.meta.main) {
+  // What slips through ends in the log, not the process: one connection's fault is nobody else's.
+  addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    console.error(`unhandled rejection: ${event.reason instanceof Error ? event.reason.message : "unknown"}`);
+  });
+  addEventListener("error", (event) => {
+    event.preventDefault();
+    console.error(`uncaught: ${event.message}`);
+  });
+  Deno.exit(await main(Deno.args));
 }
