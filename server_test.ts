@@ -1,0 +1,181 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { deadline } from "@std/async/deadline";
+import { main, type Server, startServer } from "./server.ts";
+import { lacks } from "./testing/permissions.ts";
+import { RawSocket } from "./testing/raw_socket.ts";
+
+const ignore = lacks("net");
+
+/** A WebSocket that collects what it gets. */
+class Client {
+  readonly frames: string[] = [];
+  readonly socket: WebSocket;
+  readonly open: Promise<void>;
+  readonly closed: Promise<CloseEvent>;
+  #next: (() => void) | undefined;
+
+  constructor(server: Server, query = "", protocols: string[] = []) {
+    this.socket = new WebSocket(server.url + query, protocols);
+    this.open = new Promise((resolve, reject) => {
+      this.socket.onopen = () => resolve();
+      this.socket.onerror = () => reject(new Error("refused"));
+    });
+    this.closed = new Promise((resolve) => this.socket.onclose = resolve);
+    this.socket.onmessage = ({ data }) => {
+      this.frames.push(data);
+      this.#next?.();
+    };
+  }
+
+  /** The first frame that has not been taken yet. */
+  async take(): Promise<Record<string, unknown>> {
+    while (this.frames.length === 0) await new Promise<void>((resolve) => this.#next = resolve);
+    return JSON.parse(this.frames.shift()!);
+  }
+
+  say(frame: unknown): void {
+    this.socket.send(typeof frame === "string" ? frame : JSON.stringify(frame));
+  }
+
+  async close(): Promise<void> {
+    this.socket.close();
+    await this.closed;
+  }
+}
+
+function serve(): Server {
+  return startServer({ port: 0, helloGraceMs: 0 });
+}
+
+function http(server: Server, path: string, init?: RequestInit): Promise<Response> {
+  return fetch(`http://127.0.0.1:${server.port}${path}`, init);
+}
+
+Deno.test({
+  name: "server - GET / says what this is and how to connect, /healthz that it lives",
+  ignore,
+  async fn() {
+    await using server = serve();
+    const home = await (await http(server, "/")).text();
+    assertStringIncludes(home, `ws://127.0.0.1:${server.port}/ws`);
+    const health = await http(server, "/healthz");
+    assertEquals([health.status, await health.text()], [200, "ok\n"]);
+  },
+});
+
+const ANSWERS: [string, string, number][] = [
+  ["GET", "/ws", 426],
+  ["GET", "/nothing", 404],
+  ["GET", "/ws/", 404],
+  ["POST", "/", 405],
+  ["DELETE", "/ws", 405],
+  ["GET", `/ws?name=${"x".repeat(3_000)}`, 414],
+];
+
+for (const [method, path, status] of ANSWERS) {
+  Deno.test({
+    name: `server - ${method} ${path.slice(0, 20)} is answered with ${status}`,
+    ignore,
+    async fn() {
+      await using server = serve();
+      const response = await http(server, path, { method });
+      await response.body?.cancel();
+      assertEquals(response.status, status);
+    },
+  });
+}
+
+Deno.test({
+  name: "server - an upgrade with a bad name or without a key is refused, and the next one is served",
+  ignore,
+  async fn() {
+    await using server = serve();
+    using raw = await RawSocket.connect(server.port);
+    await raw.write("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    assertStringIncludes(await raw.readSome(), "HTTP/1.1 400");
+    const bad = new Client(server, "?name=a%20b");
+    await bad.open.catch(() => {});
+    await bad.closed;
+    const good = new Client(server, "?name=alice");
+    await good.open;
+    await good.close();
+  },
+});
+
+Deno.test({
+  name: "server - two base clients chat, and a device of the extended level sees both",
+  ignore,
+  async fn() {
+    await using server = serve();
+    const alice = new Client(server, "?name=alice"), bob = new Client(server, "?name=Bob"), phone = new Client(server);
+    await Promise.all([alice.open, bob.open, phone.open]);
+    phone.say({ type: "hello", v: 1, name: "bob", device: "phone" });
+    assertEquals((await phone.take()).type, "welcome");
+    assertEquals((await phone.take()).type, "synced");
+    alice.say({ sender: "alice", recipient: "bob", content: "hi" });
+    assertEquals(await bob.take(), { sender: "alice", recipient: "bob", content: "hi" });
+    assertEquals((await phone.take()).content, "hi");
+    bob.say({ sender: "bob", recipient: "alice", content: "hello" });
+    assertEquals(await alice.take(), { sender: "bob", recipient: "alice", content: "hello" });
+    assertEquals((await phone.take()).content, "hello");
+    await Promise.all([alice.close(), bob.close(), phone.close()]);
+  },
+});
+
+Deno.test({
+  name: "server - a peer that breaks off, breaks the protocol or sends binary hurts nobody and leaves nothing",
+  ignore,
+  async fn() {
+    await using server = serve();
+    const alice = new Client(server, "?name=alice");
+    await alice.open;
+    for (const [payload, first] of [["\xff\xfe", 0x81], ["x", 0xf3], ["x", 0x80], ["x", 0x82]] as const) {
+      using raw = await RawSocket.upgrade(server.port, "/ws?name=mallory");
+      await raw.frame(new Uint8Array([...payload].map((c) => c.charCodeAt(0))), first);
+      await raw.readSome();
+    }
+    alice.say({ sender: "alice", recipient: "alice", content: "still here", id: "1" });
+    assertEquals((await alice.take()).id, "1");
+    await alice.close();
+    while (server.hub.counts.sessions > 0) await http(server, "/healthz").then((response) => response.body?.cancel());
+    assertEquals(server.hub.counts.users, 0);
+  },
+});
+
+Deno.test({
+  name: "server - shutdown says 1012 to every socket, refuses new ones and resolves soon",
+  ignore,
+  async fn() {
+    const server = serve();
+    const clients = [new Client(server), new Client(server, "?name=alice")];
+    await Promise.all(clients.map(({ open }) => open));
+    await deadline(server.shutdown(), 5_000);
+    assertEquals((await Promise.all(clients.map(({ closed }) => closed))).map(({ code }) => code), [1012, 1012]);
+    assertEquals(server.hub.counts, { users: 0, sessions: 0, presence: 0 });
+  },
+});
+
+Deno.test({
+  name: "server - a port in use, an unknown option and a bad value are one line and a status",
+  ignore: lacks("net", "env"),
+  async fn() {
+    await using server = serve();
+    const lines: string[] = [];
+    const { error } = console;
+    console.error = (line: string) => lines.push(line);
+    try {
+      const statuses = [
+        await main(["--port", String(server.port), "--broker", "memory"]),
+        await main(["--prot", "1"]),
+        await main(["--port", "many"]),
+        await main(["dance"]),
+      ];
+      assertEquals(statuses, [1, 2, 2, 2]);
+    } finally {
+      console.error = error;
+    }
+    assertEquals(lines.length, 4);
+    assertStringIncludes(lines[0]!, "is in use");
+    for (const line of lines) assert(!line.includes("\n") && line.startsWith("chat-server: "), line);
+  },
+});
