@@ -72,3 +72,15 @@ function parsed(line: string): ServerFrame {
   if (frame instanceof Refusal) throw new Error(`The server sent what is no frame: ${line}`);
   return frame;
 }
+
+/** Resolves when all these users are connected to the server at `url` (in open mode). */
+export async function untilOnline(url: string, ...users: string[]): Promise<void> {
+  await using peer = await WsPeer.open(url);
+  peer.send({ type: "hello", v: 1, name: "onlooker" });
+  peer.send({ type: "watch", users });
+  const missing = new Set(users);
+  while (missing.size > 0) {
+    const frame = await peer.next();
+    if (frame.type === "presence" && frame.status === "online") missing.delete(frame.user);
+  }
+}

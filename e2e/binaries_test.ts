@@ -1,0 +1,99 @@
+/**
+ * The programs as they are shipped: what `deno task compile --out DIR` made, with PARLEY_BINARIES=DIR. Without it the tests are
+ * ignored; where CI is set they fail.
+ */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import config from "../deno.json" with { type: "json" };
+import { CAN_RUN, lacks } from "../testing/permissions.ts";
+import { type Command, Running, RunningServer, runToEnd } from "../testing/process.ts";
+import { untilOnline, WsPeer } from "../testing/ws_peer.ts";
+
+const folder = lacks("env") ? undefined : Deno.env.get("PARLEY_BINARIES");
+const ignore = !CAN_RUN || (folder === undefined && Deno.env.get("CI") !== "true");
+
+function binary(name: "chat-server" | "chat-client"): Command {
+  assert(folder !== undefined, "PARLEY_BINARIES does not say where the programs are");
+  return { command: `${folder}/${name}`, args: [] };
+}
+
+for (const name of ["chat-server", "chat-client"] as const) {
+  Deno.test({
+    name: `${name} - helps, says its version, and refuses what it does not know in one line`,
+    ignore,
+    fn: async () => {
+      const help = await runToEnd(binary(name), ["--help"]);
+      assertEquals([help.code, help.err], [0, ""]);
+      assertStringIncludes(help.out, name);
+      assertStringIncludes(help.out, "--version");
+      const version = await runToEnd(binary(name), ["--version"]);
+      assertEquals([version.code, version.err], [0, ""]);
+      assertStringIncludes(version.out, config.version);
+      const wrong = await runToEnd(binary(name), ["--colour-of-the-sky", "blue"]);
+      assertEquals([wrong.code, wrong.out], [2, ""]);
+      assertMatch(wrong.err, /^[^\n]*--colour-of-the-sky[^\n]*$/);
+    },
+  });
+}
+
+Deno.test({
+  name: "chat-server and two chat-clients talk, and all end with status 0",
+  ignore,
+  fn: async () => {
+    const home = await Deno.makeTempDir();
+    try {
+      await using server = await RunningServer.start(binary("chat-server"), ["--data", `${home}/data`]);
+      const env = homeIn(home);
+      await using alice = chat(server, "alice", "bob", env);
+      await using bob = chat(server, "bob", "alice", env);
+      await untilOnline(server.url, "alice", "bob");
+      await alice.type("hi bob");
+      await bob.out.next("hi bob");
+      await bob.type("hello alice");
+      await alice.out.next("hello alice");
+      await Promise.all([alice.endInput(), bob.endInput()]);
+      assertEquals([await alice.code(), await bob.code()], [0, 0]);
+      server.kill("SIGTERM");
+      assertEquals(await server.code(), 0);
+    } finally {
+      await Deno.remove(home, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
+  name: "chat-server keeps an acked message over a restart, and tells its clients of it",
+  ignore,
+  fn: async () => {
+    const data = await Deno.makeTempDir();
+    try {
+      {
+        await using server = await RunningServer.start(binary("chat-server"), ["--data", data]);
+        await using bob = await WsPeer.open(`${server.url}?name=bob`);
+        bob.send({ sender: "bob", recipient: "bob", content: "I exist", id: "1" });
+        assertEquals((await bob.next()).type, "ack");
+        await bob[Symbol.asyncDispose]();
+        await using alice = await WsPeer.open(`${server.url}?name=alice`);
+        alice.send({ sender: "alice", recipient: "bob", content: "read this later", id: "1" });
+        assertEquals((await alice.next()).type, "ack");
+        server.kill("SIGTERM");
+        assertEquals((await alice.closed).code, 1012);
+        assertEquals(await server.code(), 0);
+      }
+      await using server = await RunningServer.start(binary("chat-server"), ["--data", data]);
+      await using bob = await WsPeer.open(`${server.url}?name=bob`);
+      assertEquals(await bob.next(), { sender: "alice", recipient: "bob", content: "read this later" });
+    } finally {
+      await Deno.remove(data, { recursive: true });
+    }
+  },
+});
+
+function chat(server: RunningServer, name: string, to: string, env: Record<string, string>): Running {
+  return new Running(binary("chat-client"), ["--server", server.url, "--name", name, "--to", to], env);
+}
+
+/** Settings and state of the client are kept in here. */
+function homeIn(folder: string): Record<string, string> {
+  return { XDG_CONFIG_HOME: `${folder}/config`, XDG_STATE_HOME: `${folder}/state`, XDG_DATA_HOME: `${folder}/share` };
+}
