@@ -10,6 +10,7 @@
  * The hub knows no socket, no SQL and no NATS.
  */
 
+import { encodeAck, encodeBase, encodeExtended, toReceipt } from "./encoding.ts";
 import { Presence } from "./presence.ts";
 import {
   type ClientFrame,
@@ -606,7 +607,7 @@ export class Hub implements SessionHost {
         limits: this.#limits,
       });
       const since = recovered ? position : 0;
-      for (const marker of await this.broker.markers(session.user, since)) session.send(receipt(marker, marker.ts));
+      for (const marker of await this.broker.markers(session.user, since)) session.send(toReceipt(marker, marker.ts));
     }
     const caughtUp = session.catchUp(position, (message) => this.#line(session, message));
     this.#release(session);
@@ -752,7 +753,7 @@ export class Hub implements SessionHost {
     for (const [index, { moved, authors, ts }] of results.entries()) {
       if (!moved) continue;
       const mark = marks[index]!;
-      const frame = receipt(mark, ts);
+      const frame = toReceipt(mark, ts);
       for (const author of authors) this.broker.signal(author, frame);
       if (mark.kind === "read") this.broker.signal(mark.user, frame);
     }
@@ -790,45 +791,4 @@ function whereToResume(
   if (!resume) return { position: Math.max(position, horizon), recovered: !isNew && position >= horizon };
   const known = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head;
   return known ? { position: resume.seq, recovered: true } : { position: Math.max(position, horizon), recovered: false };
-}
-
-function receipt(mark: Mark, ts: number): ServerFrameOf<"receipt"> {
-  return { type: "receipt", kind: mark.kind, user: mark.user, with: mark.with, seq: mark.seq, ts: timestamp(ts) };
-}
-
-let lastMs = -1, lastTimestamp = "";
-
-/** RFC 3339 in UTC with milliseconds. Many messages share one: it is made once. */
-export function timestamp(ms: number): string {
-  if (ms !== lastMs) {
-    lastMs = ms;
-    lastTimestamp = new Date(ms).toISOString();
-  }
-  return lastTimestamp;
-}
-
-function encodeBase(message: Stored): string {
-  const { sender, recipient, content } = message;
-  // Names have no character that JSON escapes.
-  return `{"sender":"${sender}","recipient":"${recipient}","content":${JSON.stringify(content)}}`;
-}
-
-function encodeExtended(message: Stored): string {
-  const { sender, recipient, content, id, seq, ts } = message;
-  const head = `{"sender":"${sender}","recipient":"${recipient}","content":${JSON.stringify(content)}`;
-  const tail = `,"seq":${seq},"ts":"${timestamp(ts)}"}`;
-  return id === undefined ? head + tail : `${head},"id":${JSON.stringify(id)}${tail}`;
-}
-
-function encodeAck(id: string, appended: Exclude<Appended, BrokerRefusal>): string {
-  const head = `{"type":"ack","id":${JSON.stringify(id)},"seq":${appended.seq},"ts":"${timestamp(appended.ts)}"`;
-  return appended.duplicate ? head + ',"duplicate":true}' : head + "}";
-}
-
-/** A stored message as a frame of the extended level. */
-export function toMessage(message: Stored): Message {
-  const { sender, recipient, content, id, seq, ts } = message;
-  return id === undefined
-    ? { sender, recipient, content, seq, ts: timestamp(ts) }
-    : { sender, recipient, content, id, seq, ts: timestamp(ts) };
 }

@@ -2,8 +2,8 @@
  * The extended level beside messages: what a device asks of the hub and the broker. One function per type of frame.
  */
 
-import { type Hub, type Signal, timestamp, toMessage } from "./hub.ts";
-import type { GroupAnswer, GroupRequest } from "./hub.ts";
+import { timestamp, toMessage } from "./encoding.ts";
+import type { GroupAnswer, GroupRequest, Hub, Signal } from "./hub.ts";
 import {
   type ClientFrame,
   type ClientFrameOf,

@@ -235,6 +235,8 @@ async function run(args: readonly string[]): Promise<number> {
   const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env: (name) => Deno.env.get(name) });
   if (values.help) return print(helpText(SERVER));
   if (values.version) return print(VERSION);
+  // It would override --host and --port without a word.
+  Deno.env.delete("DENO_SERVE_ADDRESS");
   if (operands.length > 0) throw new UsageError(`There is no command "${operands[0]}"`);
   await using server = listen(values);
   announce(server, values.quiet);
