@@ -1,0 +1,397 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ChatClient, ChatError, type ChatOptions, conversationOfReceipt, type Saved, type State } from "./chat_client.ts";
+import type { Message, ServerFrame, ServerFrameOf } from "./protocol.ts";
+import { FakeClock, FakeSocket, settled } from "./testing/fake_socket.ts";
+
+const WELCOME: ServerFrameOf<"welcome"> = {
+  type: "welcome",
+  v: 1,
+  user: "bob",
+  device: "d1",
+  caps: ["batch"],
+  epoch: "e1",
+  seq: 10,
+  recovered: true,
+  limits: { frame: 65536, content: 16384, rate: 5, burst: 20 },
+};
+
+class Setup {
+  readonly sockets: FakeSocket[] = [];
+  readonly clock = new FakeClock();
+  readonly states: State[] = [];
+  readonly messages: string[] = [];
+  readonly events: string[] = [];
+  saved: Saved;
+  readonly client: ChatClient;
+
+  constructor(options: Partial<ChatOptions> = {}, saved: Saved = { outbox: [] }) {
+    this.saved = saved;
+    this.client = new ChatClient({
+      url: "ws://host/ws",
+      name: "bob",
+      device: "d1",
+      clock: this.clock,
+      random: () => 1,
+      socket: (url, token) => {
+        const socket = new FakeSocket(url, token);
+        this.sockets.push(socket);
+        return socket;
+      },
+      store: { load: () => this.saved, save: (saved) => void (this.saved = saved) },
+      message: ({ content }) => void this.messages.push(content),
+      state: (state) => void this.states.push(state),
+      welcome: (_, missed) => void this.events.push(missed ? "missed" : "welcome"),
+      synced: () => void this.events.push("synced"),
+      refused: ({ code }, message, retryMs) => void this.events.push(`${code} ${message?.content} ${retryMs}`),
+      ...options,
+    });
+    this.client.connect();
+  }
+
+  get socket(): FakeSocket {
+    return this.sockets.at(-1)!;
+  }
+
+  get phase(): string {
+    return this.client.state.phase;
+  }
+
+  async online(welcome: Partial<typeof WELCOME> = {}, seq = 10): Promise<this> {
+    await settled();
+    this.socket.open();
+    this.socket.take();
+    this.socket.give({ ...WELCOME, ...welcome }, { type: "synced", seq });
+    await settled();
+    return this;
+  }
+
+  /** Breaks the connection and is online again. */
+  async again(welcome: Partial<typeof WELCOME> = {}, seq = 10): Promise<Record<string, unknown>> {
+    this.socket.drop();
+    await this.clock.pass(60_000);
+    this.socket.open();
+    const [hello] = this.socket.take();
+    this.socket.give({ ...WELCOME, ...welcome }, { type: "synced", seq });
+    await settled();
+    return hello!;
+  }
+}
+
+function message(seq: number, content = `m${seq}`): Message {
+  return { sender: "alice", recipient: "bob", content, id: `i${seq}`, seq, ts: "2026-01-01T00:00:00.000Z" };
+}
+
+function ack(id: string, seq: number): ServerFrame {
+  return { type: "ack", id, seq, ts: "2026-01-01T00:00:00.000Z" };
+}
+
+function error(id: string | undefined, code: string, retryable: boolean, wait?: number): ServerFrame {
+  return {
+    type: "error",
+    code,
+    message: `about ${code}`,
+    retryable,
+    ...(id === undefined ? {} : { id }),
+    ...(wait === undefined ? {} : { retry_after_ms: wait }),
+  };
+}
+
+function sent(socket: FakeSocket): unknown[] {
+  return socket.take().filter(({ type }) => type === undefined).map(({ id }) => id);
+}
+
+Deno.test("ChatClient says hello without a position the first time, and with the one it reached after that", async () => {
+  const t = new Setup({ last: 5 });
+  await settled();
+  t.socket.open();
+  assertEquals(t.socket.take(), [{ type: "hello", v: 1, device: "d1", caps: ["batch"], name: "bob", last: 5 }]);
+  t.socket.give({ ...WELCOME, recovered: false }, { type: "synced", seq: 10 });
+  await settled();
+  assertEquals(t.events, ["welcome", "synced"]);
+  const hello = await t.again();
+  assertEquals(hello.resume, { epoch: "e1", seq: 10 });
+});
+
+Deno.test("ChatClient confirms cumulatively what the application took, by count and by time, position kept first", async () => {
+  const t = await new Setup({ confirmEvery: 3 }).online();
+  await t.clock.pass(250);
+  assertEquals(t.socket.take(), [{ type: "ack", seq: 10 }]);
+  t.socket.give(message(11), message(12));
+  await settled();
+  assertEquals(t.socket.take(), []);
+  t.socket.give(message(13));
+  await settled();
+  assertEquals(t.socket.take(), [{ type: "ack", seq: 13 }]);
+  assertEquals(t.saved.position, { epoch: "e1", seq: 13 });
+  t.socket.give(message(14));
+  await t.clock.pass(250);
+  assertEquals(t.socket.take(), [{ type: "ack", seq: 14 }]);
+  assertEquals(t.messages, ["m11", "m12", "m13", "m14"]);
+});
+
+Deno.test("ChatClient confirms nothing that the application has not finished with", async () => {
+  const gate = Promise.withResolvers<void>();
+  const t = await new Setup({ confirmEvery: 1, message: ({ seq }) => seq === 12 ? gate.promise : undefined }).online();
+  t.socket.take();
+  t.socket.give(message(11), message(12), message(13));
+  await t.clock.pass(1_000);
+  assertEquals(t.socket.take(), [{ type: "ack", seq: 11 }]);
+  gate.resolve();
+  await settled();
+  assertEquals(t.socket.take(), [{ type: "ack", seq: 12 }, { type: "ack", seq: 13 }]);
+});
+
+Deno.test("ChatClient gives a message once, however often it comes", async () => {
+  const t = await new Setup().online();
+  t.socket.give(message(11), message(11));
+  await t.again();
+  t.socket.give(message(11), message(12));
+  await settled();
+  assertEquals(t.messages, ["m11", "m12"]);
+});
+
+Deno.test("ChatClient takes lower positions for new ones in another epoch, and says that something was missed", async () => {
+  const t = await new Setup().online();
+  const hello = await t.again({ epoch: "e2", recovered: false }, 2);
+  assertEquals(hello.resume, { epoch: "e1", seq: 10 });
+  t.socket.give(message(3));
+  await settled();
+  assertEquals(t.messages, ["m3"]);
+  assert(t.events.includes("missed"));
+  assertEquals((await t.again({ epoch: "e2" }, 3)).resume, { epoch: "e2", seq: 3 });
+});
+
+Deno.test("ChatClient continues from what its store kept: position and messages that were not acked", async () => {
+  const saved = {
+    position: { epoch: "e1", seq: 7 },
+    outbox: [{ sender: "bob", recipient: "alice", content: "old", id: "o1" }],
+  };
+  const t = new Setup({}, saved);
+  await settled();
+  t.socket.open();
+  assertEquals(t.socket.take()[0]!.resume, { epoch: "e1", seq: 7 });
+  t.socket.give(WELCOME);
+  assertEquals(sent(t.socket), ["o1"]);
+  t.socket.give(ack("o1", 11));
+  assertEquals(t.saved.outbox, []);
+});
+
+Deno.test("ChatClient keeps the order within a conversation: one message of each is under way", async () => {
+  const t = await new Setup().online();
+  for (const [to, id] of [["alice", "a1"], ["alice", "a2"], ["carol", "c1"]] as const) t.client.send(to, "x", id);
+  assertEquals(sent(t.socket), ["a1", "c1"]);
+  t.socket.give(ack("a1", 11));
+  assertEquals(sent(t.socket), ["a2"]);
+});
+
+Deno.test("ChatClient sends again with the same id what was not acked, in order, once", async () => {
+  const t = await new Setup().online();
+  const first = t.client.send("alice", "1", "a1");
+  t.client.send("alice", "2", "a2");
+  assertEquals(sent(t.socket), ["a1"]);
+  await t.again();
+  t.client.send("alice", "3", "a3");
+  assertEquals(sent(t.socket), ["a1"]);
+  t.socket.give({ ...ack("a1", 11), duplicate: true } as ServerFrame);
+  assertEquals((await first.acked).seq, 11);
+  assertEquals(sent(t.socket), ["a2"]);
+  t.socket.give(ack("a2", 12));
+  assertEquals(sent(t.socket), ["a3"]);
+  const flushed = t.client.flushed();
+  t.socket.give(ack("a3", 13), ack("a3", 13));
+  await flushed;
+  assertEquals(sent(t.socket), []);
+});
+
+Deno.test("ChatClient waits as long as the rate limit says, with all messages, and sends again", async () => {
+  const t = await new Setup().online();
+  t.client.send("alice", "1", "a1");
+  assertEquals(sent(t.socket), ["a1"]);
+  t.socket.give(error("a1", "rate_limited", true, 800));
+  t.client.send("carol", "2", "c1");
+  await t.clock.pass(799);
+  assertEquals(sent(t.socket), []);
+  await t.clock.pass(1);
+  assertEquals(sent(t.socket), ["a1", "c1"]);
+  assertEquals(t.events.at(-1), "rate_limited 1 800");
+});
+
+Deno.test("ChatClient holds back one conversation only when its mailbox is full", async () => {
+  const t = await new Setup().online();
+  t.client.send("alice", "1", "a1");
+  t.socket.take();
+  t.socket.give(error("a1", "mailbox_full", true));
+  t.client.send("carol", "2", "c1");
+  assertEquals(sent(t.socket), ["c1"]);
+  await t.clock.pass(5_000);
+  assertEquals(sent(t.socket), ["a1"]);
+});
+
+Deno.test("ChatClient rejects what will never be sent, and goes on with the next", async () => {
+  const t = await new Setup().online();
+  const refused = t.client.send("alice", "1", "a1");
+  t.client.send("alice", "2", "a2");
+  t.socket.take();
+  t.socket.give(error("a1", "unknown_recipient", false));
+  const reason = await assertRejects(() => refused.acked, ChatError);
+  assertEquals(reason.code, "unknown_recipient");
+  assertEquals(sent(t.socket), ["a2"]);
+  assertEquals(t.saved.outbox.map(({ id }) => id), ["a2"]);
+});
+
+Deno.test("ChatClient waits longer after every failure, at most 30 s, and short again after a good connection", async () => {
+  const t = new Setup();
+  await settled();
+  const waits: number[] = [];
+  for (let i = 0; i < 8; i++) {
+    t.socket.drop();
+    await settled();
+    const state = t.client.state;
+    assert(state.phase === "waiting");
+    waits.push(state.delayMs);
+    await t.clock.pass(state.delayMs);
+  }
+  assertEquals(waits, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+  await t.online();
+  await t.clock.pass(5_000);
+  t.socket.drop(1012, "The server is restarting");
+  assertEquals(t.client.state, { phase: "waiting", reason: "The server is restarting", delayMs: 500 });
+});
+
+Deno.test("ChatClient spreads its waits over the whole range", async () => {
+  const t = new Setup({ random: () => 0.25 });
+  await settled();
+  t.socket.drop();
+  await settled();
+  assertEquals((t.client.state as { delayMs: number }).delayMs, 125);
+});
+
+Deno.test("ChatClient comes back at once where the code says now, and never where it says never", async () => {
+  const t = await new Setup().online();
+  await t.clock.pass(6_000);
+  t.socket.drop(4201, "");
+  assertEquals(t.client.state, { phase: "waiting", reason: "The token expired; connect with a newer one.", delayMs: 0 });
+  await t.clock.pass(0);
+  await t.online();
+  t.socket.drop(4009, "This device connected again");
+  assertEquals(t.client.state, { phase: "closed", code: 4009, reason: "This device connected again", act: true });
+  await t.client.closed;
+  assertEquals([t.sockets.length, t.clock.pending], [2, 0]);
+});
+
+Deno.test("ChatClient asks a silent server whether it is there, and leaves it when it does not answer", async () => {
+  const t = await new Setup().online();
+  await t.clock.pass(29_999);
+  t.socket.take();
+  await t.clock.pass(1);
+  assertEquals(t.socket.take(), [{ type: "ping" }]);
+  t.socket.give({ type: "pong" });
+  await t.clock.pass(30_000);
+  t.socket.take();
+  await t.clock.pass(9_999);
+  assertEquals(t.phase, "online");
+  await t.clock.pass(1);
+  assertEquals(t.client.state, { phase: "waiting", reason: "the server went silent", delayMs: 500 });
+});
+
+Deno.test("ChatClient gives up an attempt that brings no welcome", async () => {
+  const t = new Setup();
+  await settled();
+  t.socket.open();
+  await t.clock.pass(10_000);
+  assertEquals(t.phase, "waiting");
+});
+
+Deno.test("ChatClient ends where the server refuses its hello, and where the diagnosis is fatal", async () => {
+  const refused = new Setup();
+  await settled();
+  refused.socket.open();
+  refused.socket.give(error(undefined, "forbidden", false));
+  assertEquals(refused.client.state, { phase: "closed", code: 0, reason: "about forbidden", act: true });
+
+  const unauthorized = new Setup({
+    token: () => Promise.resolve("secret"),
+    diagnose: (token) => Promise.resolve({ reason: `${token} is not valid`, fatal: true }),
+  });
+  await settled();
+  assertEquals(unauthorized.socket.token, "secret");
+  unauthorized.socket.drop();
+  await settled();
+  assertEquals(unauthorized.client.state, { phase: "closed", code: 1006, reason: "secret is not valid", act: true });
+});
+
+Deno.test("ChatClient answers requests by id, and fails them in time or when the connection goes", async () => {
+  const t = await new Setup().online();
+  const one = t.client.history({ with: "alice", limit: 2 });
+  const two = t.client.group({ op: "list" });
+  const [first, second] = t.socket.take().filter(({ id }) => id !== undefined);
+  assertEquals(first, { type: "history", with: "alice", limit: 2, id: "q1" });
+  t.socket.give({ type: "group", op: "list", id: second!.id as string, groups: [] });
+  t.socket.give({ type: "history", id: "q1", with: "alice", messages: [message(1)], more: false });
+  assertEquals((await one).messages.length, 1);
+  assertEquals((await two).groups, []);
+
+  const refused = t.client.history({ with: "#x" });
+  t.socket.give(error("q3", "not_member", false));
+  assertEquals((await assertRejects(() => refused, ChatError)).code, "not_member");
+
+  const late = assertRejects(() => t.client.conversations(), ChatError);
+  await t.clock.pass(15_000);
+  assertEquals((await late).code, "timeout");
+  const cut = assertRejects(() => t.client.conversations(), ChatError);
+  t.socket.drop();
+  assertEquals((await cut).code, "offline");
+  assertEquals((await assertRejects(() => t.client.conversations(), ChatError)).code, "offline");
+});
+
+Deno.test("ChatClient asks again when a request came too fast", async () => {
+  const t = await new Setup().online();
+  const asked = t.client.conversations(3);
+  t.socket.take();
+  t.socket.give(error("q1", "rate_limited", true, 300));
+  await t.clock.pass(300);
+  assertEquals(t.socket.take().at(-1), { type: "conversations", limit: 3, id: "q1" });
+  t.socket.give({ type: "conversations", id: "q1", conversations: [], more: false });
+  assertEquals((await asked).conversations, []);
+});
+
+Deno.test("ChatClient tells a new connection whom to watch, whether away and what was read", async () => {
+  const t = new Setup();
+  t.client.watch(["alice"]);
+  t.client.setAway(true);
+  t.client.markRead("alice", 9);
+  t.client.markRead("alice", 8);
+  await t.online();
+  assertEquals(t.socket.take().slice(0, 3), [
+    { type: "watch", users: ["alice"] },
+    { type: "presence", status: "away" },
+    { type: "receipt", kind: "read", with: "alice", seq: 9 },
+  ]);
+});
+
+Deno.test("ChatClient ignores frames and members it does not know, and understands several in one", async () => {
+  const t = await new Setup().online();
+  t.socket.giveText('{"type":"from_the_future"}\nnot json\n');
+  t.socket.giveText(`{"type":"from_the_future"}\n${JSON.stringify({ ...message(11), mood: "good" })}\n{"type":"pong"}`);
+  await settled();
+  assertEquals([t.messages, t.phase], [["m11"], "online"]);
+});
+
+Deno.test("ChatClient confirms before a clean close and leaves no timer", async () => {
+  const t = await new Setup().online();
+  t.socket.give(message(11));
+  await settled();
+  const socket = t.socket;
+  await t.client.close();
+  await t.client.close();
+  assertEquals(socket.take().at(-1), { type: "ack", seq: 11 });
+  assertEquals([socket.closed, t.phase, t.clock.pending], [1000, "closed", 0]);
+});
+
+Deno.test("ChatClient finds the conversation of a receipt", () => {
+  const receipt = (user: string, other: string) =>
+    conversationOfReceipt({ type: "receipt", kind: "read", user, with: other, seq: 1, ts: "t" }, "bob");
+  assertEquals(receipt("bob", "alice"), { conversation: "alice", own: true });
+  assertEquals(receipt("alice", "bob"), { conversation: "alice", own: false });
+  assertEquals(receipt("alice", "#ops"), { conversation: "#ops", own: false });
+});
