@@ -4,16 +4,13 @@ import { assert, assertEquals } from "@std/assert";
 import { lacks } from "../testing/permissions.ts";
 
 const ROOT = new URL("..", import.meta.url);
-const CORE = ["protocol.ts", "hub.ts", "session.ts", "requests.ts", "presence.ts"];
+/** The hub and its parts. */
+const CORE = ["protocol.ts", "hub.ts", "session.ts", "requests.ts", "presence.ts", "encoding.ts"];
 
 /** Files by the beginning of their path, the longest that fits, and the beginnings of what they may import. Packages aside. */
 const MAY_IMPORT: Record<string, readonly string[]> = {
-  "": [],
+  "": CORE,
   "protocol.ts": [],
-  "hub.ts": CORE,
-  "session.ts": CORE,
-  "requests.ts": CORE,
-  "presence.ts": CORE,
   "options.ts": [],
   "chat_client.ts": ["protocol.ts"],
   "broker/": [...CORE, "broker/"],
