@@ -17,7 +17,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "auth/": [...CORE, "auth/"],
   "terminal/": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/"],
   "web/": ["protocol.ts", "chat_client.ts", "web/"],
-  "client.ts": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/", "deno.json"],
+  "client.ts": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/", "client_", "deno.json"],
   "client_": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/", "client_", "deno.json"],
   "server.ts": [...CORE, "options.ts", "server_", "broker/", "auth/", "web/", "deno.json"],
   "server_": [...CORE, "options.ts", "server_", "broker/", "auth/", "web/", "deno.json"],
