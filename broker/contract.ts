@@ -1,0 +1,452 @@
+/**
+ * What every broker must do, as tests: one suite for all of them. Each test has a fresh broker; `reopen` is for those that keep
+ * what they have over a restart.
+ */
+
+import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import type { Appended, Broker, BrokerRefusal, Draft, GroupRequest, Signal, Stored } from "../hub.ts";
+import type { BrokerLimits } from "./limits.ts";
+
+/** Makes brokers for a test, and takes them away after it. */
+export interface Opened extends AsyncDisposable {
+  readonly broker: Broker;
+  /** Removes what is too old. */
+  expire(): Promise<void>;
+  /** Closes the broker and opens it again; undefined where nothing outlives it. */
+  readonly reopen: (() => Promise<Broker>) | undefined;
+}
+
+/** Opens a broker with limits, and with a clock that the test may turn, where it is given one. */
+export type Open = (limits?: Partial<BrokerLimits>) => Promise<Opened>;
+
+function draft(sender: string, recipient: string, content: string, id?: string): Draft {
+  const origin = `${sender}-laptop`;
+  return id === undefined ? { sender, recipient, content, origin } : { sender, recipient, content, id, origin };
+}
+
+async function know(broker: Broker, ...users: string[]): Promise<void> {
+  for (const user of users) await broker.attach(user, "laptop");
+}
+
+/** Appends one message that has to get a position. */
+async function send(broker: Broker, sender: string, recipient: string, content: string, id?: string): Promise<number> {
+  const [result] = await broker.append([draft(sender, recipient, content, id)]);
+  assert(result && !("code" in result), JSON.stringify(result));
+  return result.seq;
+}
+
+function codeOf(result: Appended | BrokerRefusal | object | undefined): string {
+  return result && "code" in result ? String(result.code) : "ok";
+}
+
+async function group(broker: Broker, request: GroupRequest): Promise<string> {
+  return codeOf(await broker.group(request));
+}
+
+async function contents(broker: Broker, user: string, after = 0, limit = 100): Promise<string[]> {
+  return (await broker.read(user, after, limit)).messages.map(({ content }) => content);
+}
+
+function listen(broker: Broker, user: string): { messages: Stored[]; signals: Signal[]; close(): void } {
+  const messages: Stored[] = [], signals: Signal[] = [];
+  const subscription = broker.subscribe(user, { message: (m) => messages.push(m), signal: (s) => signals.push(s) });
+  return { messages, signals, close: () => subscription.close() };
+}
+
+/** Registers the suite for one kind of broker. */
+export function testBroker(name: string, open: Open, ignore = false): void {
+  const test = (claim: string, run: (opened: Opened) => Promise<void>, limits: Partial<BrokerLimits> = {}) =>
+    Deno.test({
+      name: `${name} ${claim}`,
+      ignore,
+      async fn() {
+        await using opened = await open(limits);
+        await run(opened);
+      },
+    });
+
+  // ---- append ----
+
+  test("gives positions that grow, and keeps what is appended", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const results = await broker.append([draft("ann", "ben", "one"), draft("ben", "ann", "two"), draft("ann", "ben", "three")]);
+    const seqs = results.map((result) => "seq" in result ? result.seq : 0);
+    assert(seqs[0]! > 0 && seqs[0]! < seqs[1]! && seqs[1]! < seqs[2]!, String(seqs));
+    const { messages, more } = await broker.read("ben", 0, 10);
+    assertEquals([messages.map(({ content }) => content), more], [["one", "two", "three"], false]);
+    const { sender, recipient, origin, seq, ts, id } = messages[0]!;
+    assertEquals([sender, recipient, origin, seq, id], ["ann", "ben", "ann-laptop", seqs[0], undefined]);
+    assert(Math.abs(ts - Date.now()) < 60_000);
+  });
+
+  test("keeps any content as it is", async ({ broker }) => {
+    await know(broker, "ann");
+    const odd = [
+      "",
+      " ",
+      "a\nb\r\n",
+      "\u0001\u001f\u007f",
+      "🎈é\u2028",
+      "'; DROP TABLE messages; --",
+      '"\\',
+      "x".repeat(16_384),
+    ];
+    for (const content of odd) await send(broker, "ann", "ann", content, content.slice(0, 9) || undefined);
+    assertEquals(await contents(broker, "ann"), odd);
+  });
+
+  test("stores an id once and answers with the position it has, in one append and in another", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const ben = listen(broker, "ben");
+    const [first, again] = await broker.append([draft("ann", "ben", "hi", "1"), draft("ann", "ben", "hi", "1")]);
+    const [later] = await broker.append([draft("ann", "ben", "hi", "1")]);
+    assert(first && "seq" in first && again && "seq" in again && later && "seq" in later);
+    assertEquals([first.duplicate, again, later], [false, { ...first, duplicate: true }, { ...first, duplicate: true }]);
+    assertEquals([ben.messages.length, await contents(broker, "ben")], [1, ["hi"]]);
+  });
+
+  test("refuses an id that was used for another content or recipient, but not that of another sender", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    await send(broker, "ann", "ben", "hi", "1");
+    const results = await broker.append([
+      draft("ann", "ben", "other", "1"),
+      draft("ann", "cat", "hi", "1"),
+      draft("ben", "ann", "hi", "1"),
+      draft("ann", "ben", "hi", "2"),
+    ]);
+    assertEquals(results.map(codeOf), ["id_conflict", "id_conflict", "ok", "ok"]);
+  });
+
+  test("refuses an unknown recipient, and the others of the append are stored", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const results = await broker.append([
+      draft("ann", "ben", "1"),
+      draft("ann", "nobody", "2"),
+      draft("ann", "#no", "3"),
+      draft("ann", "ben", "4"),
+    ]);
+    assertEquals(results.map(codeOf), ["ok", "unknown_recipient", "unknown_group", "ok"]);
+    assertEquals(await contents(broker, "ben"), ["1", "4"]);
+  });
+
+  test("refuses messages to a full mailbox until they are delivered, and drops none", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const results = await broker.append([1, 2, 3, 4].map((n) => draft("ann", "ben", String(n), String(n))));
+    assertEquals(results.map(codeOf), ["ok", "ok", "ok", "mailbox_full"]);
+    assertEquals(codeOf((await broker.append([draft("ann", "ben", "1", "1")]))[0]), "ok", "a repeated one is no new one");
+    assertEquals(await contents(broker, "ben"), ["1", "2", "3"]);
+    const [, second] = (await broker.read("ben", 0, 10)).messages;
+    await broker.mark([{ user: "ben", kind: "delivered", with: "ann", seq: second!.seq }]);
+    const after = await broker.append([4, 5, 6].map((n) => draft("ann", "ben", String(n), String(n))));
+    assertEquals(after.map(codeOf), ["ok", "ok", "mailbox_full"]);
+    assertEquals(codeOf((await broker.append([draft("ben", "ann", "hi")]))[0]), "ok", "the other way is free");
+  }, { mailbox: 3 });
+
+  // ---- subscribe ----
+
+  test("yields each message once to the recipient and to the sender, in order, and to nobody else", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    const [ann, ben, cat] = ["ann", "ben", "cat"].map((user) => listen(broker, user)) as [
+      ReturnType<typeof listen>,
+      ReturnType<typeof listen>,
+      ReturnType<typeof listen>,
+    ];
+    await Promise.all([
+      broker.append([draft("ann", "ben", "1"), draft("ben", "ann", "2")]),
+      broker.append([draft("ann", "ann", "3"), draft("ann", "ben", "4")]),
+    ]);
+    const texts = (messages: Stored[]) => messages.map(({ content }) => content);
+    assertEquals([texts(ann.messages), texts(ben.messages), texts(cat.messages)], [["1", "2", "3", "4"], ["1", "2", "4"], []]);
+    assertEquals(ann.messages[0], ben.messages[0]);
+    for (const { seq, content } of ben.messages) {
+      assertEquals((await broker.read("ben", seq - 1, 1)).messages[0]!.content, content);
+    }
+  });
+
+  test("yields nothing after a subscription is closed, and closing twice is fine", async ({ broker }) => {
+    await know(broker, "ann");
+    const one = listen(broker, "ann"), two = listen(broker, "ann");
+    one.close();
+    one.close();
+    await send(broker, "ann", "ann", "hi");
+    assertEquals([one.messages.length, two.messages.length], [0, 1]);
+  });
+
+  test("hands signals to the subscribers of a user alone", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const ann = listen(broker, "ann"), ben = listen(broker, "ben");
+    broker.signal("ben", { type: "typing", sender: "ann", recipient: "ben" });
+    broker.signal("nobody", { type: "typing", sender: "ann", recipient: "nobody" });
+    assertEquals([ann.signals.length, ben.signals.length], [0, 1]);
+  });
+
+  // ---- attach, advance ----
+
+  test("starts a new device at the head, at the user's most advanced device, or some messages back", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const seqs = [];
+    for (const n of [1, 2, 3, 4]) seqs.push(await send(broker, "ann", "ben", String(n)));
+    const newcomer = await broker.attach("cat", "laptop");
+    assertEquals([newcomer.position, newcomer.isNew], [newcomer.head, true]);
+    await broker.advance([{ user: "ben", device: "laptop", seq: seqs[1]! }]);
+    assertEquals((await broker.attach("ben", "phone")).position, seqs[1]);
+    assertEquals((await broker.attach("ben", "tablet", 0)).position, seqs[3]);
+    const { position } = await broker.attach("ben", "desktop", 3);
+    assertEquals(await contents(broker, "ben", position), ["2", "3", "4"]);
+    assertEquals(await contents(broker, "ben", (await broker.attach("ben", "tv", 99)).position), ["1", "2", "3", "4"]);
+  });
+
+  test("keeps the positions of devices apart, and moves them only forward", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const [one, two] = [await send(broker, "ann", "ben", "1"), await send(broker, "ann", "ben", "2")];
+    await broker.attach("ben", "phone", 2);
+    await broker.advance([{ user: "ben", device: "laptop", seq: two }, { user: "ben", device: "laptop", seq: one }]);
+    const laptop = await broker.attach("ben", "laptop", 5), phone = await broker.attach("ben", "phone");
+    assertEquals([laptop.position, laptop.isNew, phone.isNew], [two, false, false]);
+    assert(phone.position < one);
+    await broker.advance([{ user: "ben", device: "laptop", seq: two + 1_000 }]);
+    assertEquals((await broker.attach("ben", "laptop")).position, two, "not beyond the head");
+  });
+
+  // ---- read ----
+
+  test("reads all of a user's conversations in one order, a page at a time", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat", "dan");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    const wanted: string[] = [];
+    for (let n = 0; n < 40; n++) {
+      const [from, to] = ([["ann", "ben"], ["cat", "ben"], ["ben", "dan"], ["ann", "#g"]] as const)[n % 4]!;
+      await send(broker, from, to, String(n));
+      await send(broker, "cat", "dan", "not for ben");
+      wanted.push(String(n));
+    }
+    const found: string[] = [];
+    for (let after = 0, more = true; more;) {
+      const page = await broker.read("ben", after, 7);
+      assert(page.messages.length > 0 && page.messages.length <= 7);
+      found.push(...page.messages.map(({ content }) => content));
+      after = page.messages.at(-1)!.seq;
+      more = page.more;
+    }
+    assertEquals(found, wanted);
+    assertEquals(await broker.read("nobody", 0, 10), { messages: [], more: false });
+  });
+
+  // ---- history, conversations ----
+
+  test("pages through a conversation backwards and forwards, oldest first", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    const seqs: number[] = [];
+    for (let n = 0; n < 9; n++) {
+      seqs.push(await send(broker, n % 2 ? "ben" : "ann", n % 2 ? "ann" : "ben", String(n)));
+      await send(broker, "ann", "cat", "elsewhere");
+    }
+    const page = async (query: { before?: number; after?: number; limit: number }, user = "ann", other = "ben") => {
+      const found = await broker.history(user, { with: other, ...query });
+      return "code" in found ? found.code : [found.messages.map(({ content }) => content).join(""), found.more];
+    };
+    assertEquals(await page({ limit: 3 }), ["678", true]);
+    assertEquals(await page({ limit: 3 }, "ben", "ann"), ["678", true]);
+    assertEquals(await page({ limit: 3, before: seqs[6]! }), ["345", true]);
+    assertEquals(await page({ limit: 3, before: seqs[3]! }), ["012", false]);
+    assertEquals(await page({ limit: 3, after: seqs[3]! }), ["456", true]);
+    assertEquals(await page({ limit: 9, after: seqs[6]! }), ["78", false]);
+    assertEquals(await page({ limit: 9, after: seqs[1]!, before: seqs[4]! }), ["23", false]);
+    assertEquals(await page({ limit: 9 }, "cat", "ben"), ["", false]);
+    assertEquals(await page({ limit: 9 }, "ann", "nobody"), "unknown_recipient");
+    assertEquals(await page({ limit: 9 }, "ann", "#nothing"), "unknown_group");
+  });
+
+  test("lists conversations, the most recent first, with what is unread", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    const one = await send(broker, "ben", "ann", "1");
+    await send(broker, "ben", "ann", "2");
+    await send(broker, "ann", "ben", "mine");
+    await send(broker, "cat", "ann", "3");
+    await broker.mark([{ user: "ann", kind: "read", with: "ben", seq: one }]);
+    const { conversations, more } = await broker.conversations("ann", 10);
+    const rows = conversations.map(({ with: other, last, read, unread }) => [other, last?.content, read, unread]);
+    assertEquals([rows, more], [[["cat", "3", 0, 1], ["ben", "mine", one, 1]], false]);
+    const cut = await broker.conversations("ann", 1);
+    assertEquals([cut.conversations.length, cut.more], [1, true]);
+    assertEquals(await broker.conversations("nobody", 10), { conversations: [], more: false });
+  });
+
+  // ---- markers ----
+
+  test("moves markers only forward, and names the authors whom they newly cover", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const seqs = [];
+    for (const n of [1, 2, 3]) seqs.push(await send(broker, "ann", "ben", String(n)));
+    const mark = async (kind: "delivered" | "read", seq: number, user = "ben", other = "ann") => {
+      const [marked] = await broker.mark([{ user, kind, with: other, seq }]);
+      return [marked!.moved, marked!.authors];
+    };
+    assertEquals(await mark("delivered", seqs[1]!), [true, ["ann"]]);
+    assertEquals(await mark("delivered", seqs[0]!), [false, []]);
+    assertEquals(await mark("delivered", seqs[1]!), [false, []]);
+    assertEquals(await mark("read", seqs[0]!), [true, ["ann"]]);
+    assertEquals(await mark("read", seqs[2]! + 1_000), [true, ["ann"]], "no further than the head");
+    assertEquals(await mark("delivered", seqs[2]!), [false, []], "read moves delivered along");
+    assertEquals(await mark("read", seqs[2]!, "ann", "ben"), [true, []], "nobody else wrote");
+    assertEquals(await mark("read", seqs[2]!, "ben", "nobody"), [false, []]);
+    assertEquals(await mark("read", seqs[2]!, "ben", "#nothing"), [false, []]);
+  });
+
+  test("keeps markers for those whom they concern", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    const first = await send(broker, "ann", "ben", "1");
+    await broker.mark([{ user: "ben", kind: "delivered", with: "ann", seq: first }]);
+    const second = await send(broker, "ann", "ben", "2");
+    await broker.mark([{ user: "ben", kind: "read", with: "ann", seq: second }]);
+    const seen = async (user: string, since: number) =>
+      (await broker.markers(user, since)).map(({ user, kind, with: other, seq }) => `${user} ${kind} ${other} ${seq}`).sort();
+    assertEquals(await seen("ann", 0), [`ben delivered ann ${second}`, `ben read ann ${second}`]);
+    assertEquals(await seen("ben", 0), [`ben read ann ${second}`]);
+    assertEquals(await seen("ann", second + 1), []);
+    assertEquals(await seen("cat", 0), []);
+  });
+
+  test("tells of markers in a group only the members whose messages they cover", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    for (const user of ["ben", "cat"]) await group(broker, { op: "join", user, group: "#g" });
+    const seq = await send(broker, "ann", "#g", "hello");
+    const [marked] = await broker.mark([{ user: "ben", kind: "read", with: "#g", seq }]);
+    assertEquals(marked!.authors, ["ann"]);
+    assertEquals((await broker.markers("ann", 0)).map(({ user, kind }) => `${user} ${kind}`).sort(), [
+      "ben delivered",
+      "ben read",
+    ]);
+    assertEquals(await broker.markers("cat", 0), []);
+  });
+
+  // ---- groups ----
+
+  test("delivers to a group's members what was sent since they joined, and stores it once", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await send(broker, "ann", "#g", "before");
+    const ben = listen(broker, "ben"), ann = listen(broker, "ann");
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    const seq = await send(broker, "ben", "#g", "after", "1");
+    assertEquals([ben.messages.map((m) => m.content), ann.messages.map((m) => m.content)], [["after"], ["after"]]);
+    assertEquals([await contents(broker, "ben"), await contents(broker, "ann")], [["after"], ["before", "after"]]);
+    const history = await broker.history("ben", { with: "#g", limit: 10 });
+    assert(!("code" in history));
+    assertEquals(history.messages.map(({ seq, recipient }) => [seq, recipient]), [[seq, "#g"]]);
+    assertEquals(codeOf(await broker.history("cat", { with: "#g", limit: 10 })), "not_member");
+    assertEquals(codeOf((await broker.append([draft("cat", "#g", "hi")]))[0]), "not_member");
+  });
+
+  test("takes those who left or were removed out of a group at once", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    for (const user of ["ben", "cat"]) await group(broker, { op: "join", user, group: "#g" });
+    await send(broker, "ann", "#g", "1");
+    const ben = listen(broker, "ben"), cat = listen(broker, "cat");
+    assertEquals(await group(broker, { op: "remove", user: "ben", group: "#g", target: "cat" }), "forbidden");
+    assertEquals(await group(broker, { op: "remove", user: "ann", group: "#g", target: "cat" }), "ok");
+    assertEquals(await group(broker, { op: "leave", user: "ben", group: "#g" }), "ok");
+    await send(broker, "ann", "#g", "2");
+    assertEquals([ben.messages, cat.messages, await contents(broker, "ben")], [[], [], []]);
+    assertEquals(await group(broker, { op: "remove", user: "ann", group: "#g", target: "cat" }), "not_member");
+    assertEquals(await group(broker, { op: "leave", user: "ben", group: "#g" }), "not_member");
+  });
+
+  test("has open groups and those by invitation, and says who is in them", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    assertEquals(await group(broker, { op: "create", user: "ann", group: "#g", open: false }), "ok");
+    assertEquals(await group(broker, { op: "create", user: "ben", group: "#g", open: true }), "group_exists");
+    assertEquals(await group(broker, { op: "join", user: "ben", group: "#g" }), "forbidden");
+    assertEquals(await group(broker, { op: "join", user: "ben", group: "#no" }), "unknown_group");
+    assertEquals(await group(broker, { op: "invite", user: "cat", group: "#g", target: "ben" }), "not_member");
+    assertEquals(await group(broker, { op: "invite", user: "ann", group: "#g", target: "nobody" }), "unknown_recipient");
+    const invited = await broker.group({ op: "invite", user: "ann", group: "#g", target: "ben" });
+    assert(!("code" in invited));
+    assertEquals([invited.changed, invited.members, invited.owner], [true, ["ann", "ben"], "ann"]);
+    const again = await broker.group({ op: "join", user: "ben", group: "#g" });
+    assertEquals("changed" in again && again.changed, false);
+    assertEquals(await group(broker, { op: "members", user: "cat", group: "#g" }), "not_member");
+    const list = async (user: string) => {
+      const answer = await broker.group({ op: "list", user });
+      return "groups" in answer ? answer.groups : undefined;
+    };
+    assertEquals(await list("ben"), [{ group: "#g", owner: "ann", open: false, members: 2 }]);
+    assertEquals(await list("cat"), []);
+  });
+
+  test("hands a group over to the eldest member, and ends it with the last", async ({ broker }) => {
+    await know(broker, "ann", "zoe", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    for (const user of ["zoe", "ben"]) await group(broker, { op: "join", user, group: "#g" });
+    const left = await broker.group({ op: "leave", user: "ann", group: "#g" });
+    assertEquals("owner" in left && left.owner, "zoe");
+    await send(broker, "zoe", "#g", "hi", "1");
+    for (const user of ["zoe", "ben"]) await group(broker, { op: "leave", user, group: "#g" });
+    assertEquals(codeOf((await broker.append([draft("zoe", "#g", "hi")]))[0]), "unknown_group");
+    assertEquals(await group(broker, { op: "create", user: "ben", group: "#g", open: true }), "ok");
+    assertEquals(await contents(broker, "ben"), []);
+  });
+
+  test("bounds the members of a group and the groups of a user", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    for (const name of ["#a", "#b"]) {
+      assertEquals(await group(broker, { op: "create", user: "ann", group: name, open: true }), "ok");
+    }
+    assertEquals(await group(broker, { op: "create", user: "ann", group: "#c", open: true }), "limit_reached");
+    assertEquals(await group(broker, { op: "join", user: "ben", group: "#a" }), "ok");
+    assertEquals(await group(broker, { op: "join", user: "cat", group: "#a" }), "limit_reached");
+    assertEquals(
+      await group(broker, { op: "join", user: "ann", group: "#c" }),
+      "unknown_group",
+      "what was refused was not made",
+    );
+  }, { groupMembers: 2, groupsPerUser: 2 });
+
+  // ---- users ----
+
+  test("knows who was connected and when", async ({ broker }) => {
+    await know(broker, "ann");
+    const [never, nobody] = await broker.lastSeen(["ann", "nobody"]);
+    await broker.seen("ann");
+    const [now] = await broker.lastSeen(["ann"]);
+    assertEquals([never, nobody], [0, undefined]);
+    assert(Math.abs(now! - Date.now()) < 60_000);
+  });
+
+  // ---- retention ----
+
+  test("removes what is too old, says so to those who would resume there, and forgets its ids", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben", "cat");
+    const seq = await send(broker, "ann", "ben", "old", "1");
+    await new Promise((resolve) => setTimeout(resolve, 2));
+    await expire();
+    assertEquals([await contents(broker, "ben"), await contents(broker, "ann")], [[], []]);
+    assertEquals((await broker.attach("ben", "laptop")).horizon, seq);
+    assertEquals((await broker.attach("cat", "laptop")).horizon, 0);
+    const again = await send(broker, "ann", "ben", "new", "1");
+    assert(again > seq, "positions are never given twice");
+    assertEquals(await contents(broker, "ben", seq), ["new"]);
+  }, { retentionDays: 1e-9 });
+
+  // ---- what outlives the process ----
+
+  test("has everything after a restart, under the same epoch", async ({ broker, reopen }) => {
+    if (!reopen) return assertNotEquals(broker.epoch, "");
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    const seq = await send(broker, "ann", "ben", "kept", "1");
+    await broker.advance([{ user: "ben", device: "laptop", seq }]);
+    await broker.mark([{ user: "ben", kind: "read", with: "ann", seq }]);
+    const again = await reopen();
+    assertEquals(again.epoch, broker.epoch);
+    assertEquals(await contents(again, "ben"), ["kept"]);
+    const [repeated] = await again.append([draft("ann", "ben", "kept", "1")]);
+    assertEquals(repeated && "duplicate" in repeated && repeated.duplicate, true);
+    assertEquals((await again.attach("ben", "laptop")).position, seq);
+    assertEquals((await again.markers("ann", 0)).length, 2);
+    assert(await send(again, "ann", "#g", "next") > seq);
+  });
+}

@@ -1,0 +1,43 @@
+/**
+ * What the SQLite broker and its worker say to each other.
+ */
+
+import type { GroupRequest, Mark } from "../hub.ts";
+import type { BrokerLimits } from "./limits.ts";
+import type { AppendedRows, SqliteStore } from "./sqlite_store.ts";
+
+/** How to open the database. */
+export interface OpenRequest {
+  readonly file: string;
+  readonly sync: "full" | "normal";
+  readonly limits: BrokerLimits;
+}
+
+/** What the broker asks of the worker. */
+export type WorkerRequest =
+  | { readonly op: "append"; readonly columns: string }
+  | { readonly op: "attach"; readonly user: string; readonly device: string; readonly last: number | undefined }
+  | { readonly op: "read"; readonly user: string; readonly after: number; readonly limit: number }
+  | { readonly op: "history"; readonly user: string; readonly query: Parameters<SqliteStore["history"]>[1] }
+  | { readonly op: "conversations"; readonly user: string; readonly limit: number }
+  | { readonly op: "advance"; readonly moves: Parameters<SqliteStore["advance"]>[0] }
+  | { readonly op: "mark"; readonly marks: readonly Mark[] }
+  | { readonly op: "markers"; readonly user: string; readonly since: number }
+  | { readonly op: "group"; readonly request: GroupRequest }
+  | { readonly op: "lastSeen"; readonly users: readonly string[] }
+  | { readonly op: "seen"; readonly user: string }
+  | { readonly op: "expire" }
+  | { readonly op: "close" };
+
+/** An append's answer: what became of the drafts, and who is in the groups that were written to since that last changed. */
+export interface AppendAnswer extends AppendedRows {
+  readonly members: Readonly<Record<string, readonly string[]>>;
+}
+
+/** An answer: `error` where the request failed and changed nothing. */
+export type WorkerAnswer = { readonly value: unknown } | { readonly error: string };
+
+/** What separates the columns of an append: no name, id or content has it. */
+export const SEPARATOR = "\0";
+/** Columns of a draft in an append. */
+export const DRAFT_COLUMNS = 5;

@@ -1,0 +1,96 @@
+/**
+ * The database's schema, as the steps that led to it. A step is never changed once it has been released: add one.
+ */
+
+import type { DatabaseSync } from "node:sqlite";
+
+/** Steps by the version that they lead to, less one; `PRAGMA user_version` says how many a file has had. */
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE users (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    last_seen INTEGER NOT NULL DEFAULT 0,
+    horizon INTEGER NOT NULL DEFAULT 0  -- highest position that retention took from this user
+  ) STRICT;
+
+  CREATE TABLE devices (
+    user INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY (user, name)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE threads (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,          -- a group's name, or both names of a direct conversation, sorted, a space between
+    owner INTEGER NOT NULL DEFAULT 0,   -- 0: a direct conversation
+    open INTEGER NOT NULL DEFAULT 0,
+    last_seq INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+
+  CREATE TABLE members (
+    user INTEGER NOT NULL,
+    thread INTEGER NOT NULL,
+    other INTEGER NOT NULL,             -- the other user of a direct conversation, 0 in a group
+    since INTEGER NOT NULL,             -- sees what comes after this position
+    joined INTEGER NOT NULL,            -- counts up: who has been in a group longest
+    delivered INTEGER NOT NULL DEFAULT 0,
+    read INTEGER NOT NULL DEFAULT 0,
+    marked_ts INTEGER NOT NULL DEFAULT 0,
+    marked_at INTEGER NOT NULL DEFAULT -1, -- where the log stood then
+    PRIMARY KEY (user, thread)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX members_thread ON members (thread, marked_at);
+
+  CREATE TABLE messages (
+    thread INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    sender INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    id TEXT,
+    origin TEXT NOT NULL,
+    content TEXT NOT NULL,
+    PRIMARY KEY (thread, seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE UNIQUE INDEX messages_id ON messages (sender, id) WHERE id IS NOT NULL;
+
+  -- Where the log stood at a time: retention finds the position that an age means.
+  CREATE TABLE ticks (ts INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
+  `,
+];
+
+/** Why a database cannot be used, in a sentence for the operator. */
+export class BrokerError extends Error {
+  override readonly name = "BrokerError";
+}
+
+/** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */
+export function migrate(database: DatabaseSync, migrations: readonly string[] = MIGRATIONS): void {
+  const version = Number(database.prepare("PRAGMA user_version").get()!.user_version);
+  if (version > migrations.length) {
+    throw new BrokerError(
+      `The messages were written by a newer version (schema ${version}, this one knows ${migrations.length}); update`,
+    );
+  }
+  for (const [index, step] of migrations.entries()) {
+    if (index < version) continue;
+    database.exec("BEGIN IMMEDIATE");
+    try {
+      database.exec(step);
+      database.exec(`PRAGMA user_version = ${index + 1}`);
+      database.exec("COMMIT");
+    } catch (error) {
+      database.exec("ROLLBACK");
+      throw error;
+    }
+  }
+  database.prepare("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)").run(newEpoch());
+}
+
+/** An epoch that no other log has. */
+export function newEpoch(): string {
+  return crypto.randomUUID().replaceAll("-", "").slice(0, 12);
+}

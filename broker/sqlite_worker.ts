@@ -1,0 +1,162 @@
+/**
+ * The worker that owns the database. What arrives within one turn of its event loop is one transaction: one sync of the disk
+ * serves everybody who waits for it. Answers go out after the commit, in the order of the requests.
+ */
+
+import { setImmediate } from "node:timers";
+import { DatabaseSync } from "node:sqlite";
+import type { Draft } from "../hub.ts";
+import {
+  type AppendAnswer,
+  DRAFT_COLUMNS,
+  type OpenRequest,
+  SEPARATOR,
+  type WorkerAnswer,
+  type WorkerRequest,
+} from "./sqlite_requests.ts";
+import { BrokerError, migrate } from "./sqlite_schema.ts";
+import { SqliteStore } from "./sqlite_store.ts";
+
+/** What this file uses of the worker it runs in. */
+const worker = self as unknown as {
+  postMessage(message: unknown): void;
+  close(): void;
+  onmessage: (event: MessageEvent<WorkerRequest | OpenRequest>) => void;
+};
+
+/** Milliseconds that a commit waits for a reader that is making a backup. */
+const BUSY_TIMEOUT_MS = 5_000;
+
+let database: DatabaseSync;
+let store: SqliteStore;
+let queue: WorkerRequest[] = [];
+/** Groups whose members the broker knows as they are. */
+const known = new Set<string>();
+
+function open({ file, sync, limits }: OpenRequest): string {
+  database = new DatabaseSync(file);
+  database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${sync}`);
+  database.exec("PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000");
+  migrate(database);
+  store = new SqliteStore(database, limits);
+  return JSON.stringify({ epoch: store.epoch, head: store.head });
+}
+
+function answer(request: WorkerRequest): unknown {
+  switch (request.op) {
+    case "append":
+      return append(request.columns);
+    case "attach":
+      return store.attach(request.user, request.device, request.last);
+    case "read":
+      return store.read(request.user, request.after, request.limit);
+    case "history":
+      return store.history(request.user, request.query);
+    case "conversations":
+      return store.conversations(request.user, request.limit);
+    case "advance":
+      return store.advance(request.moves);
+    case "mark":
+      return store.mark(request.marks);
+    case "markers":
+      return store.markers(request.user, request.since);
+    case "group":
+      if (request.request.op !== "list" && request.request.op !== "members") known.delete(request.request.group);
+      return store.group(request.request);
+    case "lastSeen":
+      return store.lastSeen(request.users);
+    case "seen":
+      return store.seen(request.user);
+    case "expire":
+      return store.expire();
+    case "close":
+      return undefined;
+  }
+}
+
+function append(columns: string): AppendAnswer {
+  const drafts = toDrafts(columns);
+  const rows = store.append(drafts);
+  const members: Record<string, readonly string[]> = {};
+  for (const { recipient } of drafts) {
+    if (!recipient.startsWith("#") || known.has(recipient)) continue;
+    members[recipient] = store.members(recipient);
+    known.add(recipient);
+  }
+  return { ...rows, members };
+}
+
+function toDrafts(columns: string): Draft[] {
+  const cells = columns.split(SEPARATOR);
+  const drafts: Draft[] = [];
+  for (let i = 0; i + DRAFT_COLUMNS <= cells.length; i += DRAFT_COLUMNS) {
+    const [sender, recipient, content, id, origin] = cells.slice(i, i + DRAFT_COLUMNS) as [
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
+    drafts.push(id === "" ? { sender, recipient, content, origin } : { sender, recipient, content, id, origin });
+  }
+  return drafts;
+}
+
+/** Carries out requests as one transaction. Throws when it cannot be committed, and nothing has happened then. */
+function transact(requests: readonly WorkerRequest[]): WorkerAnswer[] {
+  database.exec("BEGIN IMMEDIATE");
+  try {
+    const answers = requests.map((request) => ({ value: answer(request) }));
+    store.flush();
+    database.exec("COMMIT");
+    return answers;
+  } catch (error) {
+    // A failed commit may or may not have ended the transaction.
+    try {
+      database.exec("ROLLBACK");
+    } catch { /* it has */ }
+    store.forget();
+    known.clear();
+    throw error;
+  }
+}
+
+/** One transaction for all; where it fails, one for each, so that only what cannot be done fails. */
+function commit(): void {
+  const requests = queue;
+  queue = [];
+  let answers: WorkerAnswer[];
+  try {
+    answers = transact(requests);
+  } catch {
+    answers = requests.map((request) => {
+      try {
+        return transact([request])[0]!;
+      } catch (error) {
+        return { error: error instanceof Error ? error.message : String(error) };
+      }
+    });
+  }
+  worker.postMessage(answers);
+  if (requests.at(-1)?.op === "close") {
+    database.close();
+    worker.close();
+  }
+}
+
+function start(request: OpenRequest): void {
+  try {
+    worker.postMessage({ value: open(request) });
+  } catch (error) {
+    const isOurs = error instanceof BrokerError;
+    worker.postMessage({
+      error: isOurs ? error.message : `${request.file}: ${error instanceof Error ? error.message : String(error)}`,
+    });
+    worker.close();
+  }
+}
+
+worker.onmessage = ({ data }) => {
+  if (!("op" in data)) return start(data);
+  if (queue.push(data) === 1) setImmediate(commit);
+};
