@@ -6,10 +6,12 @@
 
 import { setImmediate } from "node:timers";
 import { MemoryBroker } from "./broker/memory.ts";
+import { backup, openSqliteBroker } from "./broker/sqlite.ts";
+import { BrokerError } from "./broker/sqlite_schema.ts";
 import { type Broker, type Connection, Hub, type HubOptions, type Introduction, type Peer } from "./hub.ts";
-import { helpText, parseOptions, UsageError, type Values } from "./options.ts";
+import { commandOf, helpText, parseOptions, UsageError, type Values } from "./options.ts";
 import { CLOSE_CODES, parseName, Refusal } from "./protocol.ts";
-import { SERVER, SERVER_OPTIONS, VERSION } from "./server_options.ts";
+import { BACKUP_OPTIONS, SERVER, SERVER_OPTIONS, VERSION } from "./server_options.ts";
 
 /** Milliseconds of silence after which Deno pings a socket, doubled: half of it later it is closed. */
 const IDLE_TIMEOUT_S = 60;
@@ -42,10 +44,10 @@ export interface Server {
 
 /** Starts a server. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
 export function startServer(options: ServerOptions = {}): Server {
-  const log = options.log ?? (() => {});
+  const tell = options.log ?? (() => {});
   const broker = options.broker ?? new MemoryBroker();
   const hub = new Hub({
-    report: (error, where) => log(`${where} failed: ${error instanceof Error ? error.message : String(error)}`),
+    report: (error, where) => tell(`${where} failed: ${reason(error)}`),
     defer: setImmediate,
     ...options,
     broker,
@@ -58,7 +60,7 @@ export function startServer(options: ServerOptions = {}): Server {
     port: options.port ?? 8080,
     onListen() {},
     onError: (error) => {
-      log(`request failed: ${error instanceof Error ? error.message : String(error)}`);
+      tell(`request failed: ${reason(error)}`);
       return new Response("The server failed at this request\n", { status: 500 });
     },
   }, (request) => route(request, { hub, sockets, draining: draining !== undefined }));
@@ -216,7 +218,7 @@ export async function main(args: readonly string[]): Promise<number> {
     return await run(args);
   } catch (error) {
     if (error instanceof UsageError) return fail(USAGE, `${error.message}; see ${SERVER.name} --help`);
-    if (error instanceof StartError) return fail(FAILED, error.message);
+    if (error instanceof StartError || error instanceof BrokerError) return fail(FAILED, error.message);
     throw error;
   }
 }
@@ -232,18 +234,47 @@ function fail(status: number, message: string): number {
 }
 
 async function run(args: readonly string[]): Promise<number> {
-  const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env: (name) => Deno.env.get(name) });
+  const env = (name: string) => Deno.env.get(name);
+  if (commandOf(SERVER, args) === "backup") return runBackup(args.slice(1), env);
+  const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env });
   if (values.help) return print(helpText(SERVER));
   if (values.version) return print(VERSION);
+  if (operands.length > 0) throw new UsageError(`There is no command "${operands[0]}"`);
   // It would override --host and --port without a word.
   Deno.env.delete("DENO_SERVE_ADDRESS");
-  if (operands.length > 0) throw new UsageError(`There is no command "${operands[0]}"`);
-  await using server = listen(values);
-  announce(server, values.quiet);
+  const broker = await openBroker(values);
+  let server: Server;
+  try {
+    server = listen(values, broker);
+  } catch (error) {
+    await broker.close();
+    throw error;
+  }
+  announce(server, values);
   await terminated();
   console.error("Draining");
   await server.shutdown();
   return 0;
+}
+
+function runBackup(args: readonly string[], env: (name: string) => string | undefined): number {
+  const { values, operands } = parseOptions(BACKUP_OPTIONS, args, { env });
+  if (values.help) return print(helpText(SERVER, "backup"));
+  const [file] = operands;
+  if (operands.length !== 1 || file === undefined) throw new UsageError("backup takes one FILE");
+  backup(values.data, file);
+  return print(`The messages in ${values.data} are copied to ${file}`);
+}
+
+function openBroker(values: ServerValues): Promise<Broker> {
+  const limits = {
+    mailbox: values.mailbox || Infinity,
+    retentionDays: values["retention-days"] || Infinity,
+    groupsPerUser: values["max-groups"] || Infinity,
+  };
+  if (values.broker === "memory" || values.data === ":memory:") return Promise.resolve(new MemoryBroker(limits));
+  const report = (error: unknown, where: string) => log(`${where} failed: ${reason(error)}`);
+  return openSqliteBroker({ dir: values.data, sync: values.sync as "full" | "normal", report, ...limits });
 }
 
 function print(text: string): number {
@@ -251,10 +282,22 @@ function print(text: string): number {
   return 0;
 }
 
-function listen(values: Values<typeof SERVER_OPTIONS>): Server {
+/** One line for the operator. */
+function log(line: string): void {
+  console.error(`${new Date().toISOString()} ${line}`);
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+type ServerValues = Values<typeof SERVER_OPTIONS>;
+
+function listen(values: ServerValues, broker: Broker): Server {
   const { host, port } = values;
   try {
     return startServer({
+      broker,
       hostname: host,
       port,
       frameBytes: values["frame-bytes"],
@@ -262,7 +305,7 @@ function listen(values: Values<typeof SERVER_OPTIONS>): Server {
       queueBytes: values["queue-bytes"],
       helloTimeoutMs: values["hello-timeout"] * 1_000,
       devicesMax: values["max-devices"] || Infinity,
-      log: (line) => console.error(`${new Date().toISOString()} ${line}`),
+      log,
     });
   } catch (error) {
     throw new StartError(whyNot(error, host, port));
@@ -275,12 +318,14 @@ function whyNot(error: unknown, host: string, port: number): string {
   if (error instanceof Deno.errors.PermissionDenied) {
     return `Listening on port ${port} is not permitted; choose one above 1023 with --port`;
   }
-  return `Cannot listen on ${host} port ${port}: ${error instanceof Error ? error.message : String(error)}`;
+  return `Cannot listen on ${host} port ${port}: ${reason(error)}`;
 }
 
-function announce({ url }: Server, quiet: boolean): void {
+function announce({ url }: Server, { quiet, broker, data }: ServerValues): void {
   console.log(`Parley ${VERSION} listens on ${url}`);
   if (quiet) return;
+  const isKept = broker === "sqlite" && data !== ":memory:";
+  console.log(isKept ? `Messages are kept in ${data}` : "Messages are kept in memory and gone when it ends");
   const server = url === "ws://127.0.0.1:8080/ws" ? "" : ` --server ${url}`;
   console.log(`Try it: in two other terminals,
   ./chat-client --name alice${server}      (or: deno task client --name alice${server})

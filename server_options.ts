@@ -240,6 +240,12 @@ export const SERVER_OPTIONS = {
   version: { kind: "flag", group: "Other", help: "Show the version" },
 } as const satisfies OptionTable;
 
+/** Options of `chat-server backup`. */
+export const BACKUP_OPTIONS = {
+  data: DATA,
+  help: { kind: "flag", short: "h", help: "Show this help" },
+} as const satisfies OptionTable;
+
 /** `chat-server`, its options, commands and examples. */
 export const SERVER: ProgramSpec = {
   name: "chat-server",
@@ -249,7 +255,7 @@ export const SERVER: ProgramSpec = {
     backup: {
       summary: "Copy the messages of a running or stopped server into a file",
       operands: "FILE",
-      options: { data: DATA, help: { kind: "flag", short: "h", help: "Show this help" } },
+      options: BACKUP_OPTIONS,
       examples: ["chat-server backup /backups/parley.db", "chat-server backup --data /var/lib/parley parley.db"],
     },
   },

@@ -6,22 +6,24 @@
 
 import { parseArgs } from "@std/cli/parse-args";
 import { MemoryBroker } from "../broker/memory.ts";
+import { openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../hub.ts";
 import { startServer } from "../server.ts";
 
-function openBroker(kind: string, _data: string | undefined): Broker {
+function openBroker(kind: string, data: string | undefined): Promise<Broker> {
   // Load generators do not say what they have got: in memory nothing would ever be free to go.
   const limits = { mailbox: Infinity, messagesMax: Infinity };
-  if (kind === "memory") return new MemoryBroker(limits);
-  console.error(`bench: there is no broker "${kind}"; use --broker memory`);
+  if (kind === "memory") return Promise.resolve(new MemoryBroker(limits));
+  if (kind === "sqlite") return openSqliteBroker({ dir: data ?? "./data", mailbox: Infinity });
+  console.error(`bench: there is no broker "${kind}"; use --broker memory or sqlite`);
   Deno.exit(2);
 }
 
-function main(): void {
+async function main(): Promise<void> {
   const flags = parseArgs(Deno.args, { string: ["port", "broker", "data"] });
   const server = startServer({
     port: Number(flags.port ?? 8081),
-    broker: openBroker(flags.broker ?? "memory", flags.data),
+    broker: await openBroker(flags.broker ?? "memory", flags.data),
     log: (line: string) => console.error(line),
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -30,4 +32,4 @@ function main(): void {
   console.log(`Listening on ${server.url}`);
 }
 
-if (import.meta.main) main();
+if (import.meta.main) await main();

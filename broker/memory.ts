@@ -27,6 +27,9 @@ import { type BrokerLimits, DEFAULT_LIMITS, MARK_AUTHORS_MAX, refuse } from "./l
 /** Messages that are kept in all: about half a gigabyte of ordinary chat. */
 export const MEMORY_MESSAGES_MAX = 1_000_000;
 
+/** Milliseconds between two looks for messages that are too old. */
+const EXPIRE_INTERVAL_MS = 3_600_000;
+
 /** What a {@linkcode MemoryBroker} is made of. */
 export interface MemoryOptions extends Partial<BrokerLimits> {
   readonly messagesMax?: number;
@@ -81,6 +84,7 @@ export class MemoryBroker implements Broker {
   /** Every message that is kept, in order. */
   #log: Stored[] = [];
   #head = 0;
+  #expiryDue = 0;
 
   constructor(options: MemoryOptions = {}) {
     this.#limits = { ...DEFAULT_LIMITS, ...options };
@@ -139,6 +143,10 @@ export class MemoryBroker implements Broker {
 
   append(drafts: readonly Draft[]): Promise<readonly Appended[]> {
     const ts = this.#now();
+    if (ts > this.#expiryDue) {
+      this.#expiryDue = ts + EXPIRE_INTERVAL_MS;
+      this.expire();
+    }
     const results = new Array<Appended>(drafts.length);
     for (let i = 0; i < drafts.length; i++) results[i] = this.#append(drafts[i]!, ts);
     return Promise.resolve(results);
@@ -394,7 +402,7 @@ export class MemoryBroker implements Broker {
 
   // ---- Retention ----
 
-  /** Removes what is too old; returns how many messages went. The server calls it now and then. */
+  /** Removes what is too old; returns how many messages went. Done now and then by itself. */
   expire(): number {
     const limit = this.#now() - this.#limits.retentionDays * 86_400_000;
     let count = 0;

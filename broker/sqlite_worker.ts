@@ -137,11 +137,10 @@ function commit(): void {
       }
     });
   }
+  const isLast = requests.at(-1)?.op === "close";
+  if (isLast) database.close();
   worker.postMessage(answers);
-  if (requests.at(-1)?.op === "close") {
-    database.close();
-    worker.close();
-  }
+  if (isLast) worker.close();
 }
 
 function start(request: OpenRequest): void {
