@@ -122,6 +122,12 @@ export interface Listeners {
   refused?(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): void;
 }
 
+/** Why an attempt to connect failed. `fatal`: it will fail again. */
+export interface Diagnosis {
+  readonly reason: string;
+  readonly fatal: boolean;
+}
+
 /** What a client is made of. */
 export interface ChatOptions extends Listeners {
   readonly url: string;
@@ -134,8 +140,10 @@ export interface ChatOptions extends Listeners {
   readonly last?: number;
   readonly store?: Store;
   readonly socket?: SocketFactory;
-  /** Why an attempt failed, where the socket does not say: words, and whether trying again helps. */
-  readonly diagnose?: (token: string | undefined) => Promise<{ readonly reason: string; readonly fatal: boolean } | undefined>;
+  /** Makes words of what the socket said when an attempt failed (often nothing), and says whether trying again helps. */
+  readonly explain?: (reason: string) => Diagnosis | undefined | Promise<Diagnosis | undefined>;
+  /** Takes no messages: they stay for the user's other devices, and for this one nothing is confirmed. */
+  readonly deaf?: boolean;
   /** Taken messages after which they are confirmed. Default 32. */
   readonly confirmEvery?: number;
   readonly random?: () => number;
@@ -184,7 +192,7 @@ export class ChatClient {
   #ended = Promise.withResolvers<void>();
 
   readonly #outbox: Entry[] = [];
-  #emptied: (() => void)[] = [];
+  #settled: (() => void)[] = [];
   #sendNotBefore = 0;
 
   #epoch: string | undefined;
@@ -236,10 +244,11 @@ export class ChatClient {
     return this.#outbox.map(({ message }) => message);
   }
 
-  /** Resolves when nothing waits to be acked, or the client is closed. */
-  async flushed(): Promise<void> {
-    if (this.#outbox.length === 0 || this.state.phase === "closed") return;
-    await new Promise<void>((resolve) => this.#emptied.push(resolve));
+  /** Resolves when fewer than `below` messages wait to be acked (default: none does), or the client is closed. */
+  async flushed(below = 1): Promise<void> {
+    while (this.#outbox.length >= below && this.state.phase !== "closed") {
+      await new Promise<void>((resolve) => this.#settled.push(resolve));
+    }
   }
 
   /** Resolves when the client is closed. */
@@ -334,9 +343,12 @@ export class ChatClient {
     this.#socket = socket;
     let opened = false;
     const lost = (code: number, reason: string) => {
-      if (this.#socket === socket) void this.#lost(code, reason, opened, token);
+      if (this.#socket === socket) void this.#lost(code, reason, opened);
     };
-    this.#cancelTimer = this.#clock.after(WELCOME_MS, () => lost(0, opened ? "no welcome came" : "no answer"));
+    this.#cancelTimer = this.#clock.after(
+      WELCOME_MS,
+      () => lost(0, opened ? "The server did not welcome this client" : "The server did not answer"),
+    );
     socket.onopen = () => {
       opened = true;
       this.#hello(socket);
@@ -366,6 +378,10 @@ export class ChatClient {
       this.#epoch = frame.epoch;
       this.#received = this.#taken = this.#confirmed = -1;
       this.#incoming = this.#incoming.filter((entry) => entry !== "synced").map(withoutPosition);
+    }
+    if (this.#options.deaf) {
+      this.#received = this.#taken = this.#confirmed = frame.seq;
+      this.#save();
     }
     this.user = frame.user;
     this.welcome = frame;
@@ -398,16 +414,15 @@ export class ChatClient {
     return socket;
   }
 
-  async #lost(code: number, reason: string, opened: boolean, token: string | undefined): Promise<void> {
+  async #lost(code: number, reason: string, opened: boolean): Promise<void> {
     const wasOnline = this.state.phase === "online";
     this.#detach()?.close();
     this.#failRequests(new ChatError("offline", "The connection was lost"));
     const what = reconnectAfter(code);
     if (what === "never") return this.#end(code, wordsForClose(code, reason), code !== CLOSE_CODES.bye.code);
     let words = wordsForClose(code, reason);
-    if (!opened && this.#options.diagnose) {
-      this.#setState({ phase: "connecting" });
-      const diagnosis = await this.#options.diagnose(token).catch(() => undefined);
+    if (!opened && this.#options.explain) {
+      const diagnosis = await this.#options.explain(reason);
       if (this.state.phase !== "connecting" || this.#socket) return;
       if (diagnosis?.fatal) return this.#end(code, diagnosis.reason, true);
       words = diagnosis?.reason ?? words;
@@ -427,7 +442,7 @@ export class ChatClient {
     const error = new ChatError("closed", reason);
     this.#failRequests(error);
     for (const { promise } of this.#outbox) promise.reject(error);
-    for (const resolve of this.#emptied.splice(0)) resolve();
+    for (const resolve of this.#settled.splice(0)) resolve();
     this.#ended.resolve();
   }
 
@@ -457,7 +472,7 @@ export class ChatClient {
         return this.#message(frame);
       case "synced":
         this.#incoming.push("synced");
-        this.#received = Math.max(this.#received, frame.seq);
+        if (!this.#options.deaf) this.#received = Math.max(this.#received, frame.seq);
         return void this.#take();
       case "ack":
         return this.#acked(frame);
@@ -476,6 +491,7 @@ export class ChatClient {
   }
 
   #message(message: Message): void {
+    if (this.#options.deaf) return;
     if (message.seq !== undefined) {
       if (message.seq <= this.#received) return;
       this.#received = message.seq;
@@ -526,7 +542,7 @@ export class ChatClient {
     this.#cancelLiveness();
     this.#cancelLiveness = this.#clock.after(QUIET_MS, () => {
       this.#write({ type: "ping" });
-      this.#cancelLiveness = this.#clock.after(PONG_MS, () => void this.#lost(0, "the server went silent", true, undefined));
+      this.#cancelLiveness = this.#clock.after(PONG_MS, () => void this.#lost(0, "The server went silent", true));
     });
   }
 
@@ -580,7 +596,7 @@ export class ChatClient {
     if (index < 0) return undefined;
     const [entry] = this.#outbox.splice(index, 1);
     this.#save();
-    if (this.#outbox.length === 0) { for (const resolve of this.#emptied.splice(0)) resolve(); }
+    for (const resolve of this.#settled.splice(0)) resolve();
     return entry;
   }
 

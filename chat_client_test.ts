@@ -291,7 +291,7 @@ Deno.test("ChatClient asks a silent server whether it is there, and leaves it wh
   await t.clock.pass(9_999);
   assertEquals(t.phase, "online");
   await t.clock.pass(1);
-  assertEquals(t.client.state, { phase: "waiting", reason: "the server went silent", delayMs: 500 });
+  assertEquals(t.client.state, { phase: "waiting", reason: "The server went silent", delayMs: 500 });
 });
 
 Deno.test("ChatClient gives up an attempt that brings no welcome", async () => {
@@ -311,13 +311,13 @@ Deno.test("ChatClient ends where the server refuses its hello, and where the dia
 
   const unauthorized = new Setup({
     token: () => Promise.resolve("secret"),
-    diagnose: (token) => Promise.resolve({ reason: `${token} is not valid`, fatal: true }),
+    explain: (reason) => Promise.resolve({ reason: `not valid: ${reason}`, fatal: true }),
   });
   await settled();
   assertEquals(unauthorized.socket.token, "secret");
-  unauthorized.socket.drop();
+  unauthorized.socket.drop(1006, "status 401");
   await settled();
-  assertEquals(unauthorized.client.state, { phase: "closed", code: 1006, reason: "secret is not valid", act: true });
+  assertEquals(unauthorized.client.state, { phase: "closed", code: 1006, reason: "not valid: status 401", act: true });
 });
 
 Deno.test("ChatClient answers requests by id, and fails them in time or when the connection goes", async () => {
@@ -386,6 +386,14 @@ Deno.test("ChatClient confirms before a clean close and leaves no timer", async 
   await t.client.close();
   assertEquals(socket.take().at(-1), { type: "ack", seq: 11 });
   assertEquals([socket.closed, t.phase, t.clock.pending], [1000, "closed", 0]);
+});
+
+Deno.test("ChatClient that is deaf takes and confirms nothing, and asks for less the next time", async () => {
+  const t = await new Setup({ deaf: true }).online({ seq: 20 }, 20);
+  t.socket.give(message(21));
+  await t.clock.pass(1_000);
+  assertEquals([t.messages, t.socket.take()], [[], []]);
+  assertEquals((await t.again()).resume, { epoch: "e1", seq: 20 });
 });
 
 Deno.test("ChatClient finds the conversation of a receipt", () => {

@@ -1,0 +1,86 @@
+/**
+ * The terminal client: reads the command line and hands over to the way of running that it asks for.
+ *
+ * On a terminal it is a chat; between other programs it turns lines into messages and back; its commands are for scripts.
+ */
+
+import { CLIENT, CLIENT_OPTIONS, HISTORY_OPTIONS, LISTEN_OPTIONS, SEND_OPTIONS, VERSION } from "./client_options.ts";
+import { commandOf, helpText, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
+import { runListen } from "./terminal/listen.ts";
+import { runPipe } from "./terminal/pipe.ts";
+import { runHistory } from "./terminal/read_history.ts";
+import { EXIT, print, type RunContext, warn } from "./terminal/run.ts";
+import { runSend } from "./terminal/send.ts";
+import { accountOf, type ConnectionValues, ownFolders, surroundings } from "./terminal/settings.ts";
+
+/** Runs the client. The exit status; throws a {@linkcode UsageError} for a command line that cannot be understood. */
+async function run(args: readonly string[]): Promise<number> {
+  const command = commandOf(CLIENT, args);
+  const rest = command === "" ? args : args.slice(1);
+  switch (command) {
+    case "send": {
+      const given = parse(SEND_OPTIONS, rest, command);
+      if (!given) return EXIT.ok;
+      const { id, json, timeout } = given.values;
+      return await runSend(given.context(), given.operands, { id, json, timeoutMs: timeout * 1_000 });
+    }
+    case "listen": {
+      const given = parse(LISTEN_OPTIONS, rest, command);
+      return given ? await runListen(given.context(), given.operands, given.values) : EXIT.ok;
+    }
+    case "history": {
+      const given = parse(HISTORY_OPTIONS, rest, command);
+      if (!given) return EXIT.ok;
+      const { since, limit, json, timeout } = given.values;
+      return await runHistory(given.context(), given.operands, { since, limit, json, timeoutMs: timeout * 1_000 });
+    }
+    default:
+      return await chat(rest);
+  }
+}
+
+async function chat(args: readonly string[]): Promise<number> {
+  const given = parse(CLIENT_OPTIONS, args, "");
+  if (!given) return EXIT.ok;
+  const { values, operands } = given;
+  if (operands.length > 0) throw new UsageError(`There is no command ${JSON.stringify(operands[0])}; see chat-client --help`);
+  return await runPipe(given.context(), { ...values, timeoutMs: values.timeout * 1_000 });
+}
+
+interface Given<T extends OptionTable> {
+  readonly values: Values<T>;
+  readonly operands: readonly string[];
+  context(): RunContext;
+}
+
+/** Parses by a table; undefined where help or version was asked for and is printed. */
+function parse<const T extends OptionTable>(options: T, args: readonly string[], command: string): Given<T> | undefined {
+  if (asksFor(args, "--help", "-h")) {
+    print(helpText(CLIENT, command));
+    return undefined;
+  }
+  if (command === "" && asksFor(args, "--version")) {
+    print(`chat-client ${VERSION}`);
+    return undefined;
+  }
+  const folders = ownFolders();
+  const { values, operands } = parseOptions(options, args, surroundings(folders, options, args), command);
+  return { values, operands, context: () => ({ account: accountOf(values as unknown as ConnectionValues, folders), folders }) };
+}
+
+/** Whether help is asked for, whatever else is wrong with the command line. */
+function asksFor(args: readonly string[], ...options: string[]): boolean {
+  const end = args.indexOf("--");
+  return args.slice(0, end < 0 ? args.length : end).some((arg) => options.includes(arg));
+}
+
+async function main(): Promise<number> {
+  try {
+    return await run(Deno.args);
+  } catch (error) {
+    warn(error instanceof Error ? `chat-client: ${error.message}` : String(error));
+    return error instanceof UsageError ? EXIT.usage : EXIT.refused;
+  }
+}
+
+if (import.meta.main) Deno.exit(await main());

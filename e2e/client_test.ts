@@ -1,0 +1,215 @@
+/** The client between other programs, against a real server: what goes in and out, and the exit statuses. */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { MemoryBroker } from "../broker/memory.ts";
+import { type Server, startServer } from "../server.ts";
+import { CAN_RUN } from "../testing/permissions.ts";
+import { fromSource, Running, runToEnd } from "../testing/process.ts";
+import { untilOnline } from "../testing/ws_peer.ts";
+
+const CLIENT = fromSource("client");
+const ignore = !CAN_RUN;
+
+/** A server and a home for clients, gone at the end. */
+class Place implements AsyncDisposable {
+  readonly home = Deno.makeTempDirSync();
+  readonly env = { XDG_CONFIG_HOME: `${this.home}/config`, XDG_STATE_HOME: `${this.home}/state` };
+  server: Server = startServer({ port: 0 });
+
+  get url(): string {
+    return this.server.url;
+  }
+
+  /** Runs a client to its end. */
+  run(name: string, args: readonly string[], input = ""): Promise<{ code: number; out: string; err: string }> {
+    return runToEnd(CLIENT, [...args, "--server", this.url, "--name", name], input, this.env);
+  }
+
+  /** Starts one that goes on. */
+  start(name: string, ...args: string[]): Running {
+    return new Running(CLIENT, [...args, "--server", this.url, "--name", name], this.env);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.shutdown();
+    await Deno.remove(this.home, { recursive: true });
+  }
+}
+
+/** A broker that has seen a user. */
+async function knowing(user: string): Promise<MemoryBroker> {
+  const broker = new MemoryBroker();
+  await broker.attach(user, "elsewhere");
+  return broker;
+}
+
+Deno.test({
+  name: "client sends lines and prints what arrives on stdout, all else on stderr",
+  ignore,
+  fn: async () => {
+    await using place = new Place();
+    await using alice = place.start("alice");
+    await untilOnline(place.url, "alice");
+    const bob = await place.run("bob", ["--to", "alice"], "one\n\ntwo");
+    assertEquals([bob.code, bob.out], [0, ""]);
+    assertStringIncludes(bob.err, "Connected to");
+    await alice.out.next("two");
+    await alice.type("@bob back to you");
+    await alice.endInput();
+    assertEquals(await alice.code(), 0);
+    assertEquals(alice.out.all(), ["bob: one", "bob: two"]);
+    const again = await place.run("bob", ["--json"]);
+    assertEquals([again.code, again.out.split("\n").length], [0, 1]);
+    const { sender, recipient, content } = JSON.parse(again.out);
+    assertEquals([sender, recipient, content], ["alice", "bob", "back to you"]);
+    assertEquals((await place.run("bob", [])).out, "");
+  },
+});
+
+Deno.test({
+  name: "client makes control characters visible between programs too",
+  ignore,
+  fn: async () => {
+    await using place = new Place();
+    await using alice = place.start("alice");
+    await using bob = place.start("bob", "--to", "alice");
+    await untilOnline(place.url, "alice", "bob");
+    await bob.type("\x1b]52;c;aGk=\x07 \u202eevil \x9b31m");
+    assertEquals(await alice.out.next("bob"), "bob: ^[]52;c;aGk=^G evil \\x9b31m");
+  },
+});
+
+Deno.test({
+  name: "client exits with 1 when something is refused, 2 for usage, 3 without a server",
+  ignore,
+  fn: async () => {
+    await using place = new Place();
+    const refused = await place.run("bob", ["--to", "nobody"], "hello");
+    assertEquals(refused.code, 1);
+    assertStringIncludes(refused.err, 'There is no user "nobody"');
+    for (
+      const args of [["--colour"], ["--to"], ["--to", "two words"], ["--server", "ftp://x"], ["dance"], ["send", "alice"], [
+        "history",
+      ], ["--token-file", "/nowhere"]]
+    ) {
+      const usage = await runToEnd(CLIENT, [...args, "--name", "bob"], "", place.env);
+      assertEquals([usage.code, usage.out], [2, ""], args.join(" "));
+      assertMatch(usage.err, /^chat-client: [^\n]+$/);
+    }
+    const nameless = await runToEnd(CLIENT, [], "", place.env);
+    assertEquals(nameless.code, 2);
+    assertStringIncludes(nameless.err, "--name");
+    const nowhere = await runToEnd(CLIENT, ["--name", "bob", "--server", "127.0.0.1:1"], "", place.env);
+    assertEquals([nowhere.code, nowhere.err], [3, "There is no server at 127.0.0.1:1"]);
+    const wrong = await runToEnd(CLIENT, ["--name", "bob", "--server", place.url.replace("/ws", "/chat")], "", place.env);
+    assertEquals(wrong.code, 1);
+    assertStringIncludes(wrong.err, "There is no chat server at");
+  },
+});
+
+Deno.test({
+  name: "client sends once what it was given while the server was away",
+  ignore,
+  fn: async () => {
+    await using place = new Place();
+    await using alice = place.start("alice");
+    await using bob = place.start("bob", "--to", "alice");
+    await untilOnline(place.url, "alice", "bob");
+    const { port } = place.server;
+    await place.server.shutdown();
+    await bob.err.next("restarting");
+    await alice.err.next("restarting");
+    await bob.type("typed meanwhile");
+    place.server = startServer({ port, broker: await knowing("alice") });
+    assertEquals(await alice.out.next("bob"), "bob: typed meanwhile");
+    await bob.endInput();
+    assertEquals(await bob.code(), 0);
+    await alice.endInput();
+    assertEquals(await alice.code(), 0);
+    assertEquals(alice.out.all(), ["bob: typed meanwhile"]);
+  },
+});
+
+Deno.test({
+  name: "send is acked, arrives once under one id, and leaves what waits to other devices",
+  ignore,
+  fn: async () => {
+    await using place = new Place();
+    assertEquals((await place.run("alice", [])).code, 0);
+    assertEquals((await place.run("bob", ["send", "alice", "first", "--id", "1"])).code, 0);
+    const second = await place.run("bob", ["send", "@alice", "first", "--id", "1", "--json"]);
+    assertEquals([second.code, JSON.parse(second.out).duplicate], [0, true]);
+    assertEquals((await place.run("bob", ["send", "alice", "other", "--id", "1"])).code, 1);
+    assertEquals((await place.run("bob", ["send", "alice", "-"], "several\nlines\n")).code, 0);
+    assertEquals((await place.run("alice", ["send", "bob", "unheard"])).code, 0);
+    assertEquals((await place.run("alice", [])).out, "bob: first\nbob: several\\nlines\\n");
+    assertEquals((await place.run("bob", [])).out, "alice: unheard");
+  },
+});
+
+Deno.test({
+  name: "listen goes on where it stopped, and hands messages to a program without a shell",
+  ignore: ignore || Deno.build.os === "windows",
+  fn: async () => {
+    await using place = new Place();
+    {
+      await using listen = place.start("alice", "listen", "--from", "bob");
+      await untilOnline(place.url, "alice");
+      await place.run("carol", ["send", "alice", "not for this"]);
+      await place.run("bob", ["send", "alice", "one"]);
+      await listen.out.next("bob: one");
+      listen.kill("SIGTERM");
+      assertEquals(await listen.code(), 0);
+      assertEquals(listen.out.all(), ["bob: one"]);
+    }
+    await place.run("bob", ["send", "alice", "$(two); `three`"]);
+    const script = `${place.home}/show`;
+    await Deno.writeTextFile(script, '#!/bin/sh\necho "$PARLEY_SENDER to $PARLEY_RECIPIENT: $(cat) ($1)"\n');
+    await Deno.chmod(script, 0o755);
+    await using listen = place.start("alice", "listen", "--exec", `${script} arg`);
+    assertEquals(await listen.out.next("bob"), "bob to alice: $(two); `three` (arg)");
+    listen.kill("SIGTERM");
+    assertEquals(await listen.code(), 0);
+    assertEquals(listen.out.all().length, 1);
+  },
+});
+
+Deno.test({
+  name: "history prints a conversation, the newest, or since a time",
+  ignore,
+  fn: async () => {
+    await using place = new Place();
+    await place.run("alice", []);
+    await place.run("bob", ["--to", "alice"], "one\ntwo\nthree");
+    const two = await place.run("alice", ["history", "bob", "--limit", "2"]);
+    assertEquals(two.out.split("\n").map((line) => line.slice(20)), ["bob: two", "bob: three"]);
+    const recent = await place.run("alice", ["history", "bob", "--since", "1h", "--json"]);
+    assertEquals(recent.out.split("\n").map((line) => JSON.parse(line).content), ["one", "two", "three"]);
+    assertEquals((await place.run("alice", ["history", "bob", "--since", "2999-01-01"])).out, "");
+    assertEquals((await place.run("alice", ["history", "#nothing"])).code, 1);
+  },
+});
+
+Deno.test({
+  name: "client is two devices when it runs twice at once, and the same one the next time",
+  ignore,
+  fn: async () => {
+    await using place = new Place();
+    await using one = place.start("alice");
+    await using two = place.start("alice");
+    await Promise.all([one.err.next("Connected"), two.err.next("Connected")]);
+    await place.run("bob", ["send", "alice", "to both"]);
+    await one.out.next("to both");
+    await two.out.next("to both");
+    one.kill("SIGKILL");
+    two.kill("SIGKILL");
+    await Promise.all([one.code(), two.code()]);
+    await using three = place.start("alice");
+    await three.err.next("Connected");
+    const devices = [...Deno.readDirSync(`${place.home}/state/parley`)].flatMap(({ name }) =>
+      name.includes("alice-pipe") ? [...Deno.readDirSync(`${place.home}/state/parley/${name}`)] : []
+    ).filter(({ name }) => name.endsWith(".device"));
+    assertEquals(devices.length, 2);
+    assert(!three.err.all().some((line) => line.includes("second time")));
+  },
+});

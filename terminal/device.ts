@@ -1,0 +1,143 @@
+/**
+ * The device that this process is, and what it remembers: one of a few per server and name, each with a random name of its own,
+ * a position and the messages that were not acked. A lock of the operating system says which are in use, so that two clients at
+ * once are two devices, and a killed one leaves nothing locked.
+ */
+
+import type { Saved, Store } from "../chat_client.ts";
+import { parseServerFrame, Refusal } from "../protocol.ts";
+import { writePrivately } from "./paths.ts";
+
+/** Clients of one user at once on one machine: a server has room for few more. */
+const SLOTS_MAX = 32;
+/** Milliseconds for a lock that nobody holds, where the runtime cannot say at once that one is held. */
+const LOCK_MS = 250;
+
+/** A device in use by this process. */
+export interface Device extends AsyncDisposable {
+  readonly name: string;
+  readonly store: Store;
+}
+
+/** What one server and name have in common on this machine. */
+export interface Account {
+  /** The state folder. */
+  readonly folder: string;
+  readonly server: string;
+  readonly name: string;
+  /** What it is for: devices that do different things do not take each other's place. */
+  readonly purpose?: string;
+}
+
+/** Takes the first device that is free, or the one called `wanted`. `warn` is told of state that could not be kept. */
+export async function takeDevice(account: Account, wanted: string | undefined, warn: (line: string) => void): Promise<Device> {
+  const folder = `${account.folder}/${await accountKey(account)}`;
+  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (wanted !== undefined) {
+    const state = `${folder}/named-${await digest(wanted)}.json`;
+    return { name: wanted, store: new FileStore(state, warn), [Symbol.asyncDispose]: async () => {} };
+  }
+  for (let slot = 0; slot < SLOTS_MAX; slot++) {
+    const lock = await tryLock(`${folder}/${slot}.lock`);
+    if (lock) return held(lock, `${folder}/${slot}`, warn);
+  }
+  throw new Error(`${SLOTS_MAX} clients of "${account.name}" run already`);
+}
+
+function held(lock: Deno.FsFile, path: string, warn: (line: string) => void): Device {
+  const dispose = () => {
+    lock.close();
+    return Promise.resolve();
+  };
+  return { name: nameOf(`${path}.device`), store: new FileStore(`${path}.json`, warn), [Symbol.asyncDispose]: dispose };
+}
+
+/** The name in a file; a new one where there is none that can be used. */
+function nameOf(file: string): string {
+  const known = readIfThere(file)?.trim();
+  if (known && /^[a-z0-9-]{4,32}$/.test(known)) return known;
+  const name = `cli-${crypto.randomUUID().slice(0, 8)}`;
+  writePrivately(file, name + "\n");
+  return name;
+}
+
+async function tryLock(path: string): Promise<Deno.FsFile | undefined> {
+  const file = await Deno.open(path, { create: true, write: true, mode: 0o600 });
+  try {
+    if (await isLocked(file)) return file;
+  } catch { /* a file system without locks: not ours to take */ }
+  file.close();
+  return undefined;
+}
+
+async function isLocked(file: Deno.FsFile): Promise<boolean> {
+  if (typeof file.tryLock === "function") return await file.tryLock(true);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<boolean>((resolve) => timer = setTimeout(resolve, LOCK_MS, false));
+  try {
+    return await Promise.race([file.lock(true).then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** A folder's name for a server and name: readable, and different for what is different. */
+async function accountKey({ server, name, purpose = "chat" }: Account): Promise<string> {
+  const { host } = new URL(server);
+  const readable = `${host}-${name || "me"}-${purpose}`.replace(/[^a-zA-Z0-9.-]+/g, "_").slice(0, 80);
+  return `${readable}-${await digest(`${server}\n${name}\n${purpose}`)}`;
+}
+
+async function digest(text: string): Promise<string> {
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
+  return [...hash.subarray(0, 6)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Position and outbox in a file. What cannot be read is as good as nothing; what cannot be written is told once. */
+export class FileStore implements Store {
+  readonly #file: string;
+  readonly #warn: (line: string) => void;
+  #warned = false;
+
+  constructor(file: string, warn: (line: string) => void) {
+    this.#file = file;
+    this.#warn = warn;
+  }
+
+  load(): Saved {
+    try {
+      return parseSaved(JSON.parse(readIfThere(this.#file) ?? "{}"));
+    } catch {
+      this.#warn(`${this.#file} is damaged and was left aside: the server knows what was read`);
+      return { outbox: [] };
+    }
+  }
+
+  save(saved: Saved): void {
+    try {
+      writePrivately(this.#file, JSON.stringify(saved) + "\n");
+    } catch (error) {
+      if (!this.#warned) this.#warn(`Cannot remember what was read in ${this.#file}: ${(error as Error).message}`);
+      this.#warned = true;
+    }
+  }
+}
+
+function parseSaved(value: unknown): Saved {
+  const { position, outbox = [] } = value as { position?: { epoch?: unknown; seq?: unknown }; outbox?: unknown };
+  const messages = (Array.isArray(outbox) ? outbox : []).flatMap((entry) => {
+    const message = parseServerFrame(JSON.stringify(entry));
+    return message instanceof Refusal || message.type !== undefined ? [] : [message];
+  });
+  if (typeof position?.epoch !== "string" || !Number.isSafeInteger(position.seq)) return { outbox: messages };
+  return { position: { epoch: position.epoch, seq: position.seq as number }, outbox: messages };
+}
+
+function readIfThere(file: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,101 @@
+/** `chat-client listen`: prints messages, or hands each to a program, and goes on where it stopped. */
+
+import { conversationOf } from "../chat_client.ts";
+import { UsageError } from "../options.ts";
+import type { Message } from "../protocol.ts";
+import { messageLine } from "./format.ts";
+import { EXIT, isNews, onSignal, openClient, print, type RunContext, stateWords, warn } from "./run.ts";
+import { addressOf } from "./settings.ts";
+
+/** Messages between two words on how far catching up is, for people. */
+const PROGRESS_EVERY = 500;
+
+/** What `listen` is told. */
+export interface ListenOptions {
+  readonly from: string | undefined;
+  readonly exec: string | undefined;
+  readonly json: boolean;
+  readonly last: number | undefined;
+}
+
+/** Listens until a signal or a close that says never. The exit status. */
+export async function runListen(context: RunContext, operands: readonly string[], options: ListenOptions): Promise<number> {
+  if (operands.length > 0) throw new UsageError(`listen takes no ${JSON.stringify(operands[0])}; did you mean --from?`);
+  const from = options.from === undefined ? undefined : addressOf(options.from.replace(/^@/, ""), "--from");
+  const ended = Promise.withResolvers<number>();
+  const progress = new Progress();
+  await using open = await openClient(context, "listen", {
+    ...(options.last === undefined ? {} : { last: options.last }),
+    // A program may do something that must not be done again: confirm each of its messages.
+    ...(options.exec === undefined ? {} : { confirmEvery: 1 }),
+    async message(message) {
+      const me = client.user;
+      if (message.sender === me || (from !== undefined && !isFrom(message, from, me))) return;
+      progress.count();
+      if (options.exec === undefined) return print(messageLine(message, options.json));
+      try {
+        await hand(message, options.exec, me, context.account.server);
+      } catch (error) {
+        warn(`Cannot run ${options.exec}: ${(error as Error).message}`);
+        ended.resolve(EXIT.refused);
+        await new Promise(() => {}); // not done, so not confirmed: it comes again
+      }
+    },
+    synced: () => progress.done(),
+    state(state) {
+      if (isNews(state)) warn(stateWords(state, context.account.server));
+      if (state.phase === "closed" && state.act) ended.resolve(EXIT.refused);
+    },
+  });
+  const { client } = open;
+  const off = onSignal(() => ended.resolve(EXIT.ok));
+  client.connect();
+  const code = await ended.promise;
+  off();
+  return code;
+}
+
+function isFrom(message: Message, from: string, me: string): boolean {
+  return message.sender === from || conversationOf(message, me) === from;
+}
+
+/** Runs a program with a message on its input. Rejects where it cannot be run; its status is told and changes nothing. */
+async function hand(message: Message, command: string, me: string, server: string): Promise<void> {
+  const [program = "", ...args] = command.trim().split(/\s+/);
+  const child = new Deno.Command(program, {
+    args,
+    env: {
+      PARLEY_SERVER: server,
+      PARLEY_NAME: me,
+      PARLEY_SENDER: message.sender,
+      PARLEY_RECIPIENT: message.recipient,
+      PARLEY_CONVERSATION: conversationOf(message, me),
+      PARLEY_ID: message.id ?? "",
+      PARLEY_SEQ: String(message.seq ?? ""),
+      PARLEY_TS: message.ts ?? "",
+    },
+    stdin: "piped",
+    stdout: "inherit",
+    stderr: "inherit",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  // A program that does not read its input is no fault.
+  await writer.write(new TextEncoder().encode(message.content)).then(() => writer.close()).catch(() => {});
+  const { code, signal } = await child.status;
+  if (code !== 0) warn(`${program} ended with ${signal ?? `status ${code}`}`);
+}
+
+/** How far catching up is, on a terminal alone. */
+class Progress {
+  #count = 0;
+  #running = Deno.stderr.isTerminal() && !Deno.stdout.isTerminal();
+
+  count(): void {
+    if (this.#running && ++this.#count % PROGRESS_EVERY === 0) warn(`${this.#count} messages so far`);
+  }
+
+  done(): void {
+    if (this.#running && this.#count >= PROGRESS_EVERY) warn(`${this.#count} messages: all that was missed`);
+    this.#running = false;
+  }
+}

@@ -1,0 +1,45 @@
+/** Where the client keeps its settings and its state: XDG folders, and what Windows and macOS have in their place. */
+
+/** The folders of one user. */
+export interface Folders {
+  readonly config: string;
+  readonly state: string;
+}
+
+/** The folders for an environment. Throws a `TypeError` where it names no home. */
+export function foldersFor(env: (name: string) => string | undefined, os: string): Folders {
+  const home = env("HOME") || env("USERPROFILE");
+  const [config, state] = [env("XDG_CONFIG_HOME"), env("XDG_STATE_HOME")];
+  if (config && state) return { config: `${config}/parley`, state: `${state}/parley` };
+  const base = defaults(env, os, home);
+  if (!base) throw new TypeError("HOME is not set: set it, or XDG_CONFIG_HOME and XDG_STATE_HOME");
+  return { config: config ? `${config}/parley` : base.config, state: state ? `${state}/parley` : base.state };
+}
+
+function defaults(env: (name: string) => string | undefined, os: string, home: string | undefined): Folders | undefined {
+  if (os === "windows") {
+    const roaming = env("APPDATA") || (home && `${home}\\AppData\\Roaming`);
+    const local = env("LOCALAPPDATA") || (home && `${home}\\AppData\\Local`);
+    return roaming && local ? { config: `${roaming}\\parley`, state: `${local}\\parley` } : undefined;
+  }
+  if (!home) return undefined;
+  if (os === "darwin") {
+    const support = `${home}/Library/Application Support/parley`;
+    return { config: support, state: `${support}/state` };
+  }
+  return { config: `${home}/.config/parley`, state: `${home}/.local/state/parley` };
+}
+
+/** Writes a file that only its owner reads, so that after a crash it is the old one or the new one. */
+export function writePrivately(file: string, text: string): void {
+  const draft = `${file}.${crypto.randomUUID().slice(0, 8)}.new`;
+  try {
+    Deno.writeTextFileSync(draft, text, { mode: 0o600, createNew: true });
+    Deno.renameSync(draft, file);
+  } catch (error) {
+    try {
+      Deno.removeSync(draft);
+    } catch { /* it was not made, or is in its place */ }
+    throw error;
+  }
+}

@@ -1,0 +1,143 @@
+/** Settings from the command line, the environment and `client.json`, made into what the client runs with. */
+
+import type { OptionTable, Surroundings, Values } from "../options.ts";
+import { UsageError } from "../options.ts";
+import { parseAddress, parseName, Refusal } from "../protocol.ts";
+import { type Folders, foldersFor } from "./paths.ts";
+import { serverUrl } from "./transport.ts";
+
+/** Where to connect, and as whom: checked. */
+export interface Account {
+  readonly server: string;
+  /** Canonical, or "" where the token says it. */
+  readonly name: string;
+  readonly token: (() => string | undefined) | undefined;
+  readonly device: string | undefined;
+  readonly ca: string | undefined;
+}
+
+/** What the commands that connect have in common. */
+export interface ConnectionValues {
+  readonly server: string;
+  readonly name: string | undefined;
+  readonly token: string | undefined;
+  readonly "token-file": string | undefined;
+  readonly device: string | undefined;
+  readonly ca: string | undefined;
+}
+
+/** This user's folders, by this process's environment. Throws a {@linkcode UsageError}. */
+export function ownFolders(): Folders {
+  try {
+    return foldersFor((name) => Deno.env.get(name), Deno.build.os);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+}
+
+/** The name of the settings file. */
+export function settingsFile(folders: Folders): string {
+  return `${folders.config}/client.json`;
+}
+
+/**
+ * What the options may be set by beside the command line. `servers` in the file holds settings per server by a short name, which
+ * `--server` then takes. Throws a {@linkcode UsageError} for a file that is no settings.
+ */
+export function surroundings(folders: Folders, options: OptionTable, args: readonly string[]): Surroundings {
+  const file = settingsFile(folders);
+  const { servers = {}, ...common } = readSettings(file);
+  if (!isObject(servers)) throw new UsageError(`"servers" in ${file} is not an object`);
+  const wanted = serverIn(args) ?? Deno.env.get("PARLEY_SERVER") ?? common.server;
+  const named = typeof wanted === "string" && Object.hasOwn(servers, wanted) ? servers[wanted] : {};
+  if (!isObject(named)) throw new UsageError(`"${wanted}" under "servers" in ${file} is not an object`);
+  const settings = { ...common, ...named };
+  for (const key of Object.keys(settings)) {
+    if (key === "token") throw new UsageError(`"token" does not belong into ${file}: use "token-file"`);
+  }
+  const known = Object.fromEntries(Object.entries(settings).filter(([key]) => Object.hasOwn(options, key)));
+  return { env: (name) => Deno.env.get(name), settings: known };
+}
+
+/** The address that `--server` names in the settings' `servers`; else what was given. */
+export function namedServer(folders: Folders, given: string): string {
+  const { servers } = readSettings(settingsFile(folders));
+  if (!isObject(servers) || !Object.hasOwn(servers, given)) return given;
+  const entry = servers[given];
+  return isObject(entry) && typeof entry.server === "string" ? entry.server : given;
+}
+
+/** Checks where to connect and as whom. Throws a {@linkcode UsageError}. */
+export function accountOf(values: ConnectionValues, folders: Folders): Account {
+  const name = values.name === undefined ? "" : check(parseName(values.name, "--name"));
+  if (values.device !== undefined) check(parseName(values.device, "--device"));
+  const token = tokenOf(values);
+  if (name === "" && !token) throw new UsageError('Say who you are: --name NAME, or PARLEY_NAME, or "name" in the settings');
+  let server: string;
+  try {
+    server = serverUrl(namedServer(folders, values.server));
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
+  const ca = values.ca === undefined ? undefined : readGiven(values.ca, "--ca");
+  return { server, name, token, device: values.device, ca };
+}
+
+/** A name or #group that was typed, in its canonical form. Throws a {@linkcode UsageError}. */
+export function addressOf(text: string, where: string): string {
+  return check(parseAddress(text, where));
+}
+
+function check(name: string | Refusal): string {
+  if (name instanceof Refusal) throw new UsageError(`${name.message}`);
+  return name;
+}
+
+function tokenOf(values: ConnectionValues): (() => string) | undefined {
+  const file = values["token-file"];
+  if (values.token !== undefined) return () => values.token!;
+  if (file === undefined) return undefined;
+  readGiven(file, "--token-file");
+  return () => readGiven(file, "--token-file").trim();
+}
+
+function readGiven(file: string, option: string): string {
+  try {
+    return Deno.readTextFileSync(file);
+  } catch (error) {
+    const why = error instanceof Deno.errors.NotFound ? "there is no such file" : (error as Error).message;
+    throw new UsageError(`Cannot read ${option} ${file}: ${why}`);
+  }
+}
+
+function readSettings(file: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return {};
+    throw new UsageError(`Cannot read the settings ${file}: ${(error as Error).message}`);
+  }
+  try {
+    const value: unknown = JSON.parse(text);
+    if (isObject(value)) return value;
+  } catch (error) {
+    throw new UsageError(`The settings ${file} are not JSON: ${(error as Error).message}`);
+  }
+  throw new UsageError(`The settings ${file} are not a JSON object`);
+}
+
+function serverIn(args: readonly string[]): string | undefined {
+  for (const [index, arg] of args.entries()) {
+    if (arg === "--") return undefined;
+    if (arg === "--server" || arg === "-s") return args[index + 1];
+    if (arg.startsWith("--server=")) return arg.slice("--server=".length);
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The values of any of the tables that connect. */
+export type AnyConnection = Values<OptionTable> & ConnectionValues;
