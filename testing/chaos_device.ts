@@ -32,7 +32,7 @@ export class ChaosDevice implements DeviceHistory {
 
   /** Sends, now or when there is a connection. */
   send(recipient: string, id: string): void {
-    const message: Message = { sender: this.user, recipient, content: `content of ${id}`, id };
+    const message: Message = { sender: this.user, recipient, content: id, id };
     this.sent.set(id, message);
     if (this.synced) this.#write(encode(message));
   }
