@@ -23,8 +23,9 @@ import type {
 } from "../hub.ts";
 import { UNREAD_MAX } from "../hub.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
+import { MessageLog } from "./message_log.ts";
 
-/** Messages that are kept in all: about half a gigabyte of ordinary chat. */
+/** Messages that are kept in all: a quarter of a gigabyte of ordinary chat. */
 export const MEMORY_MESSAGES_MAX = 1_000_000;
 
 /** Milliseconds between two looks for messages that are too old. */
@@ -54,7 +55,8 @@ interface Thread {
   /** Member and the position since which they see messages, in the order of joining. */
   readonly members: Map<string, number>;
   readonly markers: Map<string, Markers>;
-  messages: Stored[];
+  /** Positions of its messages, ascending. */
+  seqs: number[];
 }
 
 interface User {
@@ -62,8 +64,8 @@ interface User {
   readonly devices: Map<string, number>;
   /** Threads by who the user talks to: a user or a group. */
   readonly threads: Map<string, Thread>;
-  /** Messages with an id, while they are kept. */
-  readonly ids: Map<string, Stored>;
+  /** Positions of messages with an id, while they are kept. */
+  readonly ids: Map<string, number>;
   subscribers: Subscriber[];
   /** Direct messages that no device of the user has. */
   waiting: number;
@@ -81,9 +83,9 @@ export class MemoryBroker implements Broker {
   readonly #now: () => number;
   readonly #users = new Map<string, User>();
   readonly #groups = new Map<string, Thread>();
-  /** Every message that is kept, in order. */
-  #log: Stored[] = [];
-  #head = 0;
+  readonly #log = new MessageLog();
+  /** Looking for room found none, and nothing was delivered since: looking again would be in vain, and is slow. */
+  #isJammed = false;
   #expiryDue = 0;
 
   constructor(options: MemoryOptions = {}) {
@@ -99,7 +101,7 @@ export class MemoryBroker implements Broker {
     const known = user.devices.get(device);
     const position = known ?? this.#start(user, last);
     user.devices.set(device, position);
-    return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head: this.#head });
+    return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head: this.#log.head });
   }
 
   #user(name: string): User {
@@ -113,12 +115,12 @@ export class MemoryBroker implements Broker {
   }
 
   #start(user: User, last: number | undefined): number {
-    if (last === undefined) return user.devices.size === 0 ? this.#head : Math.max(...user.devices.values());
-    if (last === 0) return this.#head;
-    const seqs = this.#visible(user, 0).flatMap(({ messages, from }) => messages.slice(Math.max(from, messages.length - last)))
-      .map(({ seq }) => seq).sort((a, b) => a - b);
+    if (last === undefined) return user.devices.size === 0 ? this.#log.head : Math.max(...user.devices.values());
+    if (last === 0) return this.#log.head;
+    const seqs = this.#visible(user, 0).flatMap(({ seqs, from }) => seqs.slice(Math.max(from, seqs.length - last)))
+      .sort((a, b) => a - b);
     const first = seqs[Math.max(0, seqs.length - last)];
-    return first === undefined ? this.#head : first - 1;
+    return first === undefined ? this.#log.head : first - 1;
   }
 
   lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]> {
@@ -134,7 +136,7 @@ export class MemoryBroker implements Broker {
     for (const { user: name, device, seq } of moves) {
       const devices = this.#users.get(name)?.devices;
       const position = devices?.get(device);
-      if (position !== undefined && seq > position) devices!.set(device, Math.min(seq, this.#head));
+      if (position !== undefined && seq > position) devices!.set(device, Math.min(seq, this.#log.head));
     }
     return Promise.resolve();
   }
@@ -156,7 +158,7 @@ export class MemoryBroker implements Broker {
     const sender = this.#user(draft.sender);
     if (draft.id !== undefined) {
       const stored = sender.ids.get(draft.id);
-      if (stored) return repeated(stored, draft);
+      if (stored !== undefined) return repeated(this.#log.get(stored)!, draft);
     }
     const thread = this.#threadOf(sender, draft.recipient);
     if ("code" in thread) return thread;
@@ -164,17 +166,19 @@ export class MemoryBroker implements Broker {
     if (recipient && recipient.waiting >= this.#limits.mailbox) {
       return refuse("mailbox_full", `The mailbox of "${recipient.name}" is full; try again when they have read it`);
     }
-    if (this.#log.length >= this.#messagesMax && !this.#makeRoom()) {
+    if (this.#log.size >= this.#messagesMax && !this.#makeRoom()) {
       return refuse("unavailable", "The server has no room for messages");
     }
-    const { sender: from, recipient: to, content, id, origin } = draft;
-    const seq = ++this.#head;
+    // The names as the broker has them: every message shares them.
+    const from = sender.name, to = recipient?.name ?? (thread.group || from);
+    const { content, id, origin } = draft;
+    const seq = this.#log.head + 1;
     const message: Stored = id === undefined
       ? { sender: from, recipient: to, content, origin, seq, ts }
       : { sender: from, recipient: to, content, id, origin, seq, ts };
     this.#log.push(message);
-    thread.messages.push(message);
-    if (id !== undefined) sender.ids.set(id, message);
+    thread.seqs.push(seq);
+    if (id !== undefined) sender.ids.set(id, seq);
     if (recipient) recipient.waiting++;
     this.#deliver(message, thread, sender, recipient);
     return { seq, ts, duplicate: false };
@@ -202,7 +206,7 @@ export class MemoryBroker implements Broker {
     const other = this.#users.get(address);
     if (!other) return refuse("unknown_recipient", `There is no user "${address}"; they have to connect once first`);
     const members = new Map([[sender.name, 0], [other.name, 0]]);
-    const thread: Thread = { group: "", owner: "", open: false, members, markers: new Map(), messages: [] };
+    const thread: Thread = { group: "", owner: "", open: false, members, markers: new Map(), seqs: [] };
     sender.threads.set(other.name, thread);
     other.threads.set(sender.name, thread);
     return thread;
@@ -223,19 +227,23 @@ export class MemoryBroker implements Broker {
   read(name: string, after: number, limit: number): Promise<Page> {
     const user = this.#users.get(name);
     if (!user) return Promise.resolve({ messages: [], more: false });
-    const found: Stored[] = [];
+    const found: number[] = [];
     // One more per thread than is asked for tells whether there is more.
-    for (const { messages, from } of this.#visible(user, after)) found.push(...messages.slice(from, from + limit + 1));
-    found.sort((a, b) => a.seq - b.seq);
-    return Promise.resolve({ messages: found.slice(0, limit), more: found.length > limit });
+    for (const { seqs, from } of this.#visible(user, after)) found.push(...seqs.slice(from, from + limit + 1));
+    found.sort((a, b) => a - b);
+    return Promise.resolve({ messages: this.#messages(found.slice(0, limit)), more: found.length > limit });
+  }
+
+  #messages(seqs: readonly number[]): Stored[] {
+    return seqs.map((seq) => this.#log.get(seq)!);
   }
 
   /** The user's threads with something after `after`, and where in them that begins. */
-  #visible(user: User, after: number): { messages: Stored[]; from: number }[] {
-    const found: { messages: Stored[]; from: number }[] = [];
-    for (const { messages, members } of user.threads.values()) {
+  #visible(user: User, after: number): { seqs: number[]; from: number }[] {
+    const found: { seqs: number[]; from: number }[] = [];
+    for (const { seqs, members } of user.threads.values()) {
       const since = Math.max(after, members.get(user.name) ?? Infinity);
-      if (messages.length > 0 && messages.at(-1)!.seq > since) found.push({ messages, from: firstAfter(messages, since) });
+      if (seqs.length > 0 && seqs.at(-1)! > since) found.push({ seqs, from: firstAfter(seqs, since) });
     }
     return found;
   }
@@ -246,14 +254,15 @@ export class MemoryBroker implements Broker {
   ): Promise<Page | BrokerRefusal> {
     const thread = this.#existing(name, query.with);
     if ("code" in thread) return Promise.resolve(thread);
-    const { messages } = thread;
+    const { seqs } = thread;
     const since = thread.members.get(name)!;
-    const low = firstAfter(messages, Math.max(since, query.after ?? 0));
-    const high = query.before === undefined ? messages.length : firstAfter(messages, query.before - 1);
+    const low = firstAfter(seqs, Math.max(since, query.after ?? 0));
+    const high = query.before === undefined ? seqs.length : firstAfter(seqs, query.before - 1);
     const forward = query.after !== undefined && query.before === undefined;
     const start = forward ? low : Math.max(low, high - query.limit);
     const end = forward ? Math.min(high, low + query.limit) : high;
-    return Promise.resolve({ messages: messages.slice(start, Math.max(start, end)), more: forward ? end < high : start > low });
+    const messages = this.#messages(seqs.slice(start, Math.max(start, end)));
+    return Promise.resolve({ messages, more: forward ? end < high : start > low });
   }
 
   #existing(name: string, other: string): Thread | BrokerRefusal {
@@ -264,18 +273,18 @@ export class MemoryBroker implements Broker {
       return refuse("unknown_group", `There is no group "${other}"`);
     }
     if (!this.#users.has(other)) return refuse("unknown_recipient", `There is no user "${other}"`);
-    return { group: "", owner: "", open: false, members: new Map([[name, 0]]), markers: new Map(), messages: [] };
+    return { group: "", owner: "", open: false, members: new Map([[name, 0]]), markers: new Map(), seqs: [] };
   }
 
   conversations(name: string, limit: number): Promise<{ conversations: readonly Conversation[]; more: boolean }> {
     const rows: Conversation[] = [];
     for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
       const since = thread.members.get(name)!;
-      const newest = thread.messages.at(-1);
+      const newest = thread.seqs.at(-1) ?? 0;
       const read = thread.markers.get(name)?.read ?? 0;
-      const last = newest && newest.seq > since ? newest : undefined;
+      const last = newest > since ? this.#log.get(newest) : undefined;
       if (last || thread.group) {
-        rows.push({ with: other, last, read, unread: unreadIn(thread.messages, name, Math.max(read, since)) });
+        rows.push({ with: other, last, read, unread: this.#unread(thread.seqs, name, Math.max(read, since)) });
       }
     }
     rows.sort((a, b) => (b.last?.seq ?? 0) - (a.last?.seq ?? 0));
@@ -295,18 +304,19 @@ export class MemoryBroker implements Broker {
     if (!user || !thread) return { moved: false, authors: [], ts };
     let markers = thread.markers.get(name);
     if (!markers) thread.markers.set(name, markers = { delivered: 0, read: 0, ts: 0, at: 0 });
-    const seq = Math.min(wanted, this.#head);
+    const seq = Math.min(wanted, this.#log.head);
     const before = markers[kind];
     if (seq <= before) return { moved: false, authors: [], ts };
     if (seq > markers.delivered) {
-      if (thread.group === "") user.waiting -= othersBetween(thread.messages, name, markers.delivered, seq);
+      if (thread.group === "") user.waiting -= this.#othersBetween(thread.seqs, name, markers.delivered, seq);
       markers.delivered = seq;
+      this.#isJammed = false;
     }
     if (kind === "read") markers.read = seq;
-    Object.assign(markers, { ts, at: this.#head });
+    Object.assign(markers, { ts, at: this.#log.head });
     return {
       moved: true,
-      authors: authorsBetween(thread.messages, name, Math.max(before, thread.members.get(name)!), seq),
+      authors: this.#authorsBetween(thread.seqs, name, Math.max(before, thread.members.get(name)!), seq),
       ts,
     };
   }
@@ -315,7 +325,7 @@ export class MemoryBroker implements Broker {
     const found: Marker[] = [];
     for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
       for (const [user, { delivered, read, ts, at }] of thread.markers) {
-        if (at < since || (user !== name && thread.group && !wroteUpTo(thread.messages, name, delivered))) continue;
+        if (at < since || (user !== name && thread.group && !this.#wroteUpTo(thread.seqs, name, delivered))) continue;
         const conversation = user === name || thread.group ? other : name;
         if (delivered && user !== name) found.push({ user, kind: "delivered", with: conversation, seq: delivered, ts });
         if (read) found.push({ user, kind: "read", with: conversation, seq: read, ts });
@@ -354,7 +364,7 @@ export class MemoryBroker implements Broker {
   #create(request: Extract<GroupRequest, { op: "create" }>, existing: Thread | undefined): GroupAnswer | BrokerRefusal {
     if (existing) return refuse("group_exists", `There is a group "${request.group}" already`);
     const { group, user: owner, open } = request;
-    const thread: Thread = { group, owner, open, members: new Map(), markers: new Map(), messages: [] };
+    const thread: Thread = { group, owner, open, members: new Map(), markers: new Map(), seqs: [] };
     const entered = this.#enter(thread, owner);
     if (!("code" in entered)) this.#groups.set(group, thread);
     return entered;
@@ -370,7 +380,7 @@ export class MemoryBroker implements Broker {
       return refuse("limit_reached", `"${name}" is in ${this.#limits.groupsPerUser} groups, the most one may be in`);
     }
     user.groups++;
-    thread.members.set(name, this.#head);
+    thread.members.set(name, this.#log.head);
     user.threads.set(thread.group, thread);
     return answer(thread, true);
   }
@@ -389,9 +399,7 @@ export class MemoryBroker implements Broker {
 
   #dissolve(thread: Thread): void {
     this.#groups.delete(thread.group);
-    const gone = new Set(thread.messages);
-    for (const message of gone) this.#forgetId(message);
-    this.#log = this.#log.filter((message) => !gone.has(message));
+    for (const seq of thread.seqs) this.#forget(this.#log.get(seq)!);
   }
 
   #list(name: string): GroupAnswer {
@@ -405,21 +413,26 @@ export class MemoryBroker implements Broker {
   /** Removes what is too old; returns how many messages went. Done now and then by itself. */
   expire(): number {
     const limit = this.#now() - this.#limits.retentionDays * 86_400_000;
-    let count = 0;
-    while (count < this.#log.length && this.#log[count]!.ts < limit) count++;
-    if (count > 0) this.#remove(new Set(this.#log.slice(0, count)));
-    return count;
+    const gone = new Map<number, Stored>();
+    for (const message of this.#log.all()) {
+      if (message.ts >= limit) break;
+      gone.set(message.seq, message);
+    }
+    this.#remove(gone);
+    return gone.size;
   }
 
   /** Makes room for a tenth by removing the oldest messages that were delivered. False when there are none. */
   #makeRoom(): boolean {
+    if (this.#isJammed) return false;
     const wanted = Math.ceil(this.#messagesMax / 10);
-    const gone = new Set<Stored>();
-    for (const message of this.#log) {
+    const gone = new Map<number, Stored>();
+    for (const message of this.#log.all()) {
       if (gone.size === wanted) break;
-      if (this.#isDelivered(message)) gone.add(message);
+      if (this.#isDelivered(message)) gone.set(message.seq, message);
     }
     this.#remove(gone);
+    this.#isJammed = gone.size === 0;
     return gone.size > 0;
   }
 
@@ -428,10 +441,9 @@ export class MemoryBroker implements Broker {
     return (this.#users.get(recipient)!.threads.get(sender)?.markers.get(recipient)?.delivered ?? 0) >= seq;
   }
 
-  #remove(gone: ReadonlySet<Stored>): void {
+  #remove(gone: ReadonlyMap<number, Stored>): void {
     const threads = new Set<Thread>();
-    for (const message of gone) {
-      this.#forgetId(message);
+    for (const message of gone.values()) {
       const thread = this.#groups.get(message.recipient) ?? this.#users.get(message.sender)!.threads.get(message.recipient)!;
       threads.add(thread);
       for (const name of thread.members.keys()) {
@@ -439,13 +451,47 @@ export class MemoryBroker implements Broker {
         user.horizon = Math.max(user.horizon, message.seq);
       }
       if (!this.#isDelivered(message)) this.#users.get(message.recipient)!.waiting--;
+      this.#forget(message);
     }
-    for (const thread of threads) thread.messages = thread.messages.filter((message) => !gone.has(message));
-    this.#log = this.#log.filter((message) => !gone.has(message));
+    for (const thread of threads) thread.seqs = thread.seqs.filter((seq) => !gone.has(seq));
   }
 
-  #forgetId({ sender, id }: Stored): void {
+  #forget({ sender, id, seq }: Stored): void {
     if (id !== undefined) this.#users.get(sender)!.ids.delete(id);
+    this.#log.delete(seq);
+    this.#isJammed = false;
+  }
+
+  // ---- Counting ----
+
+  #othersBetween(seqs: readonly number[], name: string, after: number, upTo: number): number {
+    let count = 0;
+    for (let i = firstAfter(seqs, after); i < seqs.length && seqs[i]! <= upTo; i++) {
+      if (this.#log.sender(seqs[i]!) !== name) count++;
+    }
+    return count;
+  }
+
+  /** Authors of messages in between, the most recent first, up to a bound. */
+  #authorsBetween(seqs: readonly number[], name: string, after: number, upTo: number): string[] {
+    const authors = new Set<string>();
+    for (let i = firstAfter(seqs, upTo) - 1; i >= 0 && seqs[i]! > after && authors.size < MARK_AUTHORS_MAX; i--) {
+      const sender = this.#log.sender(seqs[i]!)!;
+      if (sender !== name) authors.add(sender);
+    }
+    return [...authors];
+  }
+
+  #wroteUpTo(seqs: readonly number[], name: string, upTo: number): boolean {
+    return seqs.some((seq) => seq <= upTo && this.#log.sender(seq) === name);
+  }
+
+  #unread(seqs: readonly number[], name: string, after: number): number {
+    let count = 0;
+    for (let i = seqs.length - 1; i >= 0 && seqs[i]! > after && count < UNREAD_MAX; i--) {
+      if (this.#log.sender(seqs[i]!) !== name) count++;
+    }
+    return count;
   }
 
   close(): Promise<void> {
@@ -464,42 +510,18 @@ function answer(thread: Thread, changed: boolean): GroupAnswer {
   return { changed, members: [...thread.members.keys()], owner: thread.owner };
 }
 
-/** Index of the first message after position `seq`. */
-function firstAfter(messages: readonly Stored[], seq: number): number {
-  let low = 0, high = messages.length;
+/** Index of the first position after `seq`. Mostly one of the newest is asked for: the steps back from there double. */
+function firstAfter(seqs: readonly number[], seq: number): number {
+  let high = seqs.length, step = 1;
+  while (high - step >= 0 && seqs[high - step]! > seq) {
+    high -= step;
+    step *= 2;
+  }
+  let low = Math.max(0, high - step);
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if (messages[middle]!.seq > seq) high = middle;
+    if (seqs[middle]! > seq) high = middle;
     else low = middle + 1;
   }
   return low;
-}
-
-function othersBetween(messages: readonly Stored[], name: string, after: number, upTo: number): number {
-  let count = 0;
-  for (let i = firstAfter(messages, after); i < messages.length && messages[i]!.seq <= upTo; i++) {
-    if (messages[i]!.sender !== name) count++;
-  }
-  return count;
-}
-
-/** Authors of messages in between, the most recent first, up to a bound. */
-function authorsBetween(messages: readonly Stored[], name: string, after: number, upTo: number): string[] {
-  const authors = new Set<string>();
-  for (let i = firstAfter(messages, upTo) - 1; i >= 0 && messages[i]!.seq > after && authors.size < MARK_AUTHORS_MAX; i--) {
-    if (messages[i]!.sender !== name) authors.add(messages[i]!.sender);
-  }
-  return [...authors];
-}
-
-function wroteUpTo(messages: readonly Stored[], name: string, seq: number): boolean {
-  return messages.some((message) => message.sender === name && message.seq <= seq);
-}
-
-function unreadIn(messages: readonly Stored[], name: string, after: number): number {
-  let count = 0;
-  for (let i = messages.length - 1; i >= 0 && messages[i]!.seq > after && count < UNREAD_MAX; i--) {
-    if (messages[i]!.sender !== name) count++;
-  }
-  return count;
 }
