@@ -1,4 +1,5 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import config from "../deno.json" with { type: "json" };
 import { CAN_RUN } from "../testing/permissions.ts";
 import { launcher, programOf } from "./compile.ts";
 
@@ -10,6 +11,15 @@ Deno.test("programOf takes main module and permissions from the command of a tas
   });
   assertThrows(() => programOf("chat", "deno run chat.ts --port 1"), Error, "its task is not");
   assertThrows(() => programOf("chat", "deno test"), Error, "its task is not");
+});
+
+Deno.test("the programs name each permission that they have, and ask for no more", () => {
+  for (const task of [config.tasks.server, config.tasks.client]) {
+    const { flags } = programOf("program", task.command);
+    assert(flags.includes("--no-prompt"));
+    assertEquals(flags.filter((flag) => !/^--(no-prompt|allow-(net|read|write|run)|allow-env=.+)$/.test(flag)), []);
+  }
+  assert(!config.tasks.server.command.includes("--allow-run"));
 });
 
 Deno.test({
