@@ -125,7 +125,6 @@ const PLAIN_NAME_REGEXP = /^[a-z0-9][a-z0-9_.-]*$/;
 const NAME_REGEXP = /^[\p{L}\p{N}][\p{L}\p{M}\p{N}._@+:|-]*$/u;
 // Default-ignorable code points render as nothing: two names would look the same.
 const INVISIBLE_REGEXP = /[\p{Default_Ignorable_Code_Point}\p{White_Space}\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/u;
-const LONE_SURROGATE_REGEXP = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/;
 
 /**
  * The canonical form of a user's name: NFKC, lower case, so that one name is one name whatever its case. A refusal where it is
@@ -173,7 +172,7 @@ export function parseContent(value: unknown, member = "content", bytes = CONTENT
   if (typeof value !== "string") return wrongType(value, member, "a string");
   if (isOverBytes(value, bytes)) return new Refusal("too_large", `"${member}" is over ${bytes} bytes`);
   if (value.includes("\0")) return new Refusal("bad_content", `"${member}" has U+0000`);
-  if (LONE_SURROGATE_REGEXP.test(value)) return new Refusal("bad_content", `"${member}" has half a surrogate pair`);
+  if (!value.isWellFormed()) return new Refusal("bad_content", `"${member}" has half a surrogate pair`);
   return value;
 }
 
@@ -195,7 +194,7 @@ function text(max: number): Check<string> {
     if (typeof value !== "string") return wrongType(value, member, "a string");
     if (value.length === 0) return new Refusal("bad_frame", `"${member}" is empty`);
     if (value.length > max) return new Refusal("bad_frame", `"${member}" is over ${max} characters`);
-    if (value.includes("\0") || LONE_SURROGATE_REGEXP.test(value)) {
+    if (value.includes("\0") || !value.isWellFormed()) {
       return new Refusal("bad_frame", `"${member}" has U+0000 or half a surrogate pair`);
     }
     return value;
@@ -404,7 +403,21 @@ export const SERVER_TYPES = Object.keys(SERVER_FRAMES) as readonly (keyof typeof
 
 /** Parses one object that a client sent; `contentBytes` is how much content a message may have. */
 export function parseClientFrame(text: string, contentBytes = CONTENT_BYTES_MAX): ClientFrame | Refusal {
-  return parse(text, CLIENT_FRAMES, contentBytes) as ClientFrame | Refusal;
+  return parsePlainMessage(text, contentBytes) ?? parse(text, CLIENT_FRAMES, contentBytes) as ClientFrame | Refusal;
+}
+
+/** What programs send most: plain names, nothing escaped, members in this order. It is its own canonical form. */
+// deno-lint-ignore no-control-regex
+const PLAIN_MESSAGE_REGEXP =
+  /^\{"sender":"([a-z0-9][a-z0-9_.-]{0,63})","recipient":"(#?[a-z0-9][a-z0-9_.-]{0,63})","content":"([^"\\\0-\x1f]*)"(?:,"id":"([ !#-[\]-~]{1,64})")?\}$/;
+
+/** The hot path: several times as fast as JSON. Undefined for what it does not know; the long way says what is wrong with it. */
+function parsePlainMessage(text: string, contentBytes: number): Message | undefined {
+  const match = PLAIN_MESSAGE_REGEXP.exec(text);
+  if (!match) return undefined;
+  const sender = match[1]!, recipient = match[2]!, content = match[3]!, id = match[4];
+  if (isOverBytes(content, contentBytes) || !content.isWellFormed()) return undefined;
+  return id === undefined ? { sender, recipient, content } : { sender, recipient, content, id };
 }
 
 /** Parses one object that the server sent. Members and types it does not know are for a newer client: ignore the refusal. */

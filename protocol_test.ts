@@ -182,6 +182,34 @@ Deno.test("encode and parse round-trip", () => {
   }));
 });
 
+Deno.test("a message parses to the same whether it is laid out as programs do or in another way", () => {
+  const names = fc.constantFrom(
+    "al",
+    "al-ice_9.x",
+    "-a",
+    "AL",
+    "#ops",
+    "#",
+    "",
+    "é",
+    "a".repeat(64),
+    "a".repeat(65),
+    "#" + "b".repeat(64),
+  );
+  const texts = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 12 }),
+    fc.constantFrom("", '"', "\\", "\0", "\ud800", "\n", "é🙂", "x".repeat(30)),
+  );
+  const ids = fc.option(fc.oneof(texts, fc.constantFrom("i-1", "i".repeat(64), "i".repeat(65))), { nil: undefined });
+  fc.assert(fc.property(names, names, texts, ids, (sender, recipient, content, id) => {
+    const text = JSON.stringify({ sender, recipient, content, id });
+    assertEquals(parseClientFrame(text, 20), parseClientFrame(" " + text, 20));
+    // Lone surrogates are escaped by JSON.stringify; here they are not.
+    const raw = `{"sender":"al","recipient":"bo","content":"${content}"}`;
+    assertEquals(parseClientFrame(raw, 20), parseClientFrame(" " + raw, 20));
+  }));
+});
+
 Deno.test("a frame's lines are its objects, and JSON over several lines is one", () => {
   assertEquals(linesOf('{"a":1}'), ['{"a":1}']);
   assertEquals(linesOf('{"a":1}\n{"b":2}\n'), ['{"a":1}', '{"b":2}']);
