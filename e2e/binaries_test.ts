@@ -89,6 +89,19 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "chat-server listens where its options say, whatever DENO_SERVE_ADDRESS does",
+  ignore,
+  fn: async () => {
+    using taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const env = { DENO_SERVE_ADDRESS: `tcp:127.0.0.1:${taken.addr.port}` };
+    await using server = await RunningServer.start(binary("chat-server"), ["--broker", "memory"], env);
+    await using peer = await WsPeer.open(server.url);
+    peer.send({ sender: "ann", recipient: "ann", content: "hi", id: "1" });
+    assertEquals((await peer.next()).type, "ack");
+  },
+});
+
 function chat(server: RunningServer, name: string, to: string, env: Record<string, string>): Running {
   return new Running(binary("chat-client"), ["--server", server.url, "--name", name, "--to", to], env);
 }
