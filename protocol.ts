@@ -407,8 +407,8 @@ export function parseClientFrame(text: string, contentBytes = CONTENT_BYTES_MAX)
 }
 
 /** What programs send most: plain names, nothing escaped, members in this order. It is its own canonical form. */
-// deno-lint-ignore no-control-regex
 const PLAIN_MESSAGE_REGEXP =
+  // deno-lint-ignore no-control-regex
   /^\{"sender":"([a-z0-9][a-z0-9_.-]{0,63})","recipient":"(#?[a-z0-9][a-z0-9_.-]{0,63})","content":"([^"\\\0-\x1f]*)"(?:,"id":"([ !#-[\]-~]{1,64})")?\}$/;
 
 /** The hot path: several times as fast as JSON. Undefined for what it does not know; the long way says what is wrong with it. */
