@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
 import { fromSource, Running, RunningServer } from "../testing/process.ts";
-import { untilOnline } from "../testing/ws_peer.ts";
+import { untilOnline, WsPeer } from "../testing/ws_peer.ts";
 
 /** Debian's own: another one on the PATH may lack the package. */
 const PYTHON = "/usr/bin/python3";
@@ -13,7 +13,7 @@ Deno.test({
   ignore: !CAN_RUN || lacksProgram(PYTHON, ["-c", "import websockets"]),
   fn: () =>
     withTerry("pat", async (server, terry, folder) => {
-      await Deno.writeTextFile(`${folder}/chat.py`, await exampleInPython());
+      await Deno.writeTextFile(`${folder}/chat.py`, await exampleIn("python"));
       await using pat = new Running({ command: PYTHON, args: [`${folder}/chat.py`, "pat", "terry", server.url] });
       await untilOnline(server.url, "pat", "terry");
       await pat.type("привет, terry \u{1f44b}");
@@ -40,6 +40,22 @@ Deno.test({
     }),
 });
 
+Deno.test({
+  name: "the browser's client of PROTOCOL.md chats with anybody",
+  ignore: !CAN_RUN,
+  fn: async () => {
+    await using server = await RunningServer.start(fromSource("server"), ["--broker", "memory"]);
+    await using alice = await WsPeer.open(`${server.url}?name=alice`);
+    alice.send({ sender: "alice", recipient: "alice", content: "here I am", id: "1" });
+    assertEquals((await alice.next()).type, "ack");
+    const code = (await exampleIn("js")).replace("ws://127.0.0.1:8080/ws", server.url);
+    await using carol = new Running({ command: Deno.execPath(), args: ["eval", code] });
+    assertEquals(await alice.next(), { sender: "carol", recipient: "alice", content: "hello" });
+    alice.send({ sender: "alice", recipient: "carol", content: "hello carol" });
+    assertEquals(await carol.out.next("carol"), "alice: hello carol");
+  },
+});
+
 /** A server, and a terminal client of terry's that writes to `to`. */
 async function withTerry(
   to: string,
@@ -60,9 +76,10 @@ async function withTerry(
   }
 }
 
-async function exampleInPython(): Promise<string> {
+/** The client in PROTOCOL.md that is written in `language`. */
+async function exampleIn(language: "python" | "js"): Promise<string> {
   const text = await Deno.readTextFile(new URL("../docs/PROTOCOL.md", import.meta.url));
-  const code = /```python\n(.*?)```/s.exec(text)?.[1];
-  assert(code, "PROTOCOL.md has no client in Python");
+  const code = text.split("```" + language + "\n")[1]?.split("```")[0];
+  assert(code, `PROTOCOL.md has no client in ${language}`);
   return code;
 }
