@@ -538,8 +538,11 @@ export class Hub implements SessionHost {
     }
     const wait = this.#wait(session);
     if (wait > 0) return this.#refuseRate(session, wait, frame);
-    const { sender, recipient, content, id } = frame;
-    const { origin } = session;
+    const { content, id } = frame, { origin, user: sender } = session;
+    // A name that is the same string as last time is found faster by every map on its way.
+    const recipient = frame.recipient === session.lastRecipient
+      ? session.lastRecipient
+      : session.lastRecipient = frame.recipient;
     this.#drafts.push(id === undefined ? { sender, recipient, content, origin } : { sender, recipient, content, id, origin });
     this.#draftSessions.push(session);
     this.#wake();
@@ -656,7 +659,7 @@ export class Hub implements SessionHost {
   #subscriber(sessions: ReadonlySet<Session>): Subscriber {
     return {
       message: (message) => {
-        for (const session of sessions) session.deliver(message, this.#line(session, message));
+        for (const session of sessions) if (session.take(message)) session.queue(this.#line(session, message));
       },
       signal: (signal) => {
         for (const session of sessions) if (session.level === "extended" && !session.congested) session.send(signal);

@@ -59,6 +59,8 @@ export class Session {
   refusals = 0;
   refusalsSince = 0;
   lastTyping = 0;
+  /** Whom it wrote to last. */
+  lastRecipient = "";
   helloTimer: ReturnType<typeof setTimeout> | undefined;
 
   readonly #host: SessionHost;
@@ -180,21 +182,18 @@ export class Session {
     this.#confirmed = this.#reported = -1;
   }
 
-  /** A message of the user's, from the subscription. */
-  deliver(message: Stored, line: string): void {
+  /** A message of the user's, from the subscription: whether it is due to this device now. */
+  take(message: Stored): boolean {
     this.#newest = message.seq;
-    if (!this.#live || message.seq <= this.#cursor) return;
-    this.#hand(message, line);
+    return this.#live && message.seq > this.#cursor && this.#isDue(message);
   }
 
-  #hand(message: Stored, line: string): void {
+  /** Goes past a message; whether the device gets it: all but what it sent itself. */
+  #isDue(message: Stored): boolean {
     this.#cursor = message.seq;
-    if (message.sender === this.user) {
-      if (!this.#isOwn(message)) this.queue(line);
-      return;
-    }
+    if (message.sender === this.user) return !this.#isOwn(message);
     this.#unconfirmed.set(isGroup(message.recipient) ? message.recipient : message.sender, message.seq);
-    this.queue(line);
+    return true;
   }
 
   #isOwn(message: Stored): boolean {
@@ -214,7 +213,7 @@ export class Session {
       for (const message of page.messages) {
         if (this.congested) await this.#drained();
         if (this.#closed) return;
-        this.#hand(message, line(message));
+        if (this.#isDue(message)) this.queue(line(message));
       }
       if (this.#closed) return;
       if (!page.more && this.#newest <= this.#cursor) break;
