@@ -15,12 +15,13 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "chat_client.ts": ["protocol.ts"],
   "broker/": [...CORE, "broker/"],
   "auth/": [...CORE, "auth/"],
+  "limits/": [...CORE, "limits/"],
   "terminal/": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/"],
   "web/": ["protocol.ts", "chat_client.ts", "web/"],
   "client.ts": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/", "client_", "deno.json"],
   "client_": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/", "client_", "deno.json"],
-  "server.ts": [...CORE, "options.ts", "server_", "broker/", "auth/", "web/", "deno.json"],
-  "server_": [...CORE, "options.ts", "server_", "broker/", "auth/", "web/", "deno.json"],
+  "server.ts": [...CORE, "options.ts", "server_", "broker/", "auth/", "limits/", "web/", "deno.json"],
+  "server_": [...CORE, "options.ts", "server_", "broker/", "auth/", "limits/", "web/", "deno.json"],
   "tools/": ["tools/", "options.ts", "server", "client", "terminal/", "deno.json"],
 };
 /** Tests, and what only tests and measurements use, may import anything. */
