@@ -244,6 +244,11 @@ export class ChatClient {
     return this.#outbox.map(({ message }) => message);
   }
 
+  /** What {@linkcode send} promised for a message that is not acked yet. */
+  acked(id: string): Promise<Ack> | undefined {
+    return this.#outbox.find(({ message }) => message.id === id)?.promise.promise;
+  }
+
   /** Resolves when fewer than `below` messages wait to be acked (default: none does), or the client is closed. */
   async flushed(below = 1): Promise<void> {
     while (this.#outbox.length >= below && this.state.phase !== "closed") {

@@ -6,11 +6,13 @@
 
 import { CLIENT, CLIENT_OPTIONS, HISTORY_OPTIONS, LISTEN_OPTIONS, SEND_OPTIONS, VERSION } from "./client_options.ts";
 import { commandOf, helpText, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
+import { type NotifyChoice, runChat } from "./terminal/chat.ts";
 import { runListen } from "./terminal/listen.ts";
 import { runPipe } from "./terminal/pipe.ts";
 import { runHistory } from "./terminal/read_history.ts";
 import { EXIT, print, type RunContext, warn } from "./terminal/run.ts";
 import { runSend } from "./terminal/send.ts";
+import { wantsColor } from "./terminal/style.ts";
 import { accountOf, type ConnectionValues, ownFolders, surroundings } from "./terminal/settings.ts";
 
 /** Runs the client. The exit status; throws a {@linkcode UsageError} for a command line that cannot be understood. */
@@ -44,6 +46,17 @@ async function chat(args: readonly string[]): Promise<number> {
   if (!given) return EXIT.ok;
   const { values, operands } = given;
   if (operands.length > 0) throw new UsageError(`There is no command ${JSON.stringify(operands[0])}; see chat-client --help`);
+  if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal() && !values.json && Deno.env.get("TERM") !== "dumb") {
+    const color = wantsColor(values.color, (name) => Deno.env.get(name), true);
+    const { to, last, notify } = values;
+    return await runChat(given.context(), {
+      to,
+      last,
+      color,
+      notify: notify as NotifyChoice,
+      receipts: !values["no-receipts"],
+    });
+  }
   return await runPipe(given.context(), { ...values, timeoutMs: values.timeout * 1_000 });
 }
 

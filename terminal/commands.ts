@@ -1,0 +1,121 @@
+/** What can be typed: the table of commands, and what a typed line means. Pure. */
+
+import { closestString } from "@std/text/closest-string";
+import { parseAddress, Refusal } from "../protocol.ts";
+
+/** One command, as `/help` shows it. */
+export interface ChatCommand {
+  readonly args: string;
+  readonly help: string;
+  /** What its first argument is completed with. */
+  readonly completes?: "names" | "people" | "groups" | readonly string[];
+}
+
+/** What `/group` can do. */
+export const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
+
+/** Every command, by its name without the slash. */
+export const CHAT_COMMANDS = {
+  to: { args: "[NAME]", help: "Open a conversation with a person or a #group; without a name, see all", completes: "names" },
+  reply: { args: "[TEXT]", help: "Open the conversation in which something was said last, and answer" },
+  list: { args: "", help: "List conversations, unread ones first" },
+  who: { args: "[NAME]", help: "Show who is online, or when they were", completes: "people" },
+  history: { args: "[N]", help: "Show the last N messages of the conversation (50)" },
+  search: { args: "TEXT", help: "Find messages of the conversation" },
+  group: { args: "OP [#GROUP] [NAME]", help: `Groups: ${GROUP_OPS.join(", ")}`, completes: GROUP_OPS },
+  ignore: { args: "[NAME]", help: "Hide what somebody says, or show it again; without a name, list them", completes: "people" },
+  receipts: { args: "[on|off]", help: "Tell others what you have read, or not", completes: ["on", "off"] },
+  away: { args: "[on|off]", help: "Say that you are away, or back", completes: ["on", "off"] },
+  clear: { args: "", help: "Clear the screen" },
+  help: { args: "[COMMAND]", help: "Show this list" },
+  quit: { args: "", help: "Leave; what is not sent yet goes out the next time" },
+} as const satisfies Record<string, ChatCommand>;
+
+/** The name of a command. */
+export type ChatCommandName = keyof typeof CHAT_COMMANDS;
+
+const NAMES = Object.keys(CHAT_COMMANDS) as ChatCommandName[];
+
+/** What a typed line means. */
+export type Input =
+  | { readonly kind: "nothing" }
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "message"; readonly to: string; readonly text: string }
+  | { readonly kind: "command"; readonly name: ChatCommandName; readonly rest: string }
+  | { readonly kind: "wrong"; readonly why: string };
+
+/** Understands a typed line. `//` at its beginning stands for a slash that is text. */
+export function parseInput(line: string): Input {
+  if (line.trim() === "") return { kind: "nothing" };
+  if (line.startsWith("//")) return { kind: "text", text: line.slice(1) };
+  if (line.startsWith("/")) return parseCommand(line);
+  const [, to, text = ""] = /^@(\S+)\s*(.*)$/su.exec(line) ?? [];
+  if (to === undefined) return { kind: "text", text: line };
+  const name = parseAddress(to.replace(/[:,]$/, ""), "the name");
+  if (name instanceof Refusal) return { kind: "wrong", why: name.message };
+  if (text === "") return { kind: "wrong", why: `Write something after @${to}, or /to ${to} to open the conversation` };
+  return { kind: "message", to: name, text };
+}
+
+function parseCommand(line: string): Input {
+  const [, word = "", rest = ""] = /^\/(\S*)\s*(.*)$/su.exec(line) ?? [];
+  const name = NAMES.find((known) => known === word.toLowerCase());
+  if (name) return { kind: "command", name, rest: rest.trim() };
+  const near = nearest(word, NAMES);
+  const hint = near ? `did you mean /${near}?` : "see /help";
+  return { kind: "wrong", why: `There is no command /${word}: ${hint} Nothing was sent; // begins a text with a slash` };
+}
+
+/** The word of `words` that `word` was meant to be; undefined where none is near. */
+export function nearest(word: string, words: readonly string[]): string | undefined {
+  if (word === "") return undefined;
+  const near = words.find((other) => other.startsWith(word)) ?? closestString(word, [...words]);
+  const shared = [...word].filter((letter) => near.includes(letter)).length;
+  return shared * 2 > word.length ? near : undefined;
+}
+
+/** The lines of `/help`. */
+export function helpLines(command = ""): string[] {
+  const wanted = NAMES.filter((name) => command === "" || name === command.replace(/^\//, ""));
+  if (wanted.length === 0) return [`There is no command /${command}`];
+  const rows = wanted.map((name) => [`/${name} ${CHAT_COMMANDS[name].args}`.trim(), CHAT_COMMANDS[name].help] as const);
+  const width = Math.max(...rows.map(([left]) => left.length)) + 2;
+  const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}${right}`);
+  return command === ""
+    ? ["@NAME TEXT sends to NAME; a plain line goes to the conversation in view. Commands:", ...lines]
+    : lines;
+}
+
+/** What completion can choose from. */
+export interface Completable {
+  readonly names: readonly string[];
+  readonly people: readonly string[];
+  readonly groups: readonly string[];
+}
+
+/** What the last word of `line` can become, and that word. */
+export function complete(line: string, from: Completable): { readonly candidates: string[]; readonly word: string } {
+  const word = /\S*$/u.exec(line)![0];
+  const before = line.slice(0, line.length - word.length);
+  const fitting = (words: readonly string[], prefix = "") =>
+    words.map((entry) => prefix + entry).filter((entry) => entry.startsWith(word.toLowerCase()));
+  if (before === "") {
+    if (word.startsWith("/")) return { candidates: fitting(NAMES, "/"), word };
+    return { candidates: word.startsWith("@") ? fitting(from.names, "@") : [], word };
+  }
+  const [, name, argument] = /^\/(\S+)\s+(?:(\S+)\s+)?$/u.exec(before) ?? [];
+  if (name === undefined || !Object.hasOwn(CHAT_COMMANDS, name)) return { candidates: [], word };
+  if (name === "help") return { candidates: fitting(NAMES), word };
+  if (name === "group" && argument !== undefined) return { candidates: fitting(from.groups), word };
+  const { completes }: ChatCommand = CHAT_COMMANDS[name as ChatCommandName];
+  if (completes === undefined || argument !== undefined) return { candidates: [], word };
+  return { candidates: fitting(typeof completes === "string" ? from[completes] : completes), word };
+}
+
+/** What all words begin with. */
+export function commonStart(words: readonly string[]): string {
+  const [first = "", ...rest] = words;
+  let length = first.length;
+  for (const word of rest) while (!word.startsWith(first.slice(0, length))) length--;
+  return first.slice(0, length);
+}

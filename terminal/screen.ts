@@ -1,0 +1,204 @@
+/**
+ * The one file that touches the terminal: keys in, lines out above the line being typed, and the terminal as it was at the end,
+ * however the end comes.
+ *
+ * Nothing is redrawn while somebody types but by readline itself; what arrives moves the line being typed down.
+ */
+
+import process from "node:process";
+import readline from "node:readline";
+import { PassThrough } from "node:stream";
+import { commonStart } from "./commands.ts";
+import { PASTE_OFF, PASTE_ON, PasteFilter } from "./paste.ts";
+import { rowsOf } from "./view.ts";
+
+/** Typed lines that can be called back. */
+const RECALL_MAX = 500;
+const CTRL_Z = "\x1a";
+
+/** What a screen tells. */
+export interface ScreenOptions {
+  /** Lines typed before, the newest first. */
+  readonly recall: string[];
+  line(text: string): void;
+  /** A key was pressed. */
+  key(): void;
+  /** The input ended, or Ctrl-C on an empty line. */
+  end(): void;
+  complete(line: string): { readonly candidates: string[]; readonly word: string };
+}
+
+/** The terminal of this process. Only one can be open. */
+export class Screen {
+  readonly #options: ScreenOptions;
+  readonly #keys = new PassThrough();
+  readonly #readline: readline.Interface;
+  readonly #filter = new PasteFilter();
+  readonly #undo: (() => void)[] = [];
+  #prompt = "> ";
+  #open = true;
+
+  constructor(options: ScreenOptions) {
+    this.#options = options;
+    this.#raw(true);
+    this.#readline = readline.createInterface({
+      input: this.#keys,
+      output: process.stdout,
+      terminal: true,
+      history: options.recall.slice(0, RECALL_MAX),
+      historySize: RECALL_MAX,
+      removeHistoryDuplicates: true,
+      tabSize: 4,
+      completer: (line: string) => this.#complete(line),
+    });
+    this.#readline.on("line", (line) => this.#entered(line));
+    this.#readline.on("SIGINT", () => this.#interrupt());
+    this.#readline.on("close", () => this.#open && options.end());
+    this.#readline.setPrompt(this.#prompt);
+    this.#readline.prompt();
+    if (Deno.build.os !== "windows") this.#listen("SIGCONT", () => this.#resume());
+    void this.#read();
+  }
+
+  /** Columns of the terminal. */
+  get columns(): number {
+    return Math.max(process.stdout.columns || 80, 10);
+  }
+
+  /** Whether a command is being typed. */
+  get isCommand(): boolean {
+    return /^\/(?!\/)/.test(this.#readline.line);
+  }
+
+  /** Writes lines above the one being typed. `text` has to be harmless already. */
+  print(text: string): void {
+    if (!this.#open) return;
+    this.#hide();
+    write(text.replaceAll("\n", "\r\n") + "\r\n");
+    this.#readline.prompt(true);
+  }
+
+  /** Writes what changes nothing on the screen, such as a bell. */
+  ring(text: string): void {
+    if (this.#open) write(text);
+  }
+
+  /** Shows another prompt; what is typed stays. */
+  set prompt(text: string) {
+    if (text === this.#prompt || !this.#open) return;
+    this.#hide();
+    this.#prompt = text;
+    this.#readline.setPrompt(text);
+    this.#readline.prompt(true);
+  }
+
+  clear(): void {
+    if (!this.#open) return;
+    write("\x1b[H\x1b[2J\x1b[3J");
+    this.#forgetRows();
+    this.#readline.prompt(true);
+  }
+
+  /** Puts the terminal back as it was. Idempotent. */
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    for (const undo of this.#undo) undo();
+    this.#hide();
+    this.#readline.close();
+    this.#raw(false);
+  }
+
+  // ---- Keys ----
+
+  async #read(): Promise<void> {
+    const decoder = new TextDecoder();
+    const buffer = new Uint8Array(16_384);
+    for (;;) {
+      const count = await Deno.stdin.read(buffer).catch(() => null);
+      if (count === null || !this.#open) break;
+      const keys = this.#filter.feed(decoder.decode(buffer.subarray(0, count), { stream: true }));
+      if (keys.includes(CTRL_Z)) this.#suspend();
+      const rest = keys.replaceAll(CTRL_Z, "");
+      if (rest === "") continue;
+      this.#keys.write(rest);
+      this.#options.key();
+    }
+    if (this.#open) this.#options.end();
+  }
+
+  /** What was typed stands on the screen as it was typed; it is taken away, for the message to be shown in its place. */
+  #entered(line: string): void {
+    readline.moveCursor(process.stdout, 0, -rowsOf(this.#prompt + line, this.columns));
+    readline.cursorTo(process.stdout, 0);
+    readline.clearScreenDown(process.stdout);
+    this.#forgetRows();
+    this.#options.line(line);
+    if (this.#open) this.#readline.prompt();
+  }
+
+  #interrupt(): void {
+    if (this.#readline.line === "") return this.#options.end();
+    this.#readline.write(null, { ctrl: true, name: "e" });
+    this.#readline.write(null, { ctrl: true, name: "u" });
+  }
+
+  #complete(line: string): [string[], string] {
+    const { candidates, word } = this.#options.complete(line);
+    if (candidates.length === 1) return [[`${candidates[0]} `], word];
+    const common = commonStart(candidates);
+    if (common.length > word.length) return [[common], word];
+    // Written here, as readline's own list swallows the next key in some releases.
+    if (candidates.length > 1) queueMicrotask(() => this.print(candidates.join("  ")));
+    return [[], word];
+  }
+
+  // ---- The terminal ----
+
+  /** Takes the line being typed off the screen, all its rows. */
+  #hide(): void {
+    const { rows } = this.#readline.getCursorPos();
+    readline.moveCursor(process.stdout, 0, -rows);
+    readline.cursorTo(process.stdout, 0);
+    readline.clearScreenDown(process.stdout);
+    this.#forgetRows();
+  }
+
+  /** The cursor is at the beginning of an empty line, which readline cannot know. */
+  #forgetRows(): void {
+    (this.#readline as unknown as { prevRows: number }).prevRows = 0;
+  }
+
+  #raw(on: boolean): void {
+    if (on) {
+      Deno.stdin.setRaw(true);
+      write(PASTE_ON);
+    } else {
+      write(PASTE_OFF);
+      Deno.stdin.setRaw(false);
+    }
+  }
+
+  #suspend(): void {
+    if (Deno.build.os === "windows") return;
+    this.#hide();
+    this.#raw(false);
+    Deno.kill(Deno.pid, "SIGSTOP");
+  }
+
+  #resume(): void {
+    if (!this.#open) return;
+    this.#raw(true);
+    this.#readline.prompt(true);
+  }
+
+  #listen(signal: Deno.Signal, listener: () => void): void {
+    Deno.addSignalListener(signal, listener);
+    this.#undo.push(() => Deno.removeSignalListener(signal, listener));
+  }
+}
+
+/** By the same way as readline's own writes, which keeps the order. */
+function write(text: string): void {
+  process.stdout.write(text);
+}
