@@ -5,7 +5,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
-import { CAN_RUN, lacks } from "../testing/permissions.ts";
+import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
 import { type Command, Running, RunningServer, runToEnd } from "../testing/process.ts";
 import { untilOnline, WsPeer } from "../testing/ws_peer.ts";
 
@@ -56,6 +56,30 @@ Deno.test({
       server.kill("SIGTERM");
       assertEquals(await server.code(), 0);
     } finally {
+      await Deno.remove(home, { recursive: true });
+    }
+  },
+});
+
+Deno.test({
+  name: "two chat-clients talk on terminals",
+  ignore: ignore || lacksProgram("tmux", ["-V"]),
+  fn: async () => {
+    const home = await Deno.makeTempDir();
+    try {
+      await using server = await RunningServer.start(binary("chat-server"), ["--broker", "memory"]);
+      const run = (name: string, to: string) => `exec ${folder}/chat-client --server ${server.url} --name ${name} --to ${to}`;
+      // In control mode tmux writes what its panes show, line by line; the first pane is %0.
+      const control = ["-S", `${home}/tmux`, "-f", "/dev/null", "-C", "new-session", "-x", "100", "-y", "30"];
+      await using tmux = new Running({ command: "tmux", args: [...control, run("alice", "bob")] }, [], homeIn(home));
+      await tmux.type(`new-window "${run("bob", "alice")}"`);
+      await untilOnline(server.url, "alice", "bob");
+      await tmux.type("send-keys -t :1 'hello alice' Enter");
+      await tmux.out.next(/^%output %0 .*hello alice/);
+      await tmux.type("send-keys -t :0 'hi bob' Enter");
+      await tmux.out.next(/^%output %1 .*hi bob/);
+    } finally {
+      await new Deno.Command("tmux", { args: ["-S", `${home}/tmux`, "kill-server"] }).output();
       await Deno.remove(home, { recursive: true });
     }
   },
