@@ -1,0 +1,180 @@
+/**
+ * Who may still come in: connections in all, per address before they said who they are, new ones per second and address, those
+ * that are closed but whose peer holds on, and memory. Knows no socket: it is told what happens.
+ */
+
+import { addressKey } from "./address.ts";
+
+/** Milliseconds that one reading of the memory is good for: it costs a system call. */
+const MEMORY_SAMPLE_MS = 1_000;
+/** Seconds that a refused client is told to wait. */
+const RETRY_S = 5;
+/**
+ * Connections that the server has closed and whose peer does not let go, as a part of all that there may be: Deno cannot end
+ * them, and each may hold as much as a queue.
+ */
+const ZOMBIE_PART = 0.1;
+/** The same of one user: nobody has that many stalled devices by accident. */
+const ZOMBIES_PER_USER = 4;
+
+/** Bounds; `Infinity` lifts one. */
+export interface AdmissionLimits {
+  readonly connections: number;
+  readonly namelessPerAddress: number;
+  readonly upgradesPerSecond: number;
+  /** Bytes of resident memory. */
+  readonly memoryBytes: number;
+}
+
+/** Why somebody may not come in: an HTTP answer. */
+export interface Denial {
+  readonly status: 429 | 503;
+  readonly message: string;
+  readonly retryAfterS: number;
+}
+
+/** One admitted connection. */
+export interface Ticket {
+  /** It has said who it is, and no longer counts against its address. */
+  named(user: string): void;
+  /** The server has closed it; the peer may hold on. */
+  closing(): void;
+  /** It is gone. Idempotent. */
+  release(): void;
+}
+
+interface Address {
+  nameless: number;
+  /** Upgrades that may be made now, and when that was true. */
+  allowance: number;
+  at: number;
+}
+
+/** Counts connections, and says who may come in. */
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  readonly #now: () => number;
+  readonly #memory: () => number;
+  readonly #addresses = new Map<string, Address>();
+  readonly #zombiesOf = new Map<string, number>();
+  #connections = 0;
+  #zombies = 0;
+  #sampled = { bytes: 0, at: -Infinity };
+
+  /** `memory` reads the resident bytes. */
+  constructor(limits: AdmissionLimits, memory: () => number, now: () => number = () => performance.now()) {
+    this.#limits = limits;
+    this.#memory = memory;
+    this.#now = now;
+  }
+
+  /** What is counted now: all zero when nobody is there and every address has rested. */
+  get counts(): { connections: number; zombies: number; zombieUsers: number; addresses: number } {
+    this.#sweep();
+    const { size: addresses } = this.#addresses;
+    return { connections: this.#connections, zombies: this.#zombies, zombieUsers: this.#zombiesOf.size, addresses };
+  }
+
+  /** Lets a connection in, or says why not. */
+  admit(address: string): Ticket | Denial {
+    const limits = this.#limits;
+    if (this.#memoryNow() > limits.memoryBytes) return deny(503, "The server is short of memory; try again later");
+    if (this.#connections >= limits.connections) {
+      return deny(503, "The server has no room for more connections; try again later");
+    }
+    if (this.#zombies >= Math.max(1, limits.connections * ZOMBIE_PART)) {
+      return deny(503, "Too many connections are not read by their peers; try again later");
+    }
+    const entry = this.#address(addressKey(address));
+    if (entry.nameless >= limits.namelessPerAddress) {
+      return deny(429, "Too many connections from your address have not said who they are");
+    }
+    if (limits.upgradesPerSecond !== Infinity) {
+      if (entry.allowance < 1) return deny(429, "Too many new connections from your address; slow down");
+      entry.allowance--;
+    }
+    return this.#ticket(entry);
+  }
+
+  /** Whether `user` may have another connection, as far as those count that they do not read. */
+  hasTooManyZombies(user: string): boolean {
+    return (this.#zombiesOf.get(user) ?? 0) >= ZOMBIES_PER_USER;
+  }
+
+  #ticket(entry: Address): Ticket {
+    let state: "nameless" | "named" | "closing" | "gone" = "nameless";
+    let user = "";
+    this.#connections++;
+    entry.nameless++;
+    const leave = () => {
+      if (state === "nameless") entry.nameless--;
+      if (state === "closing") {
+        this.#zombies--;
+        const left = this.#zombiesOf.get(user)! - 1;
+        if (left > 0) this.#zombiesOf.set(user, left);
+        else this.#zombiesOf.delete(user);
+      }
+    };
+    return {
+      named: (name) => {
+        if (state !== "nameless") return;
+        leave();
+        [state, user] = ["named", name];
+      },
+      closing: () => {
+        if (state === "closing" || state === "gone") return;
+        leave();
+        state = "closing";
+        this.#zombies++;
+        this.#zombiesOf.set(user, (this.#zombiesOf.get(user) ?? 0) + 1);
+      },
+      release: () => {
+        if (state === "gone") return;
+        leave();
+        state = "gone";
+        this.#connections--;
+        this.#sweepWhenMany();
+      },
+    };
+  }
+
+  #address(key: string): Address {
+    const now = this.#now();
+    const burst = this.#burst();
+    let entry = this.#addresses.get(key);
+    if (!entry) this.#addresses.set(key, entry = { nameless: 0, allowance: burst, at: now });
+    entry.allowance = Math.min(burst, entry.allowance + ((now - entry.at) / 1_000) * this.#limits.upgradesPerSecond);
+    entry.at = now;
+    return entry;
+  }
+
+  /** New connections at once: what a second allows, twice, for those who open several tabs. */
+  #burst(): number {
+    return this.#limits.upgradesPerSecond * 2;
+  }
+
+  #sweepWhenMany(): void {
+    if (this.#addresses.size > 1_024 + 2 * this.#connections) this.#sweep();
+  }
+
+  /** Forgets addresses that have nothing open and have rested. */
+  #sweep(): void {
+    for (const key of [...this.#addresses.keys()]) {
+      const { nameless, allowance } = this.#address(key);
+      if (nameless === 0 && (allowance >= this.#burst() || this.#limits.upgradesPerSecond === Infinity)) {
+        this.#addresses.delete(key);
+      }
+    }
+  }
+
+  #memoryNow(): number {
+    if (this.#limits.memoryBytes === Infinity) return 0;
+    const now = this.#now();
+    if (now - this.#sampled.at > MEMORY_SAMPLE_MS) this.#sampled = { bytes: this.#memory(), at: now };
+    return this.#sampled.bytes;
+  }
+}
+
+function deny(status: 429 | 503, message: string): Denial {
+  return { status, message, retryAfterS: RETRY_S };
+}

@@ -1,0 +1,184 @@
+import { assert, assertEquals } from "@std/assert";
+import { addressKey, clientAddress, isLoopback, isOriginAllowed } from "./address.ts";
+import { Admission, type AdmissionLimits, type Denial, type Ticket } from "./admission.ts";
+import { TokenBuckets } from "./rate.ts";
+
+// ---- TokenBuckets ----
+
+Deno.test("TokenBuckets let a burst through, then the rate, and say how long to wait", () => {
+  let now = 0;
+  const buckets = new TokenBuckets(5, 20, () => now);
+  assertEquals(Array.from({ length: 21 }, () => buckets.take("ann")).filter((wait) => wait === 0).length, 20);
+  assertEquals(buckets.take("ann"), 200);
+  now += 100;
+  assertEquals(buckets.take("ann"), 100);
+  now += 100;
+  assertEquals(buckets.take("ann"), 0);
+  assertEquals(buckets.take("ben"), 0, "everybody has their own");
+});
+
+Deno.test("TokenBuckets call it abuse when the refusals do not end", () => {
+  let now = 0;
+  const buckets = new TokenBuckets(1, 1, () => now);
+  const waits = Array.from({ length: 1_002 }, () => buckets.take("ann"));
+  assertEquals([waits[0], waits[1], waits.at(-1)], [0, 1_000, Infinity]);
+  now += 61_000;
+  assertEquals([buckets.take("ann"), buckets.take("ann")], [0, 1_000]);
+});
+
+Deno.test("TokenBuckets forget those who rest", () => {
+  let now = 0;
+  const buckets = new TokenBuckets(5, 20, () => now);
+  for (let i = 0; i < 1_000_000; i += 100) {
+    buckets.take(`user${i}`);
+    now += 1_000;
+  }
+  assert(buckets.size <= 1_100, String(buckets.size));
+});
+
+// ---- Admission ----
+
+const LIFTED: AdmissionLimits = {
+  connections: Infinity,
+  namelessPerAddress: Infinity,
+  upgradesPerSecond: Infinity,
+  memoryBytes: Infinity,
+};
+
+function admission(limits: Partial<AdmissionLimits>, memory = () => 0): { admission: Admission; turn(ms: number): void } {
+  let now = 0;
+  return { admission: new Admission({ ...LIFTED, ...limits }, memory, () => now), turn: (ms) => void (now += ms) };
+}
+
+function ticket(result: Ticket | Denial): Ticket {
+  assert("release" in result, JSON.stringify(result));
+  return result;
+}
+
+function status(result: Ticket | Denial): number {
+  return "status" in result ? result.status : 200;
+}
+
+Deno.test("Admission bounds connections in all", () => {
+  const { admission: door } = admission({ connections: 2 });
+  const [one] = [ticket(door.admit("10.0.0.1")), ticket(door.admit("10.0.0.2"))];
+  assertEquals(status(door.admit("10.0.0.3")), 503);
+  one.release();
+  one.release();
+  ticket(door.admit("10.0.0.3"));
+  assertEquals(status(door.admit("10.0.0.4")), 503);
+});
+
+Deno.test("Admission bounds the connections of an address that have not said who they are", () => {
+  const { admission: door } = admission({ namelessPerAddress: 2 });
+  const [one, two] = [ticket(door.admit("10.0.0.1")), ticket(door.admit("10.0.0.1"))];
+  assertEquals([status(door.admit("10.0.0.1")), status(door.admit("10.0.0.2"))], [429, 200]);
+  one.named("ann");
+  one.named("ann");
+  assertEquals([status(door.admit("10.0.0.1")), status(door.admit("10.0.0.1"))], [200, 429]);
+  two.release();
+  assertEquals(status(door.admit("10.0.0.1")), 200);
+});
+
+Deno.test("Admission bounds new connections per second and address", () => {
+  const { admission: door, turn } = admission({ upgradesPerSecond: 2 });
+  const tries = () => Array.from({ length: 5 }, () => status(door.admit("10.0.0.1")));
+  assertEquals(tries(), [200, 200, 200, 200, 429]);
+  turn(1_000);
+  assertEquals(tries(), [200, 200, 429, 429, 429]);
+});
+
+Deno.test("Admission bounds connections that it closed and whose peers hold on", () => {
+  const { admission: door } = admission({ connections: 20 });
+  const [one, two] = [ticket(door.admit("10.0.0.1")), ticket(door.admit("10.0.0.1"))];
+  for (const stalled of [one, two]) {
+    stalled.named("mallory");
+    stalled.closing();
+    stalled.closing();
+  }
+  assertEquals([door.counts.zombies, status(door.admit("10.0.0.2"))], [2, 503]);
+  one.release();
+  assertEquals([door.counts.zombies, status(door.admit("10.0.0.2"))], [1, 200]);
+});
+
+Deno.test("Admission knows the users who do not read what they are sent", () => {
+  const { admission: door } = admission({});
+  const tickets = Array.from({ length: 4 }, () => ticket(door.admit("10.0.0.1")));
+  for (const stalled of tickets) {
+    stalled.named("mallory");
+    stalled.closing();
+  }
+  assertEquals([door.hasTooManyZombies("mallory"), door.hasTooManyZombies("ann")], [true, false]);
+  tickets[0]!.release();
+  assertEquals(door.hasTooManyZombies("mallory"), false);
+});
+
+Deno.test("Admission lets nobody in when memory is short, and looks at it at most once a second", () => {
+  let reads = 0, bytes = 50;
+  const { admission: door, turn } = admission({ memoryBytes: 100 }, () => (reads++, bytes));
+  for (let i = 0; i < 10; i++) ticket(door.admit("10.0.0.1"));
+  assertEquals(reads, 1);
+  bytes = 101;
+  turn(1_001);
+  assertEquals(status(door.admit("10.0.0.1")), 503);
+});
+
+Deno.test("Admission has nothing left when everybody has gone", () => {
+  const { admission: door, turn } = admission({ upgradesPerSecond: 10, namelessPerAddress: 5 });
+  const tickets = Array.from({ length: 2_000 }, (_, i) => ticket(door.admit(`10.0.${i >> 8}.${i & 255}`)));
+  for (const [i, each] of tickets.entries()) {
+    if (i % 2) each.named(`user${i}`);
+    if (i % 3 === 0) each.closing();
+    each.release();
+  }
+  turn(10_000);
+  assertEquals(door.counts, { connections: 0, zombies: 0, zombieUsers: 0, addresses: 0 });
+});
+
+// ---- Addresses and origins ----
+
+Deno.test("clientAddress believes as many forwarders as there are proxies, and nobody else", () => {
+  assertEquals(clientAddress("10.0.0.1", "1.1.1.1, 2.2.2.2", 0), "10.0.0.1");
+  assertEquals(clientAddress("10.0.0.1", "1.1.1.1, 2.2.2.2", 1), "2.2.2.2");
+  assertEquals(clientAddress("10.0.0.1", "9.9.9.9, 1.1.1.1, 2.2.2.2", 2), "1.1.1.1");
+  assertEquals(clientAddress("10.0.0.1", null, 1), "10.0.0.1");
+  assertEquals(clientAddress("10.0.0.1", " , ", 2), "10.0.0.1");
+});
+
+Deno.test("addressKey counts an IPv6 network as one, and an IPv4 address as itself", () => {
+  assertEquals(addressKey("2001:db8:1:2:3:4:5:6"), addressKey("2001:DB8:1:2::1"));
+  assertEquals(addressKey("2001:db8::1"), addressKey("2001:0db8:0:0::ffff"));
+  assert(addressKey("2001:db8:1:2::1") !== addressKey("2001:db8:1:3::1"));
+  assertEquals([addressKey("10.0.0.1"), addressKey("::ffff:10.0.0.1")], ["10.0.0.1", "10.0.0.1"]);
+});
+
+Deno.test("isOriginAllowed lets in the server's own pages, those named, and programs", () => {
+  const allowed = ["https://chat.example.org"];
+  const answers = [
+    null,
+    "http://host:8080",
+    "https://chat.example.org",
+    "http://evil.example",
+    "http://host",
+    "null",
+    "nonsense",
+  ]
+    .map((origin) => isOriginAllowed(origin, "host:8080", allowed));
+  assertEquals(answers, [true, true, true, false, false, false, false]);
+});
+
+Deno.test("isLoopback knows this machine's addresses", () => {
+  assertEquals(
+    ["127.0.0.1", "127.9.9.9", "::1", "localhost", "0.0.0.0", "::", "192.168.1.1", "127.evil.example"].map(isLoopback),
+    [
+      true,
+      true,
+      true,
+      true,
+      false,
+      false,
+      false,
+      false,
+    ],
+  );
+});
