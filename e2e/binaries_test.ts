@@ -78,6 +78,9 @@ Deno.test({
       await tmux.out.next(/^%output %0 .*hello alice/);
       await tmux.type("send-keys -t :0 'hi bob' Enter");
       await tmux.out.next(/^%output %1 .*hi bob/);
+      for (const pane of [0, 1]) await tmux.type(`send-keys -t :${pane} /quit Enter`);
+      // With its last pane tmux ends.
+      await tmux.code();
     } finally {
       await new Deno.Command("tmux", { args: ["-S", `${home}/tmux`, "kill-server"] }).output();
       await Deno.remove(home, { recursive: true });
