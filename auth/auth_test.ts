@@ -1,0 +1,193 @@
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
+import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import { UsageError } from "../options.ts";
+import { lacks } from "../testing/permissions.ts";
+import { KEYS_OPTIONS, keysCommand, readKey, TOKEN_OPTIONS, tokenCommand } from "./commands.ts";
+import { Revoked } from "./revoked.ts";
+import { AuthFailure, type Identity, KeyError, makeKeys, makeToken, tokenOf, Tokens } from "./tokens.ts";
+import { parseOptions } from "../options.ts";
+
+const SECRET = "a secret of more than thirty-two bytes";
+const key = (text = SECRET) => new TextEncoder().encode(text);
+const ignore = lacks("read", "write");
+
+function sign(claims: Record<string, unknown>, secret = SECRET, alg = "HS256"): Promise<string> {
+  return new SignJWT(claims).setProtectedHeader({ alg }).sign(key(secret));
+}
+
+function soon(seconds = 60): number {
+  return Math.floor(Date.now() / 1_000) + seconds;
+}
+
+async function verify(
+  token: string,
+  options: Parameters<typeof Tokens.open>[0] = { secret: SECRET },
+): Promise<Identity | AuthFailure> {
+  return await (await Tokens.open(options)).verify(token);
+}
+
+Deno.test("a token says who somebody is, in the canonical form of the name", async () => {
+  const exp = soon();
+  const identity = await verify(await sign({ sub: "Alice", exp, jti: "t1", role: "admin" }));
+  assertEquals(identity as Identity, { user: "alice", expiresAt: exp * 1_000, tokenId: "t1", admin: true });
+  assertEquals(await verify(await sign({ sub: "bob", exp, role: "owner", admin: true })) as Identity, {
+    user: "bob",
+    expiresAt: exp * 1_000,
+    tokenId: undefined,
+    admin: false,
+  });
+});
+
+const BAD: [string, () => Promise<string> | string][] = [
+  ["has expired", () => sign({ sub: "alice", exp: soon(-31) })],
+  ["never expires", () => sign({ sub: "alice" })],
+  ["names nobody", () => sign({ exp: soon() })],
+  ["names nobody who can be here", () => sign({ sub: "a b", exp: soon() })],
+  ["names a group", () => sign({ sub: "#ops", exp: soon() })],
+  ["is not valid yet", () => sign({ sub: "alice", exp: soon(), nbf: soon(31) })],
+  ["was signed with another secret", () => sign({ sub: "alice", exp: soon() }, "another secret of more than thirty-two bytes")],
+  ["was signed with another algorithm", () => sign({ sub: "alice", exp: soon() }, SECRET.repeat(2), "HS512")],
+  ["was not signed at all", () => new UnsecuredJWT({ sub: "alice", exp: soon() }).encode()],
+  ["is no token", () => "nonsense"],
+  ["is empty", () => ""],
+  ["is huge", () => "a.".repeat(100_000)],
+  [
+    "was altered",
+    async () => (await sign({ sub: "alice", exp: soon() })).replace(/\.(.)/, (_, c) => "." + (c === "e" ? "f" : "e")),
+  ],
+];
+
+for (const [what, make] of BAD) {
+  Deno.test(`a token that ${what} is refused, and the reason has nothing of it`, async () => {
+    const token = await make();
+    const failure = await verify(token);
+    assertInstanceOf(failure, AuthFailure);
+    assertEquals(failure.status, 401);
+    for (const text of [failure.message, failure.cause]) {
+      assert(text.length > 0 && !text.includes(SECRET));
+      if (token.length > 20) assert(!text.includes(token.slice(0, 20)));
+    }
+  });
+}
+
+Deno.test("clocks may differ by half a minute", async () => {
+  assert("user" in await verify(await sign({ sub: "alice", exp: soon(-20) })));
+});
+
+Deno.test("audience and issuer count where they are asked for", async () => {
+  const options = { secret: SECRET, audience: "chat", issuer: "us" };
+  const good = { sub: "alice", exp: soon(), aud: "chat", iss: "us" };
+  assert("user" in await verify(await sign(good), options));
+  for (const claims of [{ ...good, aud: "other" }, { ...good, iss: "them" }, { sub: "alice", exp: soon() }]) {
+    assertInstanceOf(await verify(await sign(claims), options), AuthFailure);
+  }
+});
+
+Deno.test("a public key is no secret: what is signed with its text is refused", async () => {
+  const { publicKey } = await makeKeys();
+  const forged = await new SignJWT({ sub: "alice", exp: soon() }).setProtectedHeader({ alg: "HS256" }).sign(
+    key(publicKey.trim()),
+  );
+  assertInstanceOf(await verify(forged, { publicKey }), AuthFailure);
+});
+
+for (const alg of ["EdDSA", "ES256", "RS256"]) {
+  Deno.test(`a key set takes ${alg} tokens`, async () => {
+    const { publicKey, privateKey } = await generateKeyPair(alg, { extractable: true });
+    const jwks = JSON.stringify({ keys: [{ ...await exportJWK(publicKey), alg, kid: "k1" }] });
+    const token = await new SignJWT({ sub: "alice", exp: soon() }).setProtectedHeader({ alg, kid: "k1" }).sign(privateKey);
+    assert("user" in await verify(token, { jwks }));
+    const { privateKey: other } = await generateKeyPair(alg, { extractable: true });
+    const forged = await new SignJWT({ sub: "alice", exp: soon() }).setProtectedHeader({ alg, kid: "k1" }).sign(other);
+    assertInstanceOf(await verify(forged, { jwks }), AuthFailure);
+  });
+}
+
+Deno.test("keys that cannot be used are refused in a sentence", async () => {
+  for (
+    const options of [{ secret: "short" }, { publicKey: "no pem" }, { jwks: "{}" }, { jwks: "x" }, {}, {
+      secret: SECRET,
+      jwks: "{}",
+    }]
+  ) {
+    const error = await assertRejects(() => Tokens.open(options), KeyError);
+    assert(!error.message.includes("\n") && !error.message.includes(SECRET));
+  }
+});
+
+Deno.test("a token comes in a header or a subprotocol, one and not several, and never in the URL", () => {
+  const of = (init: Record<string, string>) => {
+    const found = tokenOf(new Headers(init));
+    return found instanceof AuthFailure ? found.status : found;
+  };
+  assertEquals(of({}), undefined);
+  assertEquals(of({ authorization: "Bearer abc" }), "abc");
+  assertEquals(of({ authorization: "bearer abc" }), "abc");
+  assertEquals(of({ "sec-websocket-protocol": "parley, bearer.abc" }), "abc");
+  assertEquals(of({ "sec-websocket-protocol": "chat" }), undefined);
+  assertEquals(of({ "sec-websocket-protocol": "bearer.abc" }), 401);
+  assertEquals(of({ "sec-websocket-protocol": "parley, bearer.a, bearer.b" }), 401);
+  assertEquals(of({ authorization: "Bearer a", "sec-websocket-protocol": "parley, bearer.b" }), 401);
+  assertEquals(of({ authorization: "Basic abc" }), 401);
+});
+
+Deno.test("makeToken makes tokens that the server takes, with a secret and with a key pair", async () => {
+  const { privateKey, publicKey } = await makeKeys();
+  const bySecret = await verify(await makeToken({ name: "alice", days: 1, admin: false, secret: SECRET }));
+  const byKey = await verify(await makeToken({ name: "root", days: 1, admin: true, privateKey }), { publicKey });
+  assert("user" in bySecret && "user" in byKey);
+  assertEquals([bySecret.user, bySecret.admin, byKey.user, byKey.admin], ["alice", false, "root", true]);
+  assert(Math.abs(bySecret.expiresAt - Date.now() - 86_400_000) < 60_000 && bySecret.tokenId !== byKey.tokenId);
+});
+
+Deno.test({
+  name: "chat-server keys writes a pair that only its owner reads, and never over another; token uses it",
+  ignore,
+  async fn() {
+    const dir = await Deno.makeTempDir({ prefix: "keys-" });
+    const out = `${dir}/keys`;
+    const { values } = parseOptions(KEYS_OPTIONS, ["--out", out]);
+    assertStringIncludes(await keysCommand(values), "private.pem");
+    if (Deno.build.os !== "windows") assertEquals((Deno.statSync(`${out}/private.pem`).mode ?? 0) & 0o777, 0o600);
+    await assertRejects(() => keysCommand(values), KeyError, "is there already");
+    const token = await tokenCommand(
+      parseOptions(TOKEN_OPTIONS, ["--name", "Alice", "--jwt-private-key", `${out}/private.pem`]).values,
+    );
+    assert("user" in await verify(token, { publicKey: readKey(`${out}/public.pem`) }));
+    for (const args of [[], ["--name", "a b", "--jwt-private-key", "x"], ["--name", "alice"]]) {
+      await assertRejects(() => tokenCommand(parseOptions(TOKEN_OPTIONS, args).values), UsageError);
+    }
+    await assertRejects(
+      () => tokenCommand(parseOptions(TOKEN_OPTIONS, ["--name", "a", "--jwt-secret-file", `${dir}/no`]).values),
+      KeyError,
+    );
+    await Deno.remove(dir, { recursive: true });
+  },
+});
+
+Deno.test({
+  name: "what is revoked follows the file, however it is changed, and stays while it cannot be read",
+  ignore,
+  async fn() {
+    const dir = await Deno.makeTempDir({ prefix: "revoked-" });
+    const file = `${dir}/revoked`;
+    await Deno.writeTextFile(file, "# nobody yet\n");
+    const lines: string[] = [];
+    let changes = 0;
+    const revoked = new Revoked(file, () => changes++, (line) => lines.push(line));
+    assertEquals(revoked.has("alice", "t1"), false);
+    await Deno.writeTextFile(`${file}.new`, "Alice  # left us\n t2 \n");
+    await Deno.rename(`${file}.new`, file);
+    revoked.look();
+    assertEquals([revoked.has("alice", undefined), revoked.has("bob", "t2"), revoked.has("bob", "t1")], [true, true, false]);
+    await Deno.remove(file);
+    revoked.look();
+    revoked.look();
+    assertEquals([revoked.has("alice", undefined), lines.length, changes], [true, 1, 1]);
+    await Deno.writeTextFile(file, "");
+    revoked.look();
+    assertEquals([revoked.has("alice", undefined), changes], [false, 2]);
+    revoked.close();
+    await Deno.remove(dir, { recursive: true });
+  },
+});

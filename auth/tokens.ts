@@ -1,0 +1,214 @@
+/**
+ * Tokens: JSON Web Tokens that say who somebody is. They are checked before a socket exists.
+ */
+
+import { createLocalJWKSet, errors, importPKCS8, importSPKI, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import { parseName, Refusal } from "../protocol.ts";
+
+/** Characters of a token: an RS256 token with many claims has about a thousand. */
+const TOKEN_CHARS_MAX = 4_096;
+/** Bytes of an HS256 secret: shorter ones can be guessed. */
+const SECRET_BYTES_MIN = 32;
+/** Seconds that two clocks may differ. */
+const CLOCK_TOLERANCE_S = 30;
+/** The claim, and its value, that make an administrator. */
+const ROLE_CLAIM = "role", ADMIN_ROLE = "admin";
+/** The subprotocol that a browser asks for beside the one that carries its token. */
+export const SUBPROTOCOL = "parley";
+const BEARER_PREFIX = "bearer.";
+
+const PUBLIC_ALGORITHMS = ["EdDSA", "ES256", "RS256"];
+
+/** Who a token says somebody is. */
+export interface Identity {
+  /** Canonical name. */
+  readonly user: string;
+  /** Milliseconds since 1970. */
+  readonly expiresAt: number;
+  readonly tokenId: string | undefined;
+  readonly admin: boolean;
+}
+
+/** Why somebody is not let in. `cause` is for the log, and has no secret in it. */
+export class AuthFailure {
+  constructor(readonly status: 401 | 403, readonly message: string, readonly cause: string) {}
+}
+
+/** Why keys cannot be used: one sentence for the operator. */
+export class KeyError extends Error {
+  override readonly name = "KeyError";
+}
+
+type Key = Parameters<typeof jwtVerify>[1];
+
+/** Where the keys are, and what tokens must claim. Texts, as read from the files. */
+export interface TokenOptions {
+  readonly secret?: string;
+  readonly publicKey?: string;
+  readonly jwks?: string;
+  readonly audience?: string;
+  readonly issuer?: string;
+}
+
+/** Checks tokens with one key or set of keys. */
+export class Tokens {
+  readonly #key: Key;
+  readonly #algorithms: readonly string[];
+  readonly #options: TokenOptions;
+
+  private constructor(key: Key, algorithms: readonly string[], options: TokenOptions) {
+    this.#key = key;
+    this.#algorithms = algorithms;
+    this.#options = options;
+  }
+
+  /** Takes exactly one of secret, public key and key set. Throws {@linkcode KeyError}. */
+  static async open(options: TokenOptions): Promise<Tokens> {
+    const { secret, publicKey, jwks } = options;
+    if ([secret, publicKey, jwks].filter((given) => given !== undefined).length !== 1) {
+      throw new KeyError("Give one of --jwt-secret-file, --jwt-public-key and --jwks, not several");
+    }
+    if (secret !== undefined) return new Tokens(secretKey(secret), ["HS256"], options);
+    if (jwks !== undefined) return new Tokens(keySet(jwks), PUBLIC_ALGORITHMS, options);
+    const [algorithm, key] = await publicKeyOf(publicKey!);
+    return new Tokens(key, [algorithm], options);
+  }
+
+  /** Says who a token belongs to, or why it does not count. */
+  async verify(token: string): Promise<Identity | AuthFailure> {
+    if (token.length > TOKEN_CHARS_MAX) return new AuthFailure(401, "The token is too long", "token over the limit");
+    const { audience, issuer } = this.#options;
+    try {
+      // deno-lint-ignore no-explicit-any -- jose's overloads for keys and key sets do not meet in one call
+      const { payload } = await jwtVerify(token, this.#key as any, {
+        algorithms: [...this.#algorithms],
+        clockTolerance: CLOCK_TOLERANCE_S,
+        requiredClaims: ["exp", "sub"],
+        ...(audience === undefined ? {} : { audience }),
+        ...(issuer === undefined ? {} : { issuer }),
+      });
+      return identityOf(payload);
+    } catch (error) {
+      return failureOf(error);
+    }
+  }
+}
+
+function identityOf({ sub, exp, jti, [ROLE_CLAIM]: role }: JWTPayload): Identity | AuthFailure {
+  const user = parseName(sub, "sub");
+  if (user instanceof Refusal) {
+    return new AuthFailure(401, `The token names nobody who can be here: ${user.message}`, "bad sub");
+  }
+  return { user, expiresAt: exp! * 1_000, tokenId: jti, admin: role === ADMIN_ROLE };
+}
+
+function failureOf(error: unknown): AuthFailure {
+  const code = error instanceof errors.JOSEError ? error.code : "unexpected";
+  if (error instanceof errors.JWTExpired) return new AuthFailure(401, "The token has expired; get a newer one", code);
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return new AuthFailure(
+      401,
+      `The token is not for this server: its "${error.claim}" does not fit`,
+      `${code} ${error.claim}`,
+    );
+  }
+  return new AuthFailure(401, "The token is not valid here", code);
+}
+
+// ---- Keys ----
+
+function secretKey(text: string): Uint8Array {
+  const secret = new TextEncoder().encode(text.trim());
+  if (secret.length >= SECRET_BYTES_MIN) return secret;
+  throw new KeyError(
+    `The secret has ${secret.length} bytes; it needs at least ${SECRET_BYTES_MIN}. Make one: openssl rand -base64 32`,
+  );
+}
+
+function keySet(text: string): Key {
+  try {
+    return createLocalJWKSet(JSON.parse(text));
+  } catch {
+    throw new KeyError("The key set is not a JWKS: JSON with an array of keys");
+  }
+}
+
+/** A PEM does not name its algorithm: the one that can import it is it. */
+async function publicKeyOf(pem: string): Promise<[string, CryptoKey]> {
+  for (const algorithm of PUBLIC_ALGORITHMS) {
+    try {
+      return [algorithm, await importSPKI(pem, algorithm)];
+    } catch { /* another one */ }
+  }
+  throw new KeyError("The public key is no PEM of an Ed25519, P-256 or RSA key (BEGIN PUBLIC KEY)");
+}
+
+// ---- Making tokens ----
+
+/** What goes into a new token. */
+export interface TokenRequest {
+  readonly name: string;
+  readonly days: number;
+  readonly admin: boolean;
+  readonly audience?: string;
+  readonly issuer?: string;
+  /** An HS256 secret or a private key (PEM), as read from its file. */
+  readonly secret?: string;
+  readonly privateKey?: string;
+}
+
+/** A new token with an id of its own. Throws {@linkcode KeyError}. */
+export async function makeToken({ name, days, admin, audience, issuer, secret, privateKey }: TokenRequest): Promise<string> {
+  const [alg, key] = secret !== undefined ? ["HS256", secretKey(secret)] as const : await privateKeyOf(privateKey ?? "");
+  const token = new SignJWT(admin ? { [ROLE_CLAIM]: ADMIN_ROLE } : {})
+    .setProtectedHeader({ alg })
+    .setSubject(name)
+    .setJti(crypto.randomUUID())
+    .setIssuedAt()
+    .setExpirationTime(Math.floor(Date.now() / 1_000) + days * 86_400);
+  if (audience !== undefined) token.setAudience(audience);
+  if (issuer !== undefined) token.setIssuer(issuer);
+  return await token.sign(key);
+}
+
+async function privateKeyOf(pem: string): Promise<[string, CryptoKey]> {
+  for (const algorithm of PUBLIC_ALGORITHMS) {
+    try {
+      return [algorithm, await importPKCS8(pem, algorithm)];
+    } catch { /* another one */ }
+  }
+  throw new KeyError("The private key is no PEM of an Ed25519, P-256 or RSA key (BEGIN PRIVATE KEY)");
+}
+
+/** A new Ed25519 pair as PEM. */
+export async function makeKeys(): Promise<{ readonly privateKey: string; readonly publicKey: string }> {
+  const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]) as CryptoKeyPair;
+  return {
+    privateKey: toPem("PRIVATE KEY", await crypto.subtle.exportKey("pkcs8", pair.privateKey)),
+    publicKey: toPem("PUBLIC KEY", await crypto.subtle.exportKey("spki", pair.publicKey)),
+  };
+}
+
+function toPem(label: string, der: ArrayBuffer): string {
+  const base64 = btoa(String.fromCharCode(...new Uint8Array(der)));
+  return `-----BEGIN ${label}-----\n${base64.replace(/.{64}/g, "$&\n").trimEnd()}\n-----END ${label}-----\n`;
+}
+
+// ---- Requests ----
+
+/** The token that a request carries, undefined for none. Never from its URL: those are logged. */
+export function tokenOf(headers: Headers): string | undefined | AuthFailure {
+  const authorization = headers.get("authorization");
+  const protocols = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()) ?? [];
+  const carried = protocols.filter((entry) => entry.startsWith(BEARER_PREFIX));
+  if (carried.length > 1 || (carried.length === 1 && authorization !== null)) {
+    return new AuthFailure(401, "Send one token, not several", "several tokens");
+  }
+  if (carried.length === 1) {
+    if (protocols.includes(SUBPROTOCOL)) return carried[0]!.slice(BEARER_PREFIX.length);
+    return new AuthFailure(401, `Ask for the subprotocol "${SUBPROTOCOL}" beside the one with the token`, "no subprotocol");
+  }
+  if (authorization === null) return undefined;
+  const [, token] = /^Bearer +([^\s]+)$/i.exec(authorization) ?? [];
+  return token ?? new AuthFailure(401, "Send the token as: Authorization: Bearer TOKEN", "malformed Authorization");
+}
