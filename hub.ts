@@ -586,6 +586,7 @@ export class Hub implements SessionHost {
 
   #start(session: Session, hello: ClientFrameOf<"hello"> | undefined): void {
     clearTimeout(session.helloTimer);
+    session.helloTimer = undefined;
     session.settling = true;
     this.#welcome(session, hello).catch((error) => {
       this.report(error, "start");

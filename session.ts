@@ -73,8 +73,8 @@ export class Session {
   #cursor = 0;
   /** The newest position that the subscription has shown. */
   #newest = 0;
-  /** Highest position handed over per conversation and not yet confirmed: what "delivered" is made from. */
-  readonly #unconfirmed = new Map<string, number>();
+  /** Highest position handed over per conversation and not yet confirmed: what "delivered" is made from. Idle ones have none. */
+  #unconfirmed: Map<string, number> | undefined;
   /** The device has everything up to here. */
   #confirmed = -1;
   /** The broker knows that it has everything up to here. */
@@ -178,7 +178,7 @@ export class Session {
   restart(): void {
     this.flush();
     this.#live = false;
-    this.#unconfirmed.clear();
+    this.#unconfirmed = undefined;
     this.#confirmed = this.#reported = -1;
   }
 
@@ -192,6 +192,7 @@ export class Session {
   #isDue(message: Stored): boolean {
     this.#cursor = message.seq;
     if (message.sender === this.user) return !this.#isOwn(message);
+    this.#unconfirmed ??= new Map();
     this.#unconfirmed.set(isGroup(message.recipient) ? message.recipient : message.sender, message.seq);
     return true;
   }
@@ -258,8 +259,8 @@ export class Session {
     if (this.level === "base" && this.#out.length === 0) this.#confirmAt(this.#cursor);
     if (this.#confirmed === this.#reported) return undefined;
     this.#reported = this.#confirmed;
-    for (const [conversation, seq] of this.#unconfirmed) {
-      if (seq <= this.#confirmed) this.#unconfirmed.delete(conversation);
+    for (const [conversation, seq] of this.#unconfirmed ?? []) {
+      if (seq <= this.#confirmed) this.#unconfirmed!.delete(conversation);
       marks.push({ user: this.user, kind: "delivered", with: conversation, seq: Math.min(seq, this.#confirmed) });
     }
     return this.#confirmed;

@@ -65,7 +65,7 @@ interface User {
   /** Threads by who the user talks to: a user or a group. */
   readonly threads: Map<string, Thread>;
   /** Positions of messages with an id, while they are kept. */
-  readonly ids: Map<string, number>;
+  ids: Map<string, number> | undefined;
   subscribers: Subscriber[];
   /** Direct messages that no device of the user has. */
   waiting: number;
@@ -107,7 +107,7 @@ export class MemoryBroker implements Broker {
   #user(name: string): User {
     let user = this.#users.get(name);
     if (!user) {
-      const maps = { devices: new Map(), threads: new Map(), ids: new Map() };
+      const maps = { devices: new Map(), threads: new Map(), ids: undefined };
       user = { name, ...maps, subscribers: [], waiting: 0, groups: 0, horizon: 0, lastSeen: 0 };
       this.#users.set(name, user);
     }
@@ -157,7 +157,7 @@ export class MemoryBroker implements Broker {
   #append(draft: Draft, ts: number): Appended {
     const sender = this.#user(draft.sender);
     if (draft.id !== undefined) {
-      const stored = sender.ids.get(draft.id);
+      const stored = sender.ids?.get(draft.id);
       if (stored !== undefined) return repeated(this.#log.get(stored)!, draft);
     }
     const thread = this.#threadOf(sender, draft.recipient);
@@ -178,7 +178,7 @@ export class MemoryBroker implements Broker {
       : { sender: from, recipient: to, content, id, origin, seq, ts };
     this.#log.push(message);
     thread.seqs.push(seq);
-    if (id !== undefined) sender.ids.set(id, seq);
+    if (id !== undefined) (sender.ids ??= new Map()).set(id, seq);
     if (recipient) recipient.waiting++;
     this.#deliver(message, thread, sender, recipient);
     return { seq, ts, duplicate: false };
@@ -457,7 +457,7 @@ export class MemoryBroker implements Broker {
   }
 
   #forget({ sender, id, seq }: Stored): void {
-    if (id !== undefined) this.#users.get(sender)!.ids.delete(id);
+    if (id !== undefined) this.#users.get(sender)!.ids?.delete(id);
     this.#log.delete(seq);
     this.#isJammed = false;
   }
