@@ -62,8 +62,8 @@ function parseCommand(line: string): Input {
   const name = NAMES.find((known) => known === word.toLowerCase());
   if (name) return { kind: "command", name, rest: rest.trim() };
   const near = nearest(word, NAMES);
-  const hint = near ? `did you mean /${near}?` : "see /help";
-  return { kind: "wrong", why: `There is no command /${word}: ${hint} Nothing was sent; // begins a text with a slash` };
+  const hint = near ? `Did you mean /${near}?` : "/help lists them.";
+  return { kind: "wrong", why: `There is no command /${word}, so nothing was sent. ${hint}` };
 }
 
 /** The word of `words` that `word` was meant to be; undefined where none is near. */
@@ -73,6 +73,11 @@ export function nearest(word: string, words: readonly string[]): string | undefi
   const shared = [...word].filter((letter) => near.includes(letter)).length;
   return shared * 2 > word.length ? near : undefined;
 }
+
+const HELP_HEAD = [
+  "A line goes to the conversation in view; @NAME TEXT goes to NAME, and //TEXT begins with a slash.",
+  "Tab completes, Up recalls, what is pasted is one message. Commands:",
+];
 
 /** The lines of `/help`. */
 export function helpLines(command = ""): string[] {

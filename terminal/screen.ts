@@ -121,7 +121,8 @@ export class Screen {
       if (keys.includes(CTRL_Z)) this.#suspend();
       const rest = keys.replaceAll(CTRL_Z, "");
       if (rest === "") continue;
-      this.#keys.write(rest);
+      // A tab among other keys would be taken for text.
+      for (const part of rest.split(/(\t)/)) if (part !== "") this.#keys.write(part);
       this.#options.key();
     }
     if (this.#open) this.#options.end();

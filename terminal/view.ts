@@ -81,16 +81,17 @@ export function promptText(chats: Chats, phase: string, now: number): string {
   const head = notes.length > 0 ? `[${notes.join(", ")}] ` : "";
   const { current } = chats;
   if (current === undefined) return `${cut(head, PROMPT_COLUMNS_MAX)}> `;
-  const about = aboutConversation(chats, current, now);
+  const about = aboutConversation(chats, current, phase, now);
   return cut(`${head}${sanitize(current)}${about ? ` (${about})` : ""}`, PROMPT_COLUMNS_MAX) + "> ";
 }
 
-function aboutConversation(chats: Chats, name: string, now: number): string | undefined {
-  const typist = chats.typist(name, now);
+function aboutConversation(chats: Chats, name: string, phase: string, now: number): string | undefined {
+  const isOnline = phase === "online";
+  const typist = isOnline ? chats.typist(name, now) : undefined;
   if (typist !== undefined) return isGroup(name) ? `${sanitize(typist)} types` : "types";
   const mark = chats.lastMark(name);
   if (mark) return MARK_WORDS[mark];
-  const status = chats.presence.get(name)?.status;
+  const status = isOnline ? chats.presence.get(name)?.status : undefined;
   return status === "away" || status === "offline" ? status : undefined;
 }
 
