@@ -5,13 +5,21 @@
  */
 
 import { setImmediate } from "node:timers";
+import { KEYS_OPTIONS, keysCommand, readKey, TOKEN_OPTIONS, tokenCommand } from "./auth/commands.ts";
+import { Revoked } from "./auth/revoked.ts";
+import { KeyError, Tokens } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
 import { backup, openSqliteBroker } from "./broker/sqlite.ts";
 import { BrokerError } from "./broker/sqlite_schema.ts";
-import { type Broker, type Connection, Hub, type HubOptions, type Introduction, type Peer } from "./hub.ts";
-import { commandOf, helpText, parseOptions, UsageError, type Values } from "./options.ts";
-import { CLOSE_CODES, parseName, Refusal } from "./protocol.ts";
+import { Gate, type GateOptions, type Pass } from "./gate.ts";
+import { type Broker, type Connection, Hub, type HubOptions, type Peer } from "./hub.ts";
+import { isLoopback } from "./limits/address.ts";
+import { Admission, type AdmissionLimits } from "./limits/admission.ts";
+import { TokenBuckets } from "./limits/rate.ts";
+import { commandOf, helpText, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
+import { CLOSE_CODES } from "./protocol.ts";
 import { BACKUP_OPTIONS, SERVER, SERVER_OPTIONS, VERSION } from "./server_options.ts";
+import { type Certificate, TlsFront } from "./tls_front.ts";
 
 /** Milliseconds of silence after which Deno pings a socket, doubled: half of it later it is closed. */
 const IDLE_TIMEOUT_S = 60;
@@ -20,12 +28,20 @@ export const DRAIN_TIMEOUT_MS = 4_000;
 /** Characters of a request's URL: a name fits many times. */
 const URL_CHARS_MAX = 2_048;
 
+/** Milliseconds that a handshake may take: a peer that has not finished it by then has gone. */
+const OPEN_TIMEOUT_MS = 10_000;
+/** The longest that a timer takes, in milliseconds; a token may last longer. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
 /** What a server is made of. */
-export interface ServerOptions extends Omit<HubOptions, "broker"> {
+export interface ServerOptions extends Omit<HubOptions, "broker">, Omit<GateOptions, "admission"> {
   readonly hostname?: string;
   /** 0 for any free port. */
   readonly port?: number;
   readonly broker?: Broker;
+  readonly admission?: Partial<AdmissionLimits>;
+  /** Serves TLS. */
+  readonly certificate?: Certificate;
   /** One line for the operator. Never given content. */
   readonly log?: (line: string) => void;
 }
@@ -33,14 +49,26 @@ export interface ServerOptions extends Omit<HubOptions, "broker"> {
 /** A running server. */
 export interface Server {
   readonly hub: Hub;
+  readonly admission: Admission;
   readonly hostname: string;
   readonly port: number;
   /** Where clients connect. */
   readonly url: string;
+  /** Gives new connections this certificate. Throws for one that cannot be used. */
+  renew(certificate: Certificate): void;
+  /** Closes the connections of those who are revoked by now. */
+  closeRevoked(revoked: Revoked): void;
   /** Stops accepting, says 1012 to every socket, lets what is in flight finish. Idempotent. */
   shutdown(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
+
+const NO_ADMISSION_LIMITS: AdmissionLimits = {
+  connections: Infinity,
+  namelessPerAddress: Infinity,
+  upgradesPerSecond: Infinity,
+  memoryBytes: Infinity,
+};
 
 /** Starts a server. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
 export function startServer(options: ServerOptions = {}): Server {
@@ -52,26 +80,46 @@ export function startServer(options: ServerOptions = {}): Server {
     ...options,
     broker,
   });
+  const admission = new Admission({ ...NO_ADMISSION_LIMITS, ...options.admission }, () => Deno.memoryUsage().rss);
   const sockets = new OpenSockets();
-  let draining: Promise<void> | undefined;
+  const { hostname: host = "127.0.0.1", port: wanted = 8080, certificate } = options;
+  const context: Context = {
+    hub,
+    sockets,
+    gate: new Gate({ ...options, admission }),
+    scheme: certificate ? "wss" : "ws",
+    front: undefined,
+    draining: false,
+  };
 
   const http = Deno.serve({
-    hostname: options.hostname ?? "127.0.0.1",
-    port: options.port ?? 8080,
+    hostname: certificate ? "127.0.0.1" : host,
+    port: certificate ? 0 : wanted,
     onListen() {},
     onError: (error) => {
       tell(`request failed: ${reason(error)}`);
-      return new Response("The server failed at this request\n", { status: 500 });
+      return plain(500, "The server failed at this request");
     },
-  }, (request) => route(request, { hub, sockets, draining: draining !== undefined }));
+  }, (request, { remoteAddr }) => route(request, remoteAddr as Deno.NetAddr, context));
+  const inner = http.addr as Deno.NetAddr;
+  try {
+    if (certificate) context.front = new TlsFront({ ...certificate, hostname: host, port: wanted, target: inner.port });
+  } catch (error) {
+    void http.shutdown();
+    throw error;
+  }
 
-  const { hostname, port } = http.addr as Deno.NetAddr;
-  const shutdown = () => draining ??= drain(http, hub, sockets).finally(() => broker.close());
+  const port = context.front?.port ?? inner.port;
+  let drained: Promise<void> | undefined;
+  const shutdown = () => drained ??= drain(http, context).finally(() => broker.close());
   return {
     hub,
-    hostname,
+    admission,
+    hostname: host,
     port,
-    url: `ws://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/ws`,
+    url: `${context.scheme}://${host.includes(":") ? `[${host}]` : host}:${port}/ws`,
+    renew: (renewed) => context.front?.renew(renewed),
+    closeRevoked: (revoked) => sockets.closeRevoked(revoked),
     shutdown,
     [Symbol.asyncDispose]: shutdown,
   };
@@ -81,22 +129,27 @@ export function startServer(options: ServerOptions = {}): Server {
 
 interface Context {
   readonly hub: Hub;
+  readonly gate: Gate;
   readonly sockets: OpenSockets;
-  readonly draining: boolean;
+  readonly scheme: "ws" | "wss";
+  front: TlsFront | undefined;
+  draining: boolean;
 }
 
-function route(request: Request, context: Context): Response {
+function route(request: Request, remote: Deno.NetAddr, context: Context): Response | Promise<Response> {
+  const address = context.front ? context.front.peerOf(remote.port) : remote.hostname;
+  if (address === undefined) return plain(403, "Connect with TLS, on the server's own port");
   if (request.url.length > URL_CHARS_MAX) return plain(414, "The address is too long");
   const { pathname } = new URL(request.url);
   if (pathname !== "/" && pathname !== "/healthz" && pathname !== "/ws") {
-    return plain(404, `There is nothing at this address; try /`);
+    return plain(404, "There is nothing at this address; try /");
   }
   if (request.method !== "GET" && request.method !== "HEAD") {
     return plain(405, "Only GET is answered here", { allow: "GET, HEAD" });
   }
-  if (pathname === "/") return plain(200, welcomeText(request));
+  if (pathname === "/") return plain(200, welcomeText(request, context.scheme));
   if (pathname === "/healthz") return context.draining ? plain(503, "draining") : plain(200, "ok");
-  return upgrade(request, context);
+  return upgrade(request, address, context);
 }
 
 function plain(status: number, text: string, headers: Record<string, string> = {}): Response {
@@ -106,9 +159,8 @@ function plain(status: number, text: string, headers: Record<string, string> = {
   });
 }
 
-function welcomeText(request: Request): string {
-  const { host, protocol } = new URL(request.url);
-  const url = `${protocol === "https:" ? "wss" : "ws"}://${host}/ws`;
+function welcomeText(request: Request, scheme: string): string {
+  const url = `${scheme}://${new URL(request.url).host}/ws`;
   return `Parley ${VERSION}: messages over a WebSocket, one line of JSON each.
 
 Connect to ${url}?name=you with anything that speaks WebSocket and send
@@ -120,24 +172,26 @@ With the terminal client:
 
 // ---- WebSockets --------------------------------------------------------------------------------------------------------------
 
-function upgrade(request: Request, context: Context): Response {
+async function upgrade(request: Request, address: string, context: Context): Promise<Response> {
   if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
     return plain(426, "This is a WebSocket; connect with a WebSocket client", { upgrade: "websocket", connection: "Upgrade" });
   }
   if (!request.headers.has("sec-websocket-key")) return plain(400, "Sec-WebSocket-Key is missing");
   if (context.draining) return plain(503, "The server is restarting", { "retry-after": "5" });
-  const introduction = introduce(request);
-  if (introduction instanceof Refusal) return plain(400, introduction.message);
-  const { socket, response } = Deno.upgradeWebSocket(request, { idleTimeout: IDLE_TIMEOUT_S });
-  new SocketConnection(socket, context, introduction);
-  return response;
-}
-
-function introduce(request: Request): Introduction | Refusal {
-  const name = new URL(request.url).searchParams.get("name");
-  if (name === null) return {};
-  const user = parseName(name);
-  return user instanceof Refusal ? user : { user };
+  const pass = await context.gate.enter(request, address);
+  if (pass instanceof Response) return pass;
+  const { protocol } = pass;
+  try {
+    const { socket, response } = Deno.upgradeWebSocket(request, {
+      idleTimeout: IDLE_TIMEOUT_S,
+      ...protocol ? { protocol } : {},
+    });
+    new SocketConnection(socket, context, pass);
+    return response;
+  } catch {
+    pass.ticket.release();
+    return plain(400, "This request cannot be upgraded to a WebSocket");
+  }
 }
 
 /** The sockets that are not closed yet, ours to close or not. */
@@ -154,6 +208,14 @@ class OpenSockets {
     if (this.#open.size === 0) this.#emptied?.();
   }
 
+  /** Closes those whose user or token is revoked. */
+  closeRevoked(revoked: Revoked): void {
+    for (const socket of this.#open) {
+      const { peer, pass } = socket;
+      if (peer && revoked.has(peer.user, pass.tokenId)) peer.close("revoked", "This token or user is revoked");
+    }
+  }
+
   /** Resolves when none is left. */
   async empty(): Promise<void> {
     if (this.#open.size > 0) await new Promise<void>((resolve) => this.#emptied = resolve);
@@ -162,22 +224,52 @@ class OpenSockets {
 
 /** A WebSocket of Deno's as a {@linkcode Connection}. */
 class SocketConnection implements Connection {
+  readonly pass: Pass;
+  /** Undefined until the handshake is done. */
+  peer: Peer | undefined;
   readonly #socket: WebSocket;
+  #isNamed = false;
+  /** Until the handshake is done, when it gives up; then, when the token expires. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(socket: WebSocket, { hub, sockets }: Context, introduction: Introduction) {
+  constructor(socket: WebSocket, { hub, sockets }: Context, pass: Pass) {
     this.#socket = socket;
-    let peer: Peer | undefined;
+    this.pass = pass;
+    this.#timer = setTimeout(() => pass.ticket.release(), OPEN_TIMEOUT_MS);
     socket.onopen = () => {
+      clearTimeout(this.#timer);
       sockets.add(this);
-      peer = hub.connect(this, introduction);
+      this.peer = hub.connect(this, pass.introduction);
+      this.#noteName();
+      this.#endWithToken();
     };
-    socket.onmessage = ({ data }) => peer?.receive(data);
+    socket.onmessage = ({ data }) => {
+      this.peer!.receive(data);
+      if (!this.#isNamed) this.#noteName();
+    };
     // Deno reports an end without a close frame as an error, and may report a close twice.
-    socket.onerror = () => peer?.gone(false);
+    socket.onerror = () => this.peer?.gone(false);
     socket.onclose = ({ code }) => {
+      clearTimeout(this.#timer);
       sockets.delete(this);
-      peer?.gone(code === CLOSE_CODES.bye.code);
+      this.peer?.gone(code === CLOSE_CODES.bye.code);
+      pass.ticket.release();
     };
+  }
+
+  #noteName(): void {
+    const { user } = this.peer!;
+    if (user === "") return;
+    this.#isNamed = true;
+    this.pass.ticket.named(user);
+  }
+
+  #endWithToken(): void {
+    const { expiresAt } = this.pass;
+    if (expiresAt === undefined) return;
+    const left = expiresAt - Date.now();
+    if (left <= 0) return this.peer!.close("token_expired", "The token has expired; connect with a newer one");
+    this.#timer = setTimeout(() => this.#endWithToken(), Math.min(left, TIMER_MS_MAX));
   }
 
   get buffered(): number {
@@ -191,18 +283,25 @@ class SocketConnection implements Connection {
   }
 
   close(code: number, reason: string): void {
-    if (this.#socket.readyState <= WebSocket.OPEN) this.#socket.close(code, reason);
+    if (this.#socket.readyState > WebSocket.OPEN) return;
+    clearTimeout(this.#timer);
+    // Deno cannot end a socket whose peer does not answer: until it goes it counts as one that is left over.
+    this.pass.ticket.closing();
+    this.#socket.close(code, reason);
   }
 }
 
 // ---- The end -----------------------------------------------------------------------------------------------------------------
 
-async function drain(http: Deno.HttpServer, hub: Hub, sockets: OpenSockets): Promise<void> {
+async function drain(http: Deno.HttpServer, context: Context): Promise<void> {
+  context.draining = true;
+  context.front?.stop();
   let timer: ReturnType<typeof setTimeout> | undefined;
   const deadline = new Promise<void>((resolve) => timer = setTimeout(resolve, DRAIN_TIMEOUT_MS));
-  await Promise.race([hub.drain("restart", "The server is restarting"), deadline]);
+  await Promise.race([context.hub.drain("restart", "The server is restarting"), deadline]);
   // shutdown() says 1001 to every socket it still has: let the peers answer our 1012 first.
-  await Promise.race([sockets.empty(), deadline]);
+  await Promise.race([context.sockets.empty(), deadline]);
+  context.front?.close();
   await Promise.race([http.shutdown(), deadline]);
   clearTimeout(timer);
 }
@@ -218,7 +317,9 @@ export async function main(args: readonly string[]): Promise<number> {
     return await run(args);
   } catch (error) {
     if (error instanceof UsageError) return fail(USAGE, `${error.message}; see ${SERVER.name} --help`);
-    if (error instanceof StartError || error instanceof BrokerError) return fail(FAILED, error.message);
+    if (error instanceof StartError || error instanceof BrokerError || error instanceof KeyError) {
+      return fail(FAILED, error.message);
+    }
     throw error;
   }
 }
@@ -235,26 +336,102 @@ function fail(status: number, message: string): number {
 
 async function run(args: readonly string[]): Promise<number> {
   const env = (name: string) => Deno.env.get(name);
-  if (commandOf(SERVER, args) === "backup") return runBackup(args.slice(1), env);
+  const command = commandOf(SERVER, args);
+  if (command !== "") return await runCommand(command, args.slice(1), env);
   const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env });
   if (values.help) return print(helpText(SERVER));
   if (values.version) return print(VERSION);
   if (operands.length > 0) throw new UsageError(`There is no command "${operands[0]}"`);
   // It would override --host and --port without a word.
   Deno.env.delete("DENO_SERVE_ADDRESS");
+  return await serve(values);
+}
+
+/** Serves until a signal ends it. */
+async function serve(values: ServerValues): Promise<number> {
+  const tokens = await openTokens(values);
+  const certificate = readCertificate(values);
+  const revoked = openRevoked(values, (changed) => server?.closeRevoked(changed));
   const broker = await openBroker(values);
-  let server: Server;
+  let server: Server | undefined;
   try {
-    server = listen(values, broker);
+    server = listen(values, { broker, ...tokens && { tokens }, ...revoked && { revoked }, ...certificate && { certificate } });
   } catch (error) {
     await broker.close();
     throw error;
   }
   announce(server, values);
+  const stopRenewing = renewOnHangup(server, values);
   await terminated();
+  stopRenewing();
+  revoked?.close();
   console.error("Draining");
   await server.shutdown();
   return 0;
+}
+
+async function runCommand(
+  command: string,
+  args: readonly string[],
+  env: (name: string) => string | undefined,
+): Promise<number> {
+  if (command === "backup") return runBackup(args, env);
+  const options = command === "token" ? TOKEN_OPTIONS : KEYS_OPTIONS;
+  const { values, operands } = parseOptions<OptionTable>(options, args, { env });
+  if (values.help) return print(helpText(SERVER, command));
+  if (operands.length > 0) throw new UsageError(`${command} takes options only, not "${operands[0]}"`);
+  if (command === "token") return print(await tokenCommand(values as Values<typeof TOKEN_OPTIONS>));
+  return print(await keysCommand(values as Values<typeof KEYS_OPTIONS>));
+}
+
+/** Undefined in open mode, which is for this machine alone unless the operator insists. */
+async function openTokens(values: ServerValues): Promise<Tokens | undefined> {
+  const { "jwt-secret-file": secret, "jwt-public-key": publicKey, jwks, "jwt-audience": audience, "jwt-issuer": issuer } =
+    values;
+  if (secret === undefined && publicKey === undefined && jwks === undefined) {
+    if (isLoopback(values.host) || values["insecure-open"]) return undefined;
+    throw new StartError(
+      `Without a key anybody who reaches ${values.host} could take any name, so only this machine is served. ` +
+        `Give it a key (${SERVER.name} keys makes one; --jwt-public-key), or --insecure-open if you mean it`,
+    );
+  }
+  return await Tokens.open({
+    ...secret !== undefined && { secret: readKey(secret) },
+    ...publicKey !== undefined && { publicKey: readKey(publicKey) },
+    ...jwks !== undefined && { jwks: readKey(jwks) },
+    ...audience !== undefined && { audience },
+    ...issuer !== undefined && { issuer },
+  });
+}
+
+function openRevoked({ revoked }: ServerValues, changed: (revoked: Revoked) => void): Revoked | undefined {
+  if (revoked === undefined) return undefined;
+  try {
+    return new Revoked(revoked, changed, log);
+  } catch (error) {
+    throw new StartError(`Cannot read --revoked ${revoked}: ${reason(error)}`);
+  }
+}
+
+function readCertificate({ cert, key }: ServerValues): Certificate | undefined {
+  if (cert === undefined && key === undefined) return undefined;
+  if (cert === undefined || key === undefined) throw new UsageError("TLS needs both --cert and --key");
+  return { cert: readKey(cert), key: readKey(key) };
+}
+
+/** SIGHUP: certificates are read again. Returns how to stop that. */
+function renewOnHangup(server: Server, values: ServerValues): () => void {
+  if (values.cert === undefined || Deno.build.os === "windows") return () => {};
+  const renew = () => {
+    try {
+      server.renew(readCertificate(values)!);
+      log("the certificate was read again");
+    } catch (error) {
+      log(`the certificate stays as it was: ${reason(error)}`);
+    }
+  };
+  Deno.addSignalListener("SIGHUP", renew);
+  return () => Deno.removeSignalListener("SIGHUP", renew);
 }
 
 function runBackup(args: readonly string[], env: (name: string) => string | undefined): number {
@@ -293,11 +470,11 @@ function reason(error: unknown): string {
 
 type ServerValues = Values<typeof SERVER_OPTIONS>;
 
-function listen(values: ServerValues, broker: Broker): Server {
-  const { host, port } = values;
+function listen(values: ServerValues, parts: Partial<ServerOptions>): Server {
+  const { host, port, rate, burst } = values;
   try {
     return startServer({
-      broker,
+      ...parts,
       hostname: host,
       port,
       frameBytes: values["frame-bytes"],
@@ -305,6 +482,15 @@ function listen(values: ServerValues, broker: Broker): Server {
       queueBytes: values["queue-bytes"],
       helloTimeoutMs: values["hello-timeout"] * 1_000,
       devicesMax: values["max-devices"] || Infinity,
+      ...rate > 0 && { rateLimit: new TokenBuckets(rate, burst), rate: { rate, burst } },
+      admission: {
+        connections: values["max-connections"] || Infinity,
+        namelessPerAddress: values["max-connections-per-address"] || Infinity,
+        upgradesPerSecond: values["max-upgrades-per-second"] || Infinity,
+        memoryBytes: values["max-memory"] * 1_048_576 || Infinity,
+      },
+      allowOrigin: values["allow-origin"],
+      trustedHops: values["trust-proxy"],
       log,
     });
   } catch (error) {
@@ -321,7 +507,8 @@ function whyNot(error: unknown, host: string, port: number): string {
   return `Cannot listen on ${host} port ${port}: ${reason(error)}`;
 }
 
-function announce({ url }: Server, { quiet, broker, data }: ServerValues): void {
+function announce({ url }: Server, values: ServerValues): void {
+  const { quiet, broker, data } = values;
   console.log(`Parley ${VERSION} listens on ${url}`);
   if (quiet) return;
   const isKept = broker === "sqlite" && data !== ":memory:";

@@ -1,6 +1,7 @@
 /** The options of `chat-server`: the one place that says what can be configured. */
 
 import config from "./deno.json" with { type: "json" };
+import { AUTH_COMMANDS } from "./auth/commands.ts";
 import { DEFAULT_LIMITS } from "./broker/limits.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX } from "./hub.ts";
 import type { OptionTable, ProgramSpec } from "./options.ts";
@@ -252,6 +253,7 @@ export const SERVER: ProgramSpec = {
   summary: `Parley ${VERSION}: a server for messages over WebSockets, one line of JSON each.`,
   options: SERVER_OPTIONS,
   commands: {
+    ...AUTH_COMMANDS,
     backup: {
       summary: "Copy the messages of a running or stopped server into a file",
       operands: "FILE",

@@ -1,0 +1,132 @@
+/**
+ * The gate in front of the WebSockets: whoever does not get through it never has a socket.
+ */
+
+import type { Revoked } from "./auth/revoked.ts";
+import { AuthFailure, type Identity, SUBPROTOCOL, tokenOf, type Tokens } from "./auth/tokens.ts";
+import type { Introduction } from "./hub.ts";
+import { clientAddress, isOriginAllowed } from "./limits/address.ts";
+import type { Admission, Denial, Ticket } from "./limits/admission.ts";
+import { ERROR_CODES, type ErrorCode, parseName, Refusal } from "./protocol.ts";
+
+/** What a gate is made of. */
+export interface GateOptions {
+  readonly admission: Admission;
+  /** Undefined: open mode, where whoever says a name is believed. */
+  readonly tokens?: Tokens;
+  readonly revoked?: Revoked;
+  /** Origins of pages that may connect beside the server's own; `*` for all. */
+  readonly allowOrigin?: readonly string[];
+  /** Proxies in front whose X-Forwarded-For counts. */
+  readonly trustedHops?: number;
+  readonly log?: (line: string) => void;
+}
+
+/** What somebody who got through may do. */
+export interface Pass {
+  readonly introduction: Introduction;
+  readonly ticket: Ticket;
+  /** Milliseconds since 1970; undefined in open mode. */
+  readonly expiresAt: number | undefined;
+  readonly tokenId: string | undefined;
+  /** The subprotocol that the answer names. */
+  readonly protocol: string | undefined;
+}
+
+/** Decides about requests to upgrade. */
+export class Gate {
+  readonly #options: GateOptions;
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+  }
+
+  /** Lets a request through, or gives the answer that refuses it. */
+  async enter(request: Request, remote: string): Promise<Pass | Response> {
+    const { admission, allowOrigin = [], trustedHops = 0 } = this.#options;
+    const { headers } = request;
+    if (!isOriginAllowed(headers.get("origin"), headers.get("host"), allowOrigin)) {
+      return refusal(
+        403,
+        "forbidden",
+        "Pages of this origin may not connect; the server's --allow-origin names those that may",
+      );
+    }
+    const name = new URL(request.url).searchParams.get("name");
+    const asked = name === null ? undefined : parseName(name);
+    if (asked instanceof Refusal) return refusal(400, asked.code, asked.message);
+    const ticket = admission.admit(clientAddress(remote, headers.get("x-forwarded-for"), trustedHops));
+    if ("status" in ticket) return denial(ticket);
+    let pass: Pass | Response | undefined;
+    try {
+      return pass = await this.#identify(headers, asked, ticket, remote);
+    } finally {
+      if (!pass || pass instanceof Response) ticket.release();
+    }
+  }
+
+  async #identify(headers: Headers, asked: string | undefined, ticket: Ticket, remote: string): Promise<Pass | Response> {
+    const protocols = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()) ?? [];
+    const protocol = protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : undefined;
+    const { tokens } = this.#options;
+    if (!tokens) {
+      const isZombie = asked !== undefined && this.#options.admission.hasTooManyZombies(asked);
+      if (isZombie) return tooManyStalled();
+      return {
+        introduction: asked === undefined ? {} : { user: asked },
+        ticket,
+        expiresAt: undefined,
+        tokenId: undefined,
+        protocol,
+      };
+    }
+    const identity = await this.#verify(tokens, headers, asked);
+    if (identity instanceof AuthFailure) {
+      this.#options.log?.(`login of ${remote} refused: ${identity.cause}`);
+      return refusal(identity.status, identity.status === 401 ? "unauthorized" : "forbidden", identity.message);
+    }
+    const { user, admin, expiresAt, tokenId } = identity;
+    if (this.#options.admission.hasTooManyZombies(user)) return tooManyStalled();
+    return { introduction: { user, admin }, ticket, expiresAt, tokenId, protocol };
+  }
+
+  async #verify(tokens: Tokens, headers: Headers, asked: string | undefined): Promise<Identity | AuthFailure> {
+    const token = tokenOf(headers);
+    if (token instanceof AuthFailure) return token;
+    if (token === undefined) {
+      return new AuthFailure(
+        401,
+        "A token is needed: Authorization: Bearer TOKEN, or the subprotocols parley, bearer.TOKEN",
+        "no token",
+      );
+    }
+    const identity = await tokens.verify(token);
+    if (identity instanceof AuthFailure) return identity;
+    if (this.#options.revoked?.has(identity.user, identity.tokenId)) {
+      return new AuthFailure(403, "This token or user is revoked", `revoked ${identity.user}`);
+    }
+    if (asked !== undefined && asked !== identity.user) {
+      return new AuthFailure(
+        403,
+        `The token is for "${identity.user}", not for "${asked}"`,
+        `${identity.user} asked for ${asked}`,
+      );
+    }
+    return identity;
+  }
+}
+
+function tooManyStalled(): Response {
+  return denial({ status: 429, message: "Too many connections of this user are not read; close them first", retryAfterS: 60 });
+}
+
+function denial({ status, message, retryAfterS }: Denial): Response {
+  return refusal(status, status === 429 ? "rate_limited" : "unavailable", message, { "retry-after": String(retryAfterS) });
+}
+
+/** An answer in the shape of the wire's errors. */
+function refusal(status: number, code: ErrorCode, message: string, headers: Record<string, string> = {}): Response {
+  const body = { type: "error", code, message, retryable: ERROR_CODES[code].retryable };
+  const challenge = status === 401 ? { "www-authenticate": "Bearer" } : {};
+  return Response.json(body, { status, headers: { ...challenge, ...headers } });
+}

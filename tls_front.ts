@@ -1,0 +1,119 @@
+/**
+ * TLS in front of the server, with certificates that can be replaced while connections live on.
+ *
+ * `Deno.serve` keeps the certificate that it was started with, and ends its sockets with it. So TLS ends here, and what comes out
+ * goes to the server over loopback, on a port that takes nobody else.
+ */
+
+/** Milliseconds that a peer has for its handshake. */
+const HANDSHAKE_MS = 10_000;
+/** Bytes that are carried at once. */
+const BUFFER_BYTES = 16_384;
+
+/** Certificate chain and private key, as PEM. */
+export interface Certificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** Where it listens, and to which port of this machine it carries. */
+export interface TlsFrontOptions extends Certificate {
+  readonly hostname: string;
+  readonly port: number;
+  readonly target: number;
+}
+
+/** Ends TLS. */
+export class TlsFront {
+  readonly port: number;
+  readonly #hostname: string;
+  readonly #target: number;
+  #listener: Deno.TlsListener;
+  /** Addresses of peers by the local port of the connection that carries them on. */
+  readonly #peers = new Map<number, string>();
+  readonly #connections = new Set<Deno.Conn>();
+
+  /** Throws what listening throws, and for a certificate that cannot be used. */
+  constructor(options: TlsFrontOptions) {
+    this.#hostname = options.hostname;
+    this.#target = options.target;
+    this.#listener = listen(options.hostname, options.port, options);
+    this.port = this.#listener.addr.port;
+    void this.#accept(this.#listener);
+  }
+
+  /** The address of the peer behind a connection to the server; undefined for one that did not come through here. */
+  peerOf(port: number): string | undefined {
+    return this.#peers.get(port);
+  }
+
+  /** From now on new connections get this certificate; open ones live on. Throws for one that cannot be used. */
+  renew(certificate: Certificate): void {
+    listen(this.#hostname, 0, certificate).close(); // throws before anything is given up
+    this.#listener.close();
+    this.#listener = listen(this.#hostname, this.port, certificate);
+    void this.#accept(this.#listener);
+  }
+
+  /** Takes nobody in any more. */
+  stop(): void {
+    try {
+      this.#listener.close();
+    } catch { /* closed already */ }
+  }
+
+  /** Cuts what is left. */
+  close(): void {
+    this.stop();
+    for (const connection of this.#connections) end(connection);
+  }
+
+  async #accept(listener: Deno.TlsListener): Promise<void> {
+    try {
+      for await (const peer of listener) void this.#carry(peer);
+    } catch { /* closed */ }
+  }
+
+  async #carry(peer: Deno.TlsConn): Promise<void> {
+    this.#connections.add(peer);
+    const timer = setTimeout(() => end(peer), HANDSHAKE_MS);
+    let inner: Deno.TcpConn | undefined;
+    try {
+      await peer.handshake();
+      inner = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
+      inner.setNoDelay(true);
+      this.#connections.add(inner);
+      this.#peers.set(inner.localAddr.port, peer.remoteAddr.hostname);
+      await Promise.all([pump(peer, inner), pump(inner, peer)]);
+    } catch { /* one side broke off, or is no TLS */ }
+    clearTimeout(timer);
+    if (inner) {
+      this.#peers.delete(inner.localAddr.port);
+      this.#connections.delete(inner);
+      end(inner);
+    }
+    this.#connections.delete(peer);
+    end(peer);
+
+    /** Carries one direction; the end of it ends both, as nobody talks half a WebSocket. */
+    async function pump(from: Deno.Conn, to: Deno.Conn): Promise<void> {
+      clearTimeout(timer);
+      const buffer = new Uint8Array(BUFFER_BYTES);
+      for (let length; (length = await from.read(buffer)) !== null;) {
+        for (let sent = 0; sent < length;) sent += await to.write(buffer.subarray(sent, length));
+      }
+      end(from);
+      end(to);
+    }
+  }
+}
+
+function listen(hostname: string, port: number, { cert, key }: Certificate): Deno.TlsListener {
+  return Deno.listenTls({ hostname, port, cert, key });
+}
+
+function end(connection: Deno.Conn): void {
+  try {
+    connection.close();
+  } catch { /* closed already */ }
+}
