@@ -331,6 +331,9 @@ Deno.test({
     await shell.type(" a line");
     await shell.press("Enter");
     assertEquals((await alice.next() as { content: string }).content, "half a line");
+    await shell.type("/quit");
+    await shell.press("Enter");
+    await shell.endsWith("shell>");
   },
 });
 

@@ -126,7 +126,11 @@ export class Terminal implements AsyncDisposable {
     return Deno.readTextFileSync(after) === Deno.readTextFileSync(`${this.#folder}/before`);
   }
 
+  /** The program is killed, so that it writes nothing any more. */
   async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.kill("SIGKILL");
+    } catch { /* it has ended */ }
     await this.#tmux("kill-server").catch(() => {});
     await Deno.remove(this.#folder, { recursive: true });
   }
