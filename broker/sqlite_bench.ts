@@ -65,11 +65,12 @@ async function benchAppends(): Promise<void> {
 
 // ---- Growth ----
 
-const USERS = 200;
-/** Conversations of the user who asks. */
-const FRIENDS = 20;
+/** Half of them write with the other half: 100 conversations, so that the fewest messages fill a page of each. */
+const USERS = 20;
+/** The newest messages, which are the same however many are older: nobody has read them. */
+const UNREAD = 1_000;
 
-/** A store with `rows` messages in a thousand conversations, the newest of which are the same whatever their number. */
+/** A store with `rows` messages. */
 function filled(dir: string, rows: number): { store: SqliteStore; after: number; close: () => void } {
   const database = new DatabaseSync(`${dir}/${rows}.db`);
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536");
@@ -86,16 +87,17 @@ function filled(dir: string, rows: number): { store: SqliteStore; after: number;
     database.exec("COMMIT");
   }
   console.log(`${rows} messages stored in ${((performance.now() - start) / 1_000).toFixed(0)} s`);
-  // All but the last 10 of every conversation is read.
-  const after = rows - 10_000;
-  for (let f = 0; f < FRIENDS; f++) store.mark([{ user: "u0", kind: "read", with: `u${100 + f}`, seq: after }]);
+  const after = rows - UNREAD;
+  for (let friend = 10; friend < USERS; friend++) {
+    store.mark([{ user: "u0", kind: "read", with: `u${friend}`, seq: after }]);
+  }
   store.flush();
   return { store, after, close: () => database.close() };
 }
 
 function draft(n: number): Draft {
-  const sender = n % 100, friend = 100 + (sender + Math.floor(n / 100) % 10) % 100;
-  const [from, to] = n % 3 === 0 ? [sender, friend] : [friend, sender];
+  const one = n % 10, other = 10 + Math.floor(n / 10) % 10;
+  const [from, to] = n % 3 === 0 ? [one, other] : [other, one];
   return { sender: `u${from}`, recipient: `u${to}`, content: CONTENT, id: `id-${n}`, origin: "laptop" };
 }
 
@@ -113,8 +115,8 @@ function timed(call: () => unknown): number {
 function queries({ store, after }: ReturnType<typeof filled>): Map<string, number> {
   return new Map([
     ["backlog of 100", timed(() => store.read("u0", after, 100))],
-    ["history, newest 50", timed(() => store.history("u0", { with: "u105", limit: 50 }))],
-    ["history, 50 before", timed(() => store.history("u0", { with: "u105", before: after + 5_000, limit: 50 }))],
+    ["history, newest 50", timed(() => store.history("u0", { with: "u15", limit: 50 }))],
+    ["history, 50 before", timed(() => store.history("u0", { with: "u15", before: after, limit: 50 }))],
     ["conversations and unread", timed(() => store.conversations("u0", 20))],
   ]);
 }
