@@ -209,7 +209,7 @@ Deno.test({
   fn: async () => {
     await using place = new Place();
     await using bob = await place.bob({}, "--to", "alice");
-    await bob.shows("as bob");
+    await bob.shows('There is no user "alice"');
     const { port } = place.server;
     await place.server.shutdown();
     await bob.shows("The server is restarting");

@@ -239,7 +239,8 @@ class TerminalChat {
       this.#watch();
       if (first && this.chats.current !== undefined) await this.#commands.open(this.chats.current);
     } catch (error) {
-      this.#failed(error);
+      // Nobody asked for this: where the connection is gone again, it is asked again with the next.
+      if (!(error instanceof ChatError && error.code === "offline")) this.#failed(error);
     }
     if (first) this.#display.unread();
     this.#showPrompt();
