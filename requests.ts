@@ -113,7 +113,7 @@ function toGroupReply(frame: ClientFrameOf<"group">, answer: GroupAnswer): Serve
   if (frame.id !== undefined) reply.id = frame.id;
   if (frame.group !== undefined) reply.group = frame.group;
   if (frame.user !== undefined) reply.user = frame.user;
-  if (answer.owner !== undefined) reply.owner = answer.owner;
+  if (answer.owner) reply.owner = answer.owner; // a group whose last member left has none
   if (frame.op === "members") reply.members = [...answer.members];
   if (answer.groups) reply.groups = answer.groups.map((info) => ({ ...info }));
   return reply;

@@ -54,8 +54,8 @@ export interface Server {
   readonly port: number;
   /** Where clients connect. */
   readonly url: string;
-  /** Gives new connections this certificate. Throws for one that cannot be used. */
-  renew(certificate: Certificate): void;
+  /** Gives new connections this certificate. Rejects for one that cannot be used. */
+  renew(certificate: Certificate): Promise<void>;
   /** Closes the connections of those who are revoked by now. */
   closeRevoked(revoked: Revoked): void;
   /** Stops accepting, says 1012 to every socket, lets what is in flight finish. Idempotent. */
@@ -118,7 +118,7 @@ export function startServer(options: ServerOptions = {}): Server {
     hostname: host,
     port,
     url: `${context.scheme}://${host.includes(":") ? `[${host}]` : host}:${port}/ws`,
-    renew: (renewed) => context.front?.renew(renewed),
+    renew: async (renewed) => await context.front?.renew(renewed),
     closeRevoked: (revoked) => sockets.closeRevoked(revoked),
     shutdown,
     [Symbol.asyncDispose]: shutdown,
@@ -422,9 +422,9 @@ function readCertificate({ cert, key }: ServerValues): Certificate | undefined {
 /** SIGHUP: certificates are read again. Returns how to stop that. */
 function renewOnHangup(server: Server, values: ServerValues): () => void {
   if (values.cert === undefined || Deno.build.os === "windows") return () => {};
-  const renew = () => {
+  const renew = async () => {
     try {
-      server.renew(readCertificate(values)!);
+      await server.renew(readCertificate(values)!);
       log("the certificate was read again");
     } catch (error) {
       log(`the certificate stays as it was: ${reason(error)}`);

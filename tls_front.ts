@@ -29,6 +29,7 @@ export class TlsFront {
   readonly #hostname: string;
   readonly #target: number;
   #listener: Deno.TlsListener;
+  #accepting: Promise<void>;
   /** Addresses of peers by the local port of the connection that carries them on. */
   readonly #peers = new Map<number, string>();
   readonly #connections = new Set<Deno.Conn>();
@@ -39,7 +40,7 @@ export class TlsFront {
     this.#target = options.target;
     this.#listener = listen(options.hostname, options.port, options);
     this.port = this.#listener.addr.port;
-    void this.#accept(this.#listener);
+    this.#accepting = this.#accept(this.#listener);
   }
 
   /** The address of the peer behind a connection to the server; undefined for one that did not come through here. */
@@ -47,12 +48,13 @@ export class TlsFront {
     return this.#peers.get(port);
   }
 
-  /** From now on new connections get this certificate; open ones live on. Throws for one that cannot be used. */
-  renew(certificate: Certificate): void {
+  /** From now on new connections get this certificate; open ones live on. Rejects for one that cannot be used. */
+  async renew(certificate: Certificate): Promise<void> {
     listen(this.#hostname, 0, certificate).close(); // throws before anything is given up
     this.#listener.close();
+    await this.#accepting; // the port is free once the last accept has ended
     this.#listener = listen(this.#hostname, this.port, certificate);
-    void this.#accept(this.#listener);
+    this.#accepting = this.#accept(this.#listener);
   }
 
   /** Takes nobody in any more. */

@@ -105,7 +105,7 @@ export class SqliteStore {
     }
     this.#dirty.clear();
     if (this.#head > this.#savedHead) {
-      this.#run("INSERT INTO meta VALUES ('head', ?1) ON CONFLICT DO UPDATE SET value = ?1", this.#head);
+      this.#run("INSERT INTO meta VALUES ('head', ?) ON CONFLICT DO UPDATE SET value = excluded.value", this.#head);
       this.#savedHead = this.#head;
     }
     if (this.#userIds.size + this.#threads.size > CACHE_ENTRIES_MAX) this.forget();
@@ -179,7 +179,7 @@ export class SqliteStore {
   }
 
   advance(moves: readonly { readonly user: string; readonly device: string; readonly seq: number }[]): void {
-    const sql = "UPDATE devices SET position = ?1 WHERE user = ?2 AND name = ?3 AND position < ?1";
+    const sql = "UPDATE devices SET position = max(position, ?) WHERE user = ? AND name = ?";
     for (const { user, device, seq } of moves) {
       const id = this.#userId(user);
       if (id !== undefined) this.#run(sql, Math.min(seq, this.head), id, device);
@@ -327,9 +327,9 @@ export class SqliteStore {
   #threadsOf(user: number, after: number): Row[] {
     this.#flushThreads();
     const sql =
-      `SELECT m.thread, max(m.since, ?2) AS since, t.name, t.owner, m.other FROM members m JOIN threads t ON t.id = m.thread
-      WHERE m.user = ?1 AND t.last_seq > max(m.since, ?2)`;
-    return this.#all(sql, user, after);
+      `SELECT m.thread, max(m.since, ?) AS since, t.name, t.owner, m.other FROM members m JOIN threads t ON t.id = m.thread
+      WHERE m.user = ? AND t.last_seq > max(m.since, ?)`;
+    return this.#all(sql, after, user, after);
   }
 
   read(name: string, after: number, limit: number): Page {
@@ -454,9 +454,9 @@ export class SqliteStore {
     const me = this.#userId(name);
     if (me === undefined) return [];
     const sql = `SELECT o.user, o.thread, o.delivered, o.read, o.marked_ts, t.name, t.owner, mine.other FROM members mine
-      JOIN members o ON o.thread = mine.thread AND o.marked_at >= ?2 JOIN threads t ON t.id = o.thread WHERE mine.user = ?1`;
+      JOIN members o ON o.thread = mine.thread AND o.marked_at >= ? JOIN threads t ON t.id = o.thread WHERE mine.user = ?`;
     const found: Marker[] = [];
-    for (const row of this.#all(sql, me, since)) {
+    for (const row of this.#all(sql, since, me)) {
       const isMine = row.user === me;
       if (!isMine && row.owner !== 0 && !this.#wrote(row.thread!, me, row.delivered!)) continue;
       const other = row.owner !== 0 ? String(row.name) : isMine ? this.#userName(row.other as number) : name;
