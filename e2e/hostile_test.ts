@@ -21,12 +21,13 @@ const LATENCY_FLOOR_MS = 25;
 /** Milliseconds that the server may take to let go of what the attackers held. */
 const RECOVERY_MS = 60_000;
 
-const LIFTED = ["--rate", "0", "--max-connections-per-address", "0", "--max-upgrades-per-second", "0"];
+// One address plays everybody here; the good ones write twenty messages a second.
+const LIFTED = ["--rate", "25", "--burst", "60", "--max-connections-per-address", "0", "--max-upgrades-per-second", "0"];
 
-function serve(): ServerProcess {
+function serve(data: string): ServerProcess {
   const program = new URL("../server.ts", import.meta.url).pathname;
   const permissions = ["--no-prompt", "--allow-net", "--allow-read", "--allow-write", "--allow-env"];
-  return new ServerProcess(Deno.execPath(), ["run", ...permissions, program, "--port", "0", "--broker", "memory", ...LIFTED]);
+  return new ServerProcess(Deno.execPath(), ["run", ...permissions, program, "--port", "0", "--data", data, ...LIFTED]);
 }
 
 /** The attackers at work, until it is disposed of. */
@@ -141,22 +142,35 @@ Deno.test({
   name: "hostile - fifty good connections do not notice a thousand bad ones, and nothing is left of those",
   ignore: Deno.build.os !== "linux" || lacksProgram("sh", ["-c", "true"]),
   async fn() {
-    await using server = serve();
+    const data = await Deno.makeTempDir({ prefix: "hostile-" });
+    await using server = serve(data);
     const port = await server.port;
-    await chat(port); // warms up: code is compiled, pools are filled
+    await chat(port); // warms up: code is compiled
     const calm = await chat(port);
-    const [memory, files] = [await residentKib(server.pid), await descriptors(server.pid)];
-    let besieged: number;
-    {
-      await using _attackers = await Attackers.start(port);
-      assert(await descriptors(server.pid) > files + Object.keys(ATTACKS).length, "the attackers are connected");
-      besieged = await chat(port);
+    const files = await descriptors(server.pid);
+    // The heap and the allocator keep what they once needed, so memory is compared from one siege to the next.
+    const first = await siege(server, files);
+    const second = await siege(server, files);
+    console.log(`p99 ${calm.toFixed(1)} ms alone; besieged`, first, second);
+    for (const { p99 } of [first, second]) {
+      assert(p99 < LATENCY_FACTOR * Math.max(calm, LATENCY_FLOOR_MS), `p99 went from ${calm} to ${p99} ms`);
     }
-    console.log(`p99 ${calm.toFixed(1)} ms alone, ${besieged.toFixed(1)} ms besieged; ${memory} KiB before`);
-    assert(besieged < LATENCY_FACTOR * Math.max(calm, LATENCY_FLOOR_MS), `p99 went from ${calm} to ${besieged} ms`);
-    assert(await eventually(async () => await descriptors(server.pid) <= files), "file descriptors are left");
-    const isSmall = () => chat(port).then(() => residentKib(server.pid)).then((now) => now <= memory * MEMORY_FACTOR);
-    assert(await eventually(isSmall), `memory went from ${memory} to ${await residentKib(server.pid)} KiB`);
+    assert(second.kib <= first.kib * MEMORY_FACTOR, `memory went from ${first.kib} to ${second.kib} KiB`);
     assertEquals(await server.stop("SIGTERM"), 0);
+    await Deno.remove(data, { recursive: true });
   },
 });
+
+/** The good ones chat while the attackers are at it; then nothing of these may be left. */
+async function siege(server: ServerProcess, files: number): Promise<{ p99: number; kib: number }> {
+  const port = await server.port;
+  let p99: number;
+  {
+    await using _attackers = await Attackers.start(port);
+    assert(await descriptors(server.pid) > files + Object.keys(ATTACKS).length, "the attackers are connected");
+    p99 = await chat(port);
+  }
+  assert(await eventually(async () => await descriptors(server.pid) <= files), "file descriptors are left");
+  await chat(port);
+  return { p99, kib: await residentKib(server.pid) };
+}
