@@ -121,12 +121,12 @@ function scan(options: OptionTable, args: readonly string[]): { operands: string
   const names = (...kinds: OptionSpec["kind"][]) =>
     entries.filter(([, { kind }]) => kinds.includes(kind)).map(([name]) => name);
   const alias = Object.fromEntries(entries.flatMap(([name, { short }]) => short ? [[short, name]] : []));
-  requireValues(options, alias, args);
-  const parsed = parseArgs([...args], {
-    string: names("string", "integer", "list"),
+  const words = spellOutFlags(options, alias, args);
+  requireValues(options, alias, words);
+  const parsed = parseArgs(words, {
+    string: [...names("string", "integer", "list"), "_"], // "_": an operand "007" is no number
     boolean: names("flag"),
     collect: names("list"),
-    negatable: names("flag"),
     alias,
     "--": true,
     unknown(word, key) {
@@ -138,13 +138,37 @@ function scan(options: OptionTable, args: readonly string[]): { operands: string
   for (const [name, { kind }] of entries) {
     const value = parsed[name];
     const wasGiven = kind === "flag"
-      ? wasFlagGiven(name, options[name]!, args)
+      ? words.includes(`--${name}=true`) || words.includes(`--${name}=false`)
       : kind === "list"
       ? (value as unknown[])?.length > 0
       : true;
     if (value !== undefined && wasGiven) values[name] = kind !== "list" && Array.isArray(value) ? value.at(-1) : value;
   }
   return { operands: [...parsed._.map(String), ...parsed["--"]], values };
+}
+
+/**
+ * The words with every flag as `--flag=true` or `--flag=false`: left to itself, parseArgs takes a word "true" behind a flag for its
+ * value, and anything but "false" after `=` for true.
+ */
+function spellOutFlags(options: OptionTable, alias: Record<string, string>, args: readonly string[]): string[] {
+  const isFlag = (name: string | undefined) =>
+    name !== undefined && Object.hasOwn(options, name) && options[name]!.kind === "flag";
+  const end = args.indexOf("--");
+  const words = args.slice(0, end < 0 ? args.length : end).flatMap((word) => {
+    const [, long, letter, value = "true"] = /^-(?:-([^=]+)|([a-z]))(?:=(.*))?$/is.exec(word) ?? [];
+    const name = letter === undefined ? long : alias[letter];
+    if (isFlag(name)) return [`--${name}=${toFlag(value, `--${name}`)}`];
+    const negated = name?.startsWith("no-") ? name.slice(3) : undefined;
+    if (isFlag(negated)) return [`--${negated}=${!toFlag(value, `--${name}`)}`];
+    if (!/^-[a-z]+$/i.test(word)) return [word];
+    const letters = [...word.slice(1)];
+    const others = letters.findIndex((letter) => !isFlag(alias[letter]));
+    const flags = others < 0 ? letters : letters.slice(0, others);
+    const rest = letters.slice(flags.length).join("");
+    return [...flags.map((letter) => `--${alias[letter]}=true`), ...rest === "" ? [] : [`-${rest}`]];
+  });
+  return [...words, ...end < 0 ? [] : args.slice(end)];
 }
 
 /** parseArgs gives an option without a value the empty string, and takes the next option for the value of the one before. */
@@ -160,14 +184,6 @@ function requireValues(options: OptionTable, alias: Record<string, string>, args
       throw new UsageError(`--${name} needs a value: --${name} ${value}`);
     }
   }
-}
-
-function wasFlagGiven(name: string, { short }: OptionSpec, args: readonly string[]): boolean {
-  const end = args.indexOf("--");
-  return args.slice(0, end < 0 ? args.length : end).some((arg) =>
-    arg === `--${name}` || arg === `--no-${name}` || arg.startsWith(`--${name}=`) ||
-    (short !== undefined && /^-[a-z]+$/i.test(arg) && arg.includes(short))
-  );
 }
 
 function unknownOption(word: string, names: readonly string[]): string {

@@ -53,6 +53,28 @@ Deno.test("flags can be switched on, off, and by one letter", () => {
   assertEquals(parse("--no-quiet", { APP_QUIET: "1" }).values.quiet, false);
 });
 
+Deno.test("a flag's value is what it says, or an error, and never the word behind it", () => {
+  for (
+    const [word, value] of [["-q=0", false], ["--quiet=no", false], ["--quiet=0", false], ["--quiet=1", true], [
+      "--no-quiet=true",
+      false,
+    ]]
+  ) {
+    assertEquals(parse(word as string, { APP_QUIET: "1" }).values.quiet, value, word as string);
+  }
+  assertEquals(usage("--quiet=maybe"), '--quiet is "maybe"; it can be 1 or 0');
+  assertEquals(usage("--quiet="), '--quiet is ""; it can be 1 or 0');
+  for (const line of ["--quiet true", "-q true"]) {
+    assertEquals([parse(line).values.quiet, parse(line).operands], [true, ["true"]]);
+  }
+  assertEquals([parse("--no-receipts false").values.receipts, parse("--no-receipts false").operands], [false, ["false"]]);
+});
+
+Deno.test("an operand stays as it was typed, also where it looks like a number", () => {
+  const words = ["007", "1e3", "0x10", "12345678901234567890", "1.50"];
+  assertEquals(parse(words.join(" ")).operands, words);
+});
+
 Deno.test("words are operands, and everything after -- is", () => {
   assertEquals(parse("alice --port 1 hi -- --port 2").operands, ["alice", "hi", "--port", "2"]);
   assertEquals(parse("alice -").operands, ["alice", "-"]);
