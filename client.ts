@@ -4,16 +4,28 @@
  * On a terminal it is a chat; between other programs it turns lines into messages and back; its commands are for scripts.
  */
 
-import { CLIENT, CLIENT_OPTIONS, HISTORY_OPTIONS, LISTEN_OPTIONS, SEND_OPTIONS, VERSION } from "./client_options.ts";
-import { commandOf, helpText, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
+import {
+  CLIENT,
+  CLIENT_OPTIONS,
+  HISTORY_OPTIONS,
+  LISTEN_OPTIONS,
+  PLAIN_OPTIONS,
+  SEND_OPTIONS,
+  VERSION,
+} from "./client_options.ts";
+import { commandOf, helpText, type OptionTable, type Parsed, parseOptions, UsageError, type Values } from "./options.ts";
 import { type NotifyChoice, runChat } from "./terminal/chat.ts";
+import { completionScript, SHELLS } from "./terminal/completions.ts";
 import { runListen } from "./terminal/listen.ts";
+import { manualPage } from "./terminal/manual.ts";
+import type { Folders } from "./terminal/paths.ts";
 import { runPipe } from "./terminal/pipe.ts";
 import { runHistory } from "./terminal/read_history.ts";
 import { EXIT, print, type RunContext, warn } from "./terminal/run.ts";
 import { runSend } from "./terminal/send.ts";
+import { configLines } from "./terminal/show_config.ts";
 import { wantsColor } from "./terminal/style.ts";
-import { accountOf, type ConnectionValues, ownFolders, surroundings } from "./terminal/settings.ts";
+import { accountOf, type ConnectionValues, ownFolders, settingsFile, surroundings } from "./terminal/settings.ts";
 
 /** Runs the client. The exit status; throws a {@linkcode UsageError} for a command line that cannot be understood. */
 async function run(args: readonly string[]): Promise<number> {
@@ -36,6 +48,13 @@ async function run(args: readonly string[]): Promise<number> {
       const { since, limit, json, timeout } = given.values;
       return await runHistory(given.context(), given.operands, { since, limit, json, timeoutMs: timeout * 1_000 });
     }
+    case "config":
+      return config(rest);
+    case "completions":
+      return completions(rest);
+    case "man":
+      if (parse(PLAIN_OPTIONS, rest, command)) print(manualPage(CLIENT, VERSION).trimEnd());
+      return EXIT.ok;
     default:
       return await chat(rest);
   }
@@ -60,8 +79,25 @@ async function chat(args: readonly string[]): Promise<number> {
   return await runPipe(given.context(), { ...values, timeoutMs: values.timeout * 1_000 });
 }
 
+function config(args: readonly string[]): number {
+  const given = parse(CLIENT_OPTIONS, args, "config");
+  if (given) print(configLines(given.values, given.origins, settingsFile(given.folders)).join("\n"));
+  return EXIT.ok;
+}
+
+function completions(args: readonly string[]): number {
+  const given = parse(PLAIN_OPTIONS, args, "completions");
+  if (!given) return EXIT.ok;
+  const shell = SHELLS.find((known) => known === given.operands[0]);
+  if (!shell) throw new UsageError(`completions needs a shell: chat-client completions ${SHELLS.join("|")}`);
+  print(completionScript(CLIENT, shell).trimEnd());
+  return EXIT.ok;
+}
+
 interface Given<T extends OptionTable> {
   readonly values: Values<T>;
+  readonly origins: Parsed<T>["origins"];
+  readonly folders: Folders;
   readonly operands: readonly string[];
   context(): RunContext;
 }
@@ -77,8 +113,14 @@ function parse<const T extends OptionTable>(options: T, args: readonly string[],
     return undefined;
   }
   const folders = ownFolders();
-  const { values, operands } = parseOptions(options, args, surroundings(folders, options, args), command);
-  return { values, operands, context: () => ({ account: accountOf(values as unknown as ConnectionValues, folders), folders }) };
+  const { values, operands, origins } = parseOptions(options, args, surroundings(folders, options, args), command);
+  return {
+    values,
+    operands,
+    origins,
+    folders,
+    context: () => ({ account: accountOf(values as unknown as ConnectionValues, folders), folders }),
+  };
 }
 
 /** Whether help is asked for, whatever else is wrong with the command line. */

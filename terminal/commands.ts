@@ -86,9 +86,7 @@ export function helpLines(command = ""): string[] {
   const rows = wanted.map((name) => [`/${name} ${CHAT_COMMANDS[name].args}`.trim(), CHAT_COMMANDS[name].help] as const);
   const width = Math.max(...rows.map(([left]) => left.length)) + 2;
   const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}${right}`);
-  return command === ""
-    ? ["@NAME TEXT sends to NAME; a plain line goes to the conversation in view. Commands:", ...lines]
-    : lines;
+  return command === "" ? [...HELP_HEAD, ...lines] : lines;
 }
 
 /** What completion can choose from. */
