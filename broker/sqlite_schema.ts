@@ -60,6 +60,11 @@ export const MIGRATIONS: readonly string[] = [
   -- Where the log stood at a time: retention finds the position that an age means.
   CREATE TABLE ticks (ts INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
   `,
+  // A list of groups does not look at direct conversations. A group that has ended has owner -1 until its messages are removed.
+  `
+  CREATE INDEX threads_groups ON threads (name) WHERE owner > 0;
+  CREATE INDEX threads_ended ON threads (id) WHERE owner < 0;
+  `,
 ];
 
 /** Why a database cannot be used, in a sentence for the operator. */

@@ -29,8 +29,10 @@ const CACHE_ENTRIES_MAX = 200_000;
 const AUTHORS_SCANNED_MAX = 1_000;
 /** Milliseconds between two notes of where the log stands. */
 const TICK_MS = 60_000;
-/** Messages that one step of retention removes. */
+/** Messages that one step of retention removes: some milliseconds. */
 export const EXPIRE_STEP = 1_000;
+/** Conversations that one step of retention looks at. */
+const EXPIRE_THREADS = 500;
 
 /** A conversation or a group, as far as sending to it needs. */
 interface Thread {
@@ -54,6 +56,8 @@ export interface AppendedRows {
 type Row = Record<string, SQLInputValue>;
 
 const MESSAGE = "seq, sender, ts, id, origin, content";
+const INSERT_MESSAGE = `INSERT INTO messages (thread, ${MESSAGE}) VALUES (?, ?, ?, ?, ?, ?, ?)
+  ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING`;
 
 /** Reads and writes one database. */
 export class SqliteStore {
@@ -179,10 +183,10 @@ export class SqliteStore {
   }
 
   advance(moves: readonly { readonly user: string; readonly device: string; readonly seq: number }[]): void {
-    const sql = "UPDATE devices SET position = max(position, ?) WHERE user = ? AND name = ?";
+    const sql = "UPDATE devices SET position = ? WHERE user = ? AND name = ? AND position < ?";
     for (const { user, device, seq } of moves) {
-      const id = this.#userId(user);
-      if (id !== undefined) this.#run(sql, Math.min(seq, this.head), id, device);
+      const id = this.#userId(user), position = Math.min(seq, this.head);
+      if (id !== undefined) this.#run(sql, position, id, device, position);
     }
   }
 
@@ -225,10 +229,9 @@ export class SqliteStore {
       return;
     }
     const seq = this.head + 1;
-    const sql = `INSERT INTO messages (thread, ${MESSAGE}) VALUES (?, ?, ?, ?, ?, ?, ?)
-      ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING`;
-    if (this.#run(sql, thread.id, seq, sender, rows.ts, draft.id ?? null, draft.origin, draft.content) === 0) {
-      this.#repeated(sender, draft, index, rows);
+    const { id = null, origin, content } = draft;
+    if (this.#run(INSERT_MESSAGE, thread.id, seq, sender, rows.ts, id, origin, content) === 0) {
+      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, idConflict(draft.id!));
       return;
     }
     this.#head = rows.seqs[index] = thread.lastSeq = seq;
@@ -239,16 +242,16 @@ export class SqliteStore {
     if (recipient !== 0) this.#waiting.set(recipient, this.#waiting.get(recipient)! + 1);
   }
 
-  /** Answers a draft whose id is taken; false where it is not. */
+  /** Answers a draft whose id is taken; false where it is not, or only by a message of a group that has ended. */
   #repeated(sender: number, { id, recipient, content }: Draft, index: number, rows: AppendedRows): boolean {
     if (id === undefined) return false;
     const sql = `SELECT m.seq, m.ts, m.content, t.name, t.owner FROM messages m JOIN threads t ON t.id = m.thread
       WHERE m.sender = ? AND m.id = ?`;
     const stored = this.#get(sql, sender, id);
-    if (!stored) return false;
+    if (!stored || stored.owner === -1) return false;
     const name = stored.owner === 0 ? directName(this.#userName(sender), recipient) : recipient;
     if (stored.name !== name || stored.content !== content) {
-      rows.refusals.set(index, refuse("id_conflict", `The id "${id}" was used for another message`));
+      rows.refusals.set(index, idConflict(id));
     } else {
       rows.seqs[index] = stored.seq as number;
       rows.times.set(index, stored.ts as number);
@@ -326,8 +329,8 @@ export class SqliteStore {
   /** The user's conversations with something after `after`. */
   #threadsOf(user: number, after: number): Row[] {
     this.#flushThreads();
-    const sql =
-      `SELECT m.thread, max(m.since, ?) AS since, t.name, t.owner, m.other FROM members m JOIN threads t ON t.id = m.thread
+    const sql = `SELECT m.thread, max(m.since, ?) AS since, t.name, t.owner, t.last_seq, m.other
+      FROM members m JOIN threads t ON t.id = m.thread
       WHERE m.user = ? AND t.last_seq > max(m.since, ?)`;
     return this.#all(sql, after, user, after);
   }
@@ -344,7 +347,8 @@ export class SqliteStore {
     const found: Stored[] = [];
     for (const thread of threads) {
       const rows = this.#all(sql, thread.thread!, thread.since!, take);
-      if (rows.length === take) complete = Math.min(complete, rows.at(-1)!.seq as number);
+      const last = rows.at(-1)?.seq as number;
+      if (rows.length === take && last < (thread.last_seq as number)) complete = Math.min(complete, last);
       for (const row of rows) found.push(this.#stored(row, thread));
     }
     found.sort((a, b) => a.seq - b.seq);
@@ -401,8 +405,10 @@ export class SqliteStore {
     const user = this.#userId(name);
     if (user === undefined) return { conversations: [], more: false };
     this.#flushThreads();
-    const sql = `SELECT m.thread, m.since, m.read, m.other, t.name, t.owner FROM members m JOIN threads t ON t.id = m.thread
-      WHERE m.user = ? ORDER BY t.last_seq DESC LIMIT ?`;
+    // A direct conversation of which everything has expired is none; a group always is one.
+    const sql = `SELECT m.thread, m.since, m.read, m.other, t.name, t.owner, iif(t.last_seq > m.since, t.last_seq, 0) AS last
+      FROM members m JOIN threads t ON t.id = m.thread
+      WHERE m.user = ? AND (t.last_seq > 0 OR t.owner > 0) ORDER BY last DESC LIMIT ?`;
     const rows = this.#all(sql, user, limit + 1);
     return { conversations: rows.slice(0, limit).map((row) => this.#conversation(user, row)), more: rows.length > limit };
   }
@@ -553,10 +559,9 @@ export class SqliteStore {
   }
 
   #dissolve(group: string, thread: Thread): GroupAnswer {
-    this.#run("DELETE FROM threads WHERE id = ?", thread.id);
-    this.#run("DELETE FROM messages WHERE thread = ?", thread.id);
+    // Its messages may be many: retention removes them, out of everybody's way. No name begins with a space.
+    this.#run("UPDATE threads SET name = ' ' || id, owner = -1 WHERE id = ?", thread.id);
     this.#threads.delete(group);
-    this.#dirty.delete(thread);
     return { changed: true, members: [], owner: "" };
   }
 
@@ -575,17 +580,31 @@ export class SqliteStore {
 
   // ---- Retention ----
 
-  /** One small step of removing what is too old. 0 when there is nothing left to do for now. */
+  /** One small step of removing what is too old, or left over from a group. 0 when there is nothing left to do for now. */
   expire(): number {
+    this.#flushThreads();
+    return this.#expireEnded() || this.#expireOld();
+  }
+
+  #expireEnded(): number {
+    const thread = this.#get("SELECT id FROM threads WHERE owner < 0 LIMIT 1")?.id;
+    if (thread === undefined) return 0;
+    const removed = this.#removeOldest(thread, this.head);
+    if (removed < EXPIRE_STEP) this.#run("DELETE FROM threads WHERE id = ?", thread);
+    return Math.max(1, removed);
+  }
+
+  #expireOld(): number {
     const limit = this.#now() - this.#limits.retentionDays * 86_400_000;
     if (!Number.isFinite(limit)) return 0;
     const upTo = this.#get("SELECT max(seq) AS seq FROM ticks WHERE ts < ?", limit)!.seq as number | null;
     if (upTo === null) return 0;
-    this.#flushThreads();
-    const thread = this.#get("SELECT id FROM threads WHERE id > ? ORDER BY id LIMIT 1", this.#expired)?.id as
-      | number
-      | undefined;
+    const sql = `SELECT id FROM threads WHERE id > ? AND id <= ? AND
+      EXISTS (SELECT 1 FROM messages WHERE thread = threads.id AND seq <= ?) ORDER BY id LIMIT 1`;
+    const thread = this.#get(sql, this.#expired, this.#expired + EXPIRE_THREADS, upTo)?.id;
     if (thread !== undefined) return this.#expireThread(thread, upTo);
+    this.#expired += EXPIRE_THREADS;
+    if (this.#expired < (this.#get("SELECT max(id) AS id FROM threads")!.id as number)) return 1;
     this.#expired = 0;
     this.#run("DELETE FROM ticks WHERE ts < ?", limit);
     return 0;
@@ -594,25 +613,27 @@ export class SqliteStore {
   /** Threads up to here have nothing old any more. */
   #expired = 0;
 
-  #expireThread(thread: number, upTo: number): number {
-    const last = this.#get(
-      "SELECT max(seq) AS seq FROM (SELECT seq FROM messages WHERE thread = ? AND seq <= ? ORDER BY seq LIMIT ?)",
-      thread,
-      upTo,
-      EXPIRE_STEP,
-    )!.seq as number | null;
-    if (last === null) {
-      this.#expired = thread;
-      return 1;
-    }
-    this.#run(
-      "UPDATE users SET horizon = max(horizon, ?) WHERE id IN (SELECT user FROM members WHERE thread = ?)",
-      last,
-      thread,
-    );
+  #expireThread(thread: SQLInputValue, upTo: number): number {
+    const removed = this.#removeOldest(thread, upTo);
+    if (removed < EXPIRE_STEP) this.#run("UPDATE threads SET last_seq = 0 WHERE id = ? AND last_seq <= ?", thread, upTo);
     this.#waiting.clear();
+    return removed;
+  }
+
+  /** Removes the oldest messages of a thread up to a position, and raises the horizon of those who could see them. */
+  #removeOldest(thread: SQLInputValue, upTo: number): number {
+    const oldest = "SELECT max(seq) AS seq FROM (SELECT seq FROM messages WHERE thread = ? AND seq <= ? ORDER BY seq LIMIT ?)";
+    const last = this.#get(oldest, thread, upTo, EXPIRE_STEP)!.seq;
+    if (last === null || last === undefined) return 0;
+    const horizon = `UPDATE users SET horizon = max(horizon, ?)
+      WHERE id IN (SELECT user FROM members WHERE thread = ? AND since < ?)`;
+    this.#run(horizon, last, thread, last);
     return this.#run("DELETE FROM messages WHERE thread = ? AND seq <= ?", thread, last);
   }
+}
+
+function idConflict(id: string): BrokerRefusal {
+  return refuse("id_conflict", `The id "${id}" was used for another message`);
 }
 
 function isRefusal(value: Row | BrokerRefusal): value is BrokerRefusal {
