@@ -351,6 +351,10 @@ export class Hub implements SessionHost {
   #idle: (() => void) | undefined;
   #nextOrigin = 0;
   readonly #turn = () => this.#endTurn();
+  readonly #entrance: Entrance = {
+    receive: (session, data) => this.#receive(session, data),
+    gone: (session, clean) => this.#gone(session, clean),
+  };
   // One message goes to many receivers in a row: encode it once.
   #encoded: Stored | undefined;
   #extendedLine = "";
@@ -389,14 +393,7 @@ export class Hub implements SessionHost {
         this.#options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
       );
     }
-    return {
-      receive: (data) => this.#receive(session, data),
-      gone: (clean) => this.#gone(session, clean),
-      close: (name, reason) => session.close(name, reason),
-      get user() {
-        return session.user;
-      },
-    };
+    return new SessionPeer(session, this.#entrance);
   }
 
   /** Users, sessions and watched users: all zero when nobody is connected. */
@@ -774,6 +771,38 @@ export class Hub implements SessionHost {
     if (!sessions) return "offline";
     for (const session of sessions) if (!session.away) return "online";
     return "away";
+  }
+}
+
+/** What a hub does for its peers: one object for all of them, since every idle one counts. */
+interface Entrance {
+  receive(session: Session, data: unknown): void;
+  gone(session: Session, clean: boolean): void;
+}
+
+class SessionPeer implements Peer {
+  readonly #session: Session;
+  readonly #entrance: Entrance;
+
+  constructor(session: Session, entrance: Entrance) {
+    this.#session = session;
+    this.#entrance = entrance;
+  }
+
+  get user(): string {
+    return this.#session.user;
+  }
+
+  receive(data: unknown): void {
+    this.#entrance.receive(this.#session, data);
+  }
+
+  gone(clean: boolean): void {
+    this.#entrance.gone(this.#session, clean);
+  }
+
+  close(name: CloseName, reason: string): void {
+    this.#session.close(name, reason);
   }
 }
 
