@@ -34,6 +34,10 @@ export class PasteFilter {
   }
 
   #cutHeld(text: string, marker: string): string {
+    if (this.#pasting && text.endsWith("\r")) {
+      this.#rest = "\r"; // its line feed may follow
+      return text.slice(0, -1);
+    }
     for (let length = Math.min(marker.length - 1, text.length); length >= (this.#pasting ? 1 : HELD_MIN); length--) {
       if (!text.endsWith(marker.slice(0, length))) continue;
       this.#rest = text.slice(text.length - length);

@@ -1,0 +1,55 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { CHAT_COMMANDS, commonStart, complete, helpLines, parseInput } from "./commands.ts";
+
+const FROM = { names: ["#ops", "alice", "alan"], people: ["alice", "alan"], groups: ["#ops"] };
+
+Deno.test("parseInput tells text, messages to a name, and commands", () => {
+  assertEquals(parseInput("  "), { kind: "nothing" });
+  assertEquals(parseInput("hello @you"), { kind: "text", text: "hello @you" });
+  assertEquals(parseInput("//etc is a folder"), { kind: "text", text: "/etc is a folder" });
+  assertEquals(parseInput("@Alice: hi there\nyou"), { kind: "message", to: "alice", text: "hi there\nyou" });
+  assertEquals(parseInput("@#ops hi"), { kind: "message", to: "#ops", text: "hi" });
+  assertEquals(parseInput("/TO  alice "), { kind: "command", name: "to", rest: "alice" });
+});
+
+Deno.test("parseInput sends nothing for a slip, and suggests", () => {
+  for (const [typed, near] of [["/hlep", "help"], ["/histroy 5", "history"], ["/qui", "quit"], ["/grup x", "group"]] as const) {
+    const input = parseInput(typed);
+    assert(input.kind === "wrong");
+    assertStringIncludes(input.why, `Did you mean /${near}?`);
+  }
+  const far = parseInput("/xyzzy");
+  assert(far.kind === "wrong" && far.why.includes("/help lists"));
+  assertEquals(parseInput("@alice").kind, "wrong");
+  assertEquals(parseInput("@two\u0007 x").kind, "wrong");
+});
+
+Deno.test("complete knows commands, names, groups and what a command takes", () => {
+  const candidates = (line: string) => complete(line, FROM).candidates;
+  assertEquals(candidates("/re"), ["/reply", "/receipts"]);
+  assertEquals(candidates("@al"), ["@alice", "@alan"]);
+  assertEquals(candidates("/to a"), ["alice", "alan"]);
+  assertEquals(candidates("/to #"), ["#ops"]);
+  assertEquals(candidates("/away o"), ["on", "off"]);
+  assertEquals(candidates("/group jo"), ["join"]);
+  assertEquals(candidates("/group join "), ["#ops"]);
+  assertEquals(candidates("/help rec"), ["receipts"]);
+  for (const line of ["", "a", "hello al", "/nothing a", "/to alice a", "/quit a", "/__proto__ a"]) {
+    assertEquals(candidates(line), []);
+  }
+});
+
+Deno.test("commonStart finds what all words begin with", () => {
+  assertEquals([commonStart(["reply", "receipts"]), commonStart(["a"]), commonStart([]), commonStart(["a", "b"])], [
+    "re",
+    "a",
+    "",
+    "",
+  ]);
+});
+
+Deno.test("helpLines lists every command, or the one that is asked for", () => {
+  assertEquals(helpLines().length, Object.keys(CHAT_COMMANDS).length + 2);
+  assertEquals(helpLines("/quit").length, 1);
+  assertEquals(helpLines("nothing"), ["There is no command /nothing"]);
+});
