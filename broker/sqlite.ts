@@ -32,8 +32,10 @@ import { type AppendAnswer, type OpenRequest, SEPARATOR, type WorkerAnswer, type
 export const DATABASE_NAME = "parley.db";
 /** Milliseconds between two looks for messages that are too old. */
 const EXPIRE_INTERVAL_MS = 3_600_000;
+/** Milliseconds between two steps of removing them, in which others are served. */
+const EXPIRE_PAUSE_MS = 20;
 
-/** What a {@linkcode SqliteBroker} is made of. A limit of 0 is none. */
+/** What a {@linkcode SqliteBroker} is made of. */
 export interface SqliteOptions extends Partial<BrokerLimits> {
   /** Folder of the database; it is made when it is not there. */
   readonly dir: string;
@@ -47,12 +49,12 @@ export interface SqliteOptions extends Partial<BrokerLimits> {
 export async function openSqliteBroker(
   { dir, sync = "full", report = () => {}, ...limits }: SqliteOptions,
 ): Promise<SqliteBroker> {
-  const lock = takeLock(dir);
+  const lock = takeLock(dir), file = `${dir}/${DATABASE_NAME}`;
   const worker = new Worker(new URL("./sqlite_worker.ts", import.meta.url), { type: "module", name: "sqlite" });
   try {
-    const request: OpenRequest = { file: `${dir}/${DATABASE_NAME}`, sync, limits: { ...DEFAULT_LIMITS, ...limits } };
-    const { epoch } = JSON.parse(await opened(worker, request)) as { epoch: string };
-    restrict(dir);
+    makePrivate(file);
+    const request: OpenRequest = { file, sync, limits: { ...DEFAULT_LIMITS, ...limits } };
+    const epoch = await opened(worker, request);
     return new SqliteBroker(worker, lock, epoch, report);
   } catch (error) {
     worker.terminate();
@@ -94,10 +96,13 @@ function opened(worker: Worker, request: OpenRequest): Promise<string> {
   });
 }
 
-/** Messages are nobody else's business on this machine. */
-function restrict(dir: string): void {
-  if (Deno.build.os === "windows") return;
-  for (const { name } of Deno.readDirSync(dir)) if (name.startsWith(DATABASE_NAME)) Deno.chmodSync(`${dir}/${name}`, 0o600);
+/** Messages are nobody else's business on this machine. SQLite gives its other files the mode of the first. */
+function makePrivate(file: string): void {
+  try {
+    Deno.openSync(file, { write: true, create: true, mode: 0o600 }).close();
+  } catch (error) {
+    throw new BrokerError(`Cannot write to ${file}: ${reason(error)}`);
+  }
 }
 
 function reason(error: unknown): string {
@@ -123,7 +128,9 @@ export class SqliteBroker implements Broker {
   #pending: Pending[] = [];
   /** Why nothing works any more. */
   #failure: string | undefined;
-  readonly #expiry: ReturnType<typeof setInterval>;
+  /** What the last request failed with, if it did: it is reported once and not for every request. */
+  #trouble: string | undefined;
+  #expiry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(worker: Worker, lock: DatabaseSync, readonly epoch: string, report: (error: unknown, where: string) => void) {
     this.#worker = worker;
@@ -136,8 +143,7 @@ export class SqliteBroker implements Broker {
       event.preventDefault();
       this.#fail(`The database has stopped: ${event.message}`);
     };
-    this.#expiry = setInterval(() => this.expire().catch((error) => this.#report(error, "retention")), EXPIRE_INTERVAL_MS);
-    Deno.unrefTimer(this.#expiry as unknown as number);
+    this.#expireIn(EXPIRE_PAUSE_MS);
   }
 
   // ---- Requests and answers ----
@@ -153,13 +159,15 @@ export class SqliteBroker implements Broker {
   #settle(answer: WorkerAnswer): void {
     const { resolve, reject, drafts } = this.#pending.shift()!;
     if ("error" in answer) {
-      this.#report(answer.error, "database");
+      if (this.#trouble !== answer.error) this.#report(this.#trouble = answer.error, "database");
       return drafts ? resolve(drafts.map(() => UNAVAILABLE)) : reject(new BrokerError(answer.error));
     }
+    this.#trouble = undefined;
     resolve(drafts ? this.#appended(drafts, answer.value as AppendAnswer) : answer.value);
   }
 
   #fail(why: string): void {
+    clearTimeout(this.#expiry);
     this.#failure ??= why;
     this.#report(why, "database");
     const pending = this.#pending;
@@ -178,7 +186,7 @@ export class SqliteBroker implements Broker {
     for (const { sender, recipient, content, id = "", origin } of drafts) {
       columns += sender + SEPARATOR + recipient + SEPARATOR + content + SEPARATOR + id + SEPARATOR + origin + SEPARATOR;
     }
-    return this.#ask({ op: "append", columns }, drafts);
+    return this.#ask({ op: "append", columns, count: drafts.length }, drafts);
   }
 
   #appended(drafts: readonly Draft[], { seqs, times, refusals, ts, members }: AppendAnswer): Appended[] {
@@ -261,6 +269,7 @@ export class SqliteBroker implements Broker {
 
   async group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {
     const answer = await this.#ask<GroupAnswer | BrokerRefusal>({ op: "group", request });
+    if ("changed" in answer && answer.changed && answer.members.length === 0) this.#expireIn(EXPIRE_PAUSE_MS);
     return answer;
   }
 
@@ -272,15 +281,31 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "seen", user });
   }
 
-  /** Removes what is too old, in small steps between which others are served. */
+  /** Removes what is too old now. By itself it is done now and then, with pauses. */
   async expire(): Promise<void> {
-    while (await this.#ask<number>({ op: "expire" }) > 0);
+    while (await this.#expireStep() > 0);
+  }
+
+  #expireStep(): Promise<number> {
+    return this.#ask({ op: "expire" });
+  }
+
+  #expireIn(ms: number): void {
+    clearTimeout(this.#expiry);
+    if (this.#failure !== undefined) return;
+    this.#expiry = setTimeout(() => {
+      this.#expireStep().then((removed) => removed > 0 ? EXPIRE_PAUSE_MS : EXPIRE_INTERVAL_MS, () => EXPIRE_INTERVAL_MS)
+        .then((pause) => this.#expireIn(pause));
+    }, ms);
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#expiry);
-    if (this.#failure === undefined) await this.#ask({ op: "close" }).catch(() => {});
-    this.#failure ??= "The database is closed";
+    clearTimeout(this.#expiry);
+    if (this.#failure === undefined) {
+      const closed = this.#ask({ op: "close" });
+      this.#failure = "The database is closed";
+      await closed.catch(() => {});
+    }
     this.#worker.terminate();
     this.#lock.close();
   }

@@ -15,7 +15,7 @@ export interface OpenRequest {
 
 /** What the broker asks of the worker. */
 export type WorkerRequest =
-  | { readonly op: "append"; readonly columns: string }
+  | { readonly op: "append"; readonly columns: string; readonly count: number }
   | { readonly op: "attach"; readonly user: string; readonly device: string; readonly last: number | undefined }
   | { readonly op: "read"; readonly user: string; readonly after: number; readonly limit: number }
   | { readonly op: "history"; readonly user: string; readonly query: Parameters<SqliteStore["history"]>[1] }

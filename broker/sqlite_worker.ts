@@ -36,16 +36,16 @@ const known = new Set<string>();
 function open({ file, sync, limits }: OpenRequest): string {
   database = new DatabaseSync(file);
   database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${sync}`);
-  database.exec("PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000");
+  database.exec("PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000");
   migrate(database);
   store = new SqliteStore(database, limits);
-  return JSON.stringify({ epoch: store.epoch, head: store.head });
+  return store.epoch;
 }
 
 function answer(request: WorkerRequest): unknown {
   switch (request.op) {
     case "append":
-      return append(request.columns);
+      return append(request);
     case "attach":
       return store.attach(request.user, request.device, request.last);
     case "read":
@@ -74,30 +74,25 @@ function answer(request: WorkerRequest): unknown {
   }
 }
 
-function append(columns: string): AppendAnswer {
-  const drafts = toDrafts(columns);
+function append({ columns, count }: Extract<WorkerRequest, { op: "append" }>): AppendAnswer {
+  const drafts = toDrafts(columns.split(SEPARATOR), count);
   const rows = store.append(drafts);
   const members: Record<string, readonly string[]> = {};
-  for (const { recipient } of drafts) {
-    if (!recipient.startsWith("#") || known.has(recipient)) continue;
+  for (const [index, { recipient }] of drafts.entries()) {
+    if (rows.seqs[index] === 0 || !recipient.startsWith("#") || known.has(recipient)) continue;
     members[recipient] = store.members(recipient);
     known.add(recipient);
   }
   return { ...rows, members };
 }
 
-function toDrafts(columns: string): Draft[] {
-  const cells = columns.split(SEPARATOR);
-  const drafts: Draft[] = [];
-  for (let i = 0; i + DRAFT_COLUMNS <= cells.length; i += DRAFT_COLUMNS) {
-    const [sender, recipient, content, id, origin] = cells.slice(i, i + DRAFT_COLUMNS) as [
-      string,
-      string,
-      string,
-      string,
-      string,
-    ];
-    drafts.push(id === "" ? { sender, recipient, content, origin } : { sender, recipient, content, id, origin });
+function toDrafts(cells: readonly string[], count: number): Draft[] {
+  // One separator too many would make somebody else's message of a part of this one.
+  if (cells.length !== count * DRAFT_COLUMNS + 1) throw new Error("A draft has U+0000");
+  const drafts = new Array<Draft>(count);
+  for (let draft = 0, i = 0; draft < count; draft++, i += DRAFT_COLUMNS) {
+    const sender = cells[i]!, recipient = cells[i + 1]!, content = cells[i + 2]!, id = cells[i + 3]!, origin = cells[i + 4]!;
+    drafts[draft] = id === "" ? { sender, recipient, content, origin } : { sender, recipient, content, id, origin };
   }
   return drafts;
 }
@@ -122,21 +117,25 @@ function transact(requests: readonly WorkerRequest[]): WorkerAnswer[] {
 }
 
 /** One transaction for all; where it fails, one for each, so that only what cannot be done fails. */
+function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
+  try {
+    return transact(requests);
+  } catch (error) {
+    const why = reason(error);
+    // Another program holds the file: to wait for it once is enough.
+    if (requests.length === 1 || why.includes("locked")) return requests.map(() => ({ error: why }));
+    return requests.flatMap((request) => carryOut([request]));
+  }
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 function commit(): void {
   const requests = queue;
   queue = [];
-  let answers: WorkerAnswer[];
-  try {
-    answers = transact(requests);
-  } catch {
-    answers = requests.map((request) => {
-      try {
-        return transact([request])[0]!;
-      } catch (error) {
-        return { error: error instanceof Error ? error.message : String(error) };
-      }
-    });
-  }
+  const answers = carryOut(requests);
   const isLast = requests.at(-1)?.op === "close";
   if (isLast) database.close();
   worker.postMessage(answers);
@@ -147,10 +146,7 @@ function start(request: OpenRequest): void {
   try {
     worker.postMessage({ value: open(request) });
   } catch (error) {
-    const isOurs = error instanceof BrokerError;
-    worker.postMessage({
-      error: isOurs ? error.message : `${request.file}: ${error instanceof Error ? error.message : String(error)}`,
-    });
+    worker.postMessage({ error: error instanceof BrokerError ? error.message : `${request.file}: ${reason(error)}` });
     worker.close();
   }
 }
