@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
-import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
+import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
 import { UsageError } from "../options.ts";
 import { lacks } from "../testing/permissions.ts";
 import { KEYS_OPTIONS, keysCommand, readKey, TOKEN_OPTIONS, tokenCommand } from "./commands.ts";
@@ -115,6 +115,31 @@ Deno.test("keys that cannot be used are refused in a sentence", async () => {
   }
 });
 
+Deno.test("a file that is no secret is not taken for one", async () => {
+  const { publicKey, privateKey } = await makeKeys();
+  for (const secret of [publicKey, privateKey, "\uFFFD".repeat(32)]) {
+    const error = await assertRejects(() => Tokens.open({ secret }), KeyError);
+    assert(!error.message.includes(secret.slice(30, 60)));
+  }
+});
+
+Deno.test("an RSA key that is too short, and a key set without keys, are refused at start and not at every login", async () => {
+  const algorithm = {
+    name: "RSASSA-PKCS1-v1_5",
+    modulusLength: 1_024,
+    publicExponent: new Uint8Array([1, 0, 1]),
+    hash: "SHA-256",
+  };
+  const pair = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  await assertRejects(async () => Tokens.open({ publicKey: await exportSPKI(pair.publicKey) }), KeyError, "1024 bits");
+  await assertRejects(() => Tokens.open({ jwks: '{"keys":[]}' }), KeyError, "no keys");
+});
+
+Deno.test("a token's id that is a number is an id too", async () => {
+  const identity = await verify(await sign({ sub: "alice", exp: soon(), jti: 7 }));
+  assertEquals((identity as Identity).tokenId, "7");
+});
+
 Deno.test("a token comes in a header or a subprotocol, one and not several, and never in the URL", () => {
   const of = (init: Record<string, string>) => {
     const found = tokenOf(new Headers(init));
@@ -150,6 +175,11 @@ Deno.test({
     assertStringIncludes(await keysCommand(values), "private.pem");
     if (Deno.build.os !== "windows") assertEquals((Deno.statSync(`${out}/private.pem`).mode ?? 0) & 0o777, 0o600);
     await assertRejects(() => keysCommand(values), KeyError, "is there already");
+    await Deno.mkdir(`${dir}/half`);
+    await Deno.writeTextFile(`${dir}/half/public.pem`, "of another pair");
+    await assertRejects(() => keysCommand({ ...values, out: `${dir}/half` }), KeyError, "public.pem is there already");
+    await assertRejects(() => Deno.stat(`${dir}/half/private.pem`), Deno.errors.NotFound);
+    await assertRejects(() => keysCommand({ ...values, out: `${out}/public.pem` }), KeyError, "Cannot make the folder");
     const token = await tokenCommand(
       parseOptions(TOKEN_OPTIONS, ["--name", "Alice", "--jwt-private-key", `${out}/private.pem`]).values,
     );
@@ -176,10 +206,11 @@ Deno.test({
     let changes = 0;
     const revoked = new Revoked(file, () => changes++, (line) => lines.push(line));
     assertEquals(revoked.has("alice", "t1"), false);
-    await Deno.writeTextFile(`${file}.new`, "Alice  # left us\n t2 \n");
+    await Deno.writeTextFile(`${file}.new`, "\uFEFFAlice  # left us\r\n t2 \n\n#bob\nJose\u0301\nt#3\n");
     await Deno.rename(`${file}.new`, file);
     revoked.look();
     assertEquals([revoked.has("alice", undefined), revoked.has("bob", "t2"), revoked.has("bob", "t1")], [true, true, false]);
+    assertEquals([revoked.has("jos\u00e9", undefined), revoked.has("x", "t#3"), revoked.has("x", "")], [true, true, false]);
     await Deno.remove(file);
     revoked.look();
     revoked.look();

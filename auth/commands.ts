@@ -69,8 +69,15 @@ export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>): Promis
 /** Writes a new pair; says where. Throws {@linkcode KeyError}. */
 export async function keysCommand({ out }: Values<typeof KEYS_OPTIONS>): Promise<string> {
   const { privateKey, publicKey } = await makeKeys();
-  Deno.mkdirSync(out, { recursive: true, mode: 0o700 });
-  for (const [name, pem] of [["private.pem", privateKey], ["public.pem", publicKey]] as const) write(`${out}/${name}`, pem);
+  const files = [[`${out}/private.pem`, privateKey], [`${out}/public.pem`, publicKey]] as const;
+  try {
+    Deno.mkdirSync(out, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new KeyError(`Cannot make the folder ${out}: ${reason(error)}`);
+  }
+  // Both or none: a private key beside the public key of another pair makes tokens that nobody takes.
+  for (const [file] of files) requireNone(file);
+  for (const [file, pem] of files) write(file, pem);
   return `${out}/private.pem makes tokens: keep it to yourself\n${out}/public.pem is for the server: chat-server --jwt-public-key ${out}/public.pem`;
 }
 
@@ -79,19 +86,34 @@ export function readKey(file: string): string {
   try {
     return Deno.readTextFileSync(file);
   } catch (error) {
-    throw new KeyError(
-      `Cannot read ${file}: ${error instanceof Deno.errors.NotFound ? "there is no such file" : String(error)}`,
-    );
+    throw new KeyError(`Cannot read ${file}: ${reason(error)}`);
   }
+}
+
+function requireNone(file: string): void {
+  try {
+    Deno.lstatSync(file);
+  } catch {
+    return;
+  }
+  throw alreadyThere(file);
 }
 
 function write(file: string, text: string): void {
   try {
     Deno.writeTextFileSync(file, text, { createNew: true, mode: 0o600 });
   } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) {
-      throw new KeyError(`${file} is there already; remove it or choose another folder`);
-    }
-    throw new KeyError(`Cannot write ${file}: ${String(error)}`);
+    if (error instanceof Deno.errors.AlreadyExists) throw alreadyThere(file);
+    throw new KeyError(`Cannot write ${file}: ${reason(error)}`);
   }
+}
+
+function alreadyThere(file: string): KeyError {
+  return new KeyError(`${file} is there already; remove it or choose another folder`);
+}
+
+function reason(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "there is no such file";
+  if (error instanceof Deno.errors.PermissionDenied) return "this user may not";
+  return error instanceof Error ? error.message : String(error);
 }

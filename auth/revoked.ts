@@ -3,6 +3,8 @@
  * while it cannot be read the last good one counts.
  */
 
+import { parseName, Refusal } from "../protocol.ts";
+
 /** Milliseconds between two looks: a look is one system call, and editors replace files in ways that watching misses. */
 const LOOK_MS = 1_000;
 
@@ -56,7 +58,11 @@ function stampOf(file: string): string {
   return `${mtime?.getTime()} ${size} ${ino}`;
 }
 
+/** Names count in their canonical form, whatever the case they are written in; token ids as they are. */
 function parse(text: string): Set<string> {
-  const lines = text.split("\n").map((line) => line.replace(/#.*/, "").trim());
-  return new Set(lines.filter((line) => line !== "").flatMap((line) => [line, line.toLowerCase()]));
+  const lines = text.split("\n").map((line) => line.replace(/(^|\s)#.*/, "").trim()).filter((line) => line !== "");
+  return new Set(lines.flatMap((line) => {
+    const name = parseName(line);
+    return name instanceof Refusal ? [line] : [line, name];
+  }));
 }

@@ -9,6 +9,8 @@ import { parseName, Refusal } from "../protocol.ts";
 const TOKEN_CHARS_MAX = 4_096;
 /** Bytes of an HS256 secret: shorter ones can be guessed. */
 const SECRET_BYTES_MIN = 32;
+/** Bits of an RSA key: RS256 is not defined for shorter ones. */
+const RSA_BITS_MIN = 2_048;
 /** Seconds that two clocks may differ. */
 const CLOCK_TOLERANCE_S = 30;
 /** The claim, and its value, that make an administrator. */
@@ -99,7 +101,9 @@ function identityOf({ sub, exp, jti, [ROLE_CLAIM]: role }: JWTPayload): Identity
   if (user instanceof Refusal) {
     return new AuthFailure(401, `The token names nobody who can be here: ${user.message}`, "bad sub");
   }
-  return { user, expiresAt: exp! * 1_000, tokenId: jti, admin: role === ADMIN_ROLE };
+  // Some issuers count their tokens: a number has to be found among the revoked too.
+  const tokenId = jti === undefined ? undefined : String(jti);
+  return { user, expiresAt: exp! * 1_000, tokenId, admin: role === ADMIN_ROLE };
 }
 
 function failureOf(error: unknown): AuthFailure {
@@ -118,6 +122,12 @@ function failureOf(error: unknown): AuthFailure {
 // ---- Keys ----
 
 function secretKey(text: string): Uint8Array {
+  if (text.includes("-----BEGIN ")) {
+    throw new KeyError("The secret is a PEM; a key pair is for --jwt-public-key, and for --jwt-private-key of token");
+  }
+  if (text.includes("\uFFFD")) {
+    throw new KeyError("The secret is not text, and would lose what is not. Make one: openssl rand -base64 32");
+  }
   const secret = new TextEncoder().encode(text.trim());
   if (secret.length >= SECRET_BYTES_MIN) return secret;
   throw new KeyError(
@@ -126,21 +136,47 @@ function secretKey(text: string): Uint8Array {
 }
 
 function keySet(text: string): Key {
+  let set;
   try {
-    return createLocalJWKSet(JSON.parse(text));
+    set = JSON.parse(text);
+    const keys = createLocalJWKSet(set);
+    if (set.keys.length > 0) return keys;
   } catch {
     throw new KeyError("The key set is not a JWKS: JSON with an array of keys");
   }
+  throw new KeyError("The key set has no keys: nobody could log in");
 }
 
 /** A PEM does not name its algorithm: the one that can import it is it. */
 async function publicKeyOf(pem: string): Promise<[string, CryptoKey]> {
+  return await importWith(importSPKI, pem) ??
+    refuseKey("The public key is no PEM of an Ed25519, P-256 or RSA key (BEGIN PUBLIC KEY)");
+}
+
+async function privateKeyOf(pem: string): Promise<[string, CryptoKey]> {
+  return await importWith(importPKCS8, pem) ??
+    refuseKey("The private key is no PEM of an Ed25519, P-256 or RSA key (BEGIN PRIVATE KEY)");
+}
+
+async function importWith(
+  load: (pem: string, algorithm: string) => Promise<CryptoKey>,
+  pem: string,
+): Promise<[string, CryptoKey] | undefined> {
   for (const algorithm of PUBLIC_ALGORITHMS) {
+    let key;
     try {
-      return [algorithm, await importSPKI(pem, algorithm)];
-    } catch { /* another one */ }
+      key = await load(pem, algorithm);
+    } catch {
+      continue; // of another kind
+    }
+    const { modulusLength = Infinity } = key.algorithm as Partial<RsaHashedKeyAlgorithm>;
+    if (modulusLength >= RSA_BITS_MIN) return [algorithm, key];
+    refuseKey(`The RSA key has ${modulusLength} bits; it needs at least ${RSA_BITS_MIN}`);
   }
-  throw new KeyError("The public key is no PEM of an Ed25519, P-256 or RSA key (BEGIN PUBLIC KEY)");
+}
+
+function refuseKey(message: string): never {
+  throw new KeyError(message);
 }
 
 // ---- Making tokens ----
@@ -169,15 +205,6 @@ export async function makeToken({ name, days, admin, audience, issuer, secret, p
   if (audience !== undefined) token.setAudience(audience);
   if (issuer !== undefined) token.setIssuer(issuer);
   return await token.sign(key);
-}
-
-async function privateKeyOf(pem: string): Promise<[string, CryptoKey]> {
-  for (const algorithm of PUBLIC_ALGORITHMS) {
-    try {
-      return [algorithm, await importPKCS8(pem, algorithm)];
-    } catch { /* another one */ }
-  }
-  throw new KeyError("The private key is no PEM of an Ed25519, P-256 or RSA key (BEGIN PRIVATE KEY)");
 }
 
 /** A new Ed25519 pair as PEM. */
