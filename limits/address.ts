@@ -8,11 +8,21 @@ export function isLoopback(address: string): boolean {
 
 /**
  * The address that a request counts for. `X-Forwarded-For` is believed only as far as there are proxies of ours in front: each
- * adds the address it sees to the end, so the one that the outermost of `hops` proxies added is the client's.
+ * adds the address it sees to the end, so the one that the outermost of `hops` proxies added is the client's. What is no address
+ * counts for the proxy.
  */
 export function clientAddress(remote: string, forwarded: string | null, hops: number): string {
   const chain = forwarded?.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "") ?? [];
-  return hops === 0 ? remote : chain.at(-Math.min(hops, chain.length)) ?? remote;
+  if (hops === 0 || chain.length === 0) return remote;
+  return withoutPort(chain.at(-Math.min(hops, chain.length))!) ?? remote;
+}
+
+/** The address in `1.2.3.4`, `1.2.3.4:5678`, `2001:db8::1` or `[2001:db8::1]:5678`, as proxies write it; undefined for others. */
+function withoutPort(text: string): string | undefined {
+  const [, v4, bracketed, plain] =
+    /^(?:(\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?|\[([\da-f:.]+)\](?::\d+)?|([\da-f]*:[\da-f:.]+))$/i.exec(text) ??
+      [];
+  return v4 ?? bracketed ?? plain;
 }
 
 /** What an address is counted under: a customer of IPv6 has a whole /64. */
@@ -30,9 +40,14 @@ export function addressKey(address: string): string {
 /**
  * Whether a page of this origin may connect: one of the server's own host, or one that is allowed by name. Programs other than
  * browsers send no origin, and no cookies that a page could abuse.
+ *
+ * In open mode (`named` false) the server's own host has to be an address or localhost: whoever owns a name can let it lead to
+ * this machine while a page of theirs is open (DNS rebinding), and in open mode nothing but the origin keeps that page out.
  */
-export function isOriginAllowed(origin: string | null, host: string | null, allowed: readonly string[]): boolean {
+export function isOriginAllowed(origin: string | null, host: string | null, allowed: readonly string[], named = true): boolean {
   if (origin === null) return true;
   if (allowed.includes("*") || allowed.includes(origin)) return true;
-  return URL.canParse(origin) && new URL(origin).host === host;
+  if (!URL.canParse(origin)) return false;
+  const { host: own, hostname } = new URL(origin);
+  return own === host?.toLowerCase() && (named || hostname === "localhost" || /^[\d.]+$|^\[.*\]$/.test(hostname));
 }

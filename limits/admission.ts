@@ -7,6 +7,8 @@ import { addressKey } from "./address.ts";
 
 /** Milliseconds that one reading of the memory is good for: it costs a system call. */
 const MEMORY_SAMPLE_MS = 1_000;
+/** Addresses after which those that have rested are forgotten. */
+const SWEEP_ADDRESSES = 1_024;
 /** Seconds that a refused client is told to wait. */
 const RETRY_S = 5;
 /**
@@ -57,6 +59,7 @@ export class Admission {
   readonly #memory: () => number;
   readonly #addresses = new Map<string, Address>();
   readonly #zombiesOf = new Map<string, number>();
+  #sweepAt = SWEEP_ADDRESSES;
   #connections = 0;
   #zombies = 0;
   #sampled = { bytes: 0, at: -Infinity };
@@ -73,6 +76,11 @@ export class Admission {
     this.#sweep();
     const { size: addresses } = this.#addresses;
     return { connections: this.#connections, zombies: this.#zombies, zombieUsers: this.#zombiesOf.size, addresses };
+  }
+
+  /** Addresses that are remembered. */
+  get remembered(): number {
+    return this.#addresses.size;
   }
 
   /** Lets a connection in, or says why not. */
@@ -133,12 +141,16 @@ export class Admission {
         leave();
         state = "gone";
         this.#connections--;
-        this.#sweepWhenMany();
       },
     };
   }
 
   #address(key: string): Address {
+    if (this.#addresses.size >= this.#sweepAt) this.#sweep();
+    return this.#refill(key);
+  }
+
+  #refill(key: string): Address {
     const now = this.#now();
     const burst = this.#burst();
     let entry = this.#addresses.get(key);
@@ -153,18 +165,15 @@ export class Admission {
     return this.#limits.upgradesPerSecond * 2;
   }
 
-  #sweepWhenMany(): void {
-    if (this.#addresses.size > 1_024 + 2 * this.#connections) this.#sweep();
-  }
-
-  /** Forgets addresses that have nothing open and have rested. */
+  /** Forgets addresses that have nothing open and have rested; looks again when twice as many as are left have come. */
   #sweep(): void {
     for (const key of [...this.#addresses.keys()]) {
-      const { nameless, allowance } = this.#address(key);
+      const { nameless, allowance } = this.#refill(key);
       if (nameless === 0 && (allowance >= this.#burst() || this.#limits.upgradesPerSecond === Infinity)) {
         this.#addresses.delete(key);
       }
     }
+    this.#sweepAt = Math.max(SWEEP_ADDRESSES, this.#addresses.size * 2);
   }
 
   #memoryNow(): number {

@@ -135,6 +135,22 @@ Deno.test("Admission has nothing left when everybody has gone", () => {
   assertEquals(door.counts, { connections: 0, zombies: 0, zombieUsers: 0, addresses: 0 });
 });
 
+Deno.test("Admission does not look through all addresses again for every one that comes", () => {
+  let looks = 0;
+  const door = new Admission({ ...LIFTED, upgradesPerSecond: 10 }, () => 0, () => (looks++, 0));
+  for (let i = 0; i < 20_000; i++) ticket(door.admit(`2001:db8:0:${i.toString(16)}::1`)).release();
+  assert(looks < 5 * 20_000, `${looks} for 20,000 addresses`);
+});
+
+Deno.test("Admission forgets addresses that only ever come and go", () => {
+  const { admission: door, turn } = admission({ upgradesPerSecond: 10 });
+  for (let i = 0; i < 20_000; i++) {
+    ticket(door.admit(`2001:db8:0:${i.toString(16)}::1`)).release();
+    turn(10);
+  }
+  assert(door.remembered <= 2_048, String(door.remembered));
+});
+
 // ---- Addresses and origins ----
 
 Deno.test("clientAddress believes as many forwarders as there are proxies, and nobody else", () => {
@@ -143,6 +159,13 @@ Deno.test("clientAddress believes as many forwarders as there are proxies, and n
   assertEquals(clientAddress("10.0.0.1", "9.9.9.9, 1.1.1.1, 2.2.2.2", 2), "1.1.1.1");
   assertEquals(clientAddress("10.0.0.1", null, 1), "10.0.0.1");
   assertEquals(clientAddress("10.0.0.1", " , ", 2), "10.0.0.1");
+});
+
+Deno.test("clientAddress leaves out the port that some proxies add, and takes nothing but addresses", () => {
+  const of = (entry: string) => clientAddress("10.0.0.1", entry, 1);
+  assertEquals([of("1.2.3.4:4711"), of("[2001:db8::1]:4711"), of("[2001:db8::1]")], ["1.2.3.4", "2001:db8::1", "2001:db8::1"]);
+  assertEquals([of("2001:db8::1"), of("::1"), of("::ffff:1.2.3.4")], ["2001:db8::1", "::1", "::ffff:1.2.3.4"]);
+  for (const wrong of ["unknown", "_hidden", "x".repeat(5_000), "1.2.3", "cafe"]) assertEquals(of(wrong), "10.0.0.1", wrong);
 });
 
 Deno.test("addressKey counts an IPv6 network as one, and an IPv4 address as itself", () => {
@@ -165,6 +188,17 @@ Deno.test("isOriginAllowed lets in the server's own pages, those named, and prog
   ]
     .map((origin) => isOriginAllowed(origin, "host:8080", allowed));
   assertEquals(answers, [true, true, true, false, false, false, false]);
+});
+
+Deno.test("isOriginAllowed, where names are not proven, takes no page of a host that DNS could lead here", () => {
+  const open = (origin: string, host: string, allowed: string[] = []) => isOriginAllowed(origin, host, allowed, false);
+  assertEquals(isOriginAllowed("http://evil.example:8080", "evil.example:8080", []), true);
+  assertEquals(open("http://evil.example:8080", "evil.example:8080"), false);
+  assertEquals(open("http://1.2.3.4.evil.example", "1.2.3.4.evil.example"), false);
+  assertEquals(open("http://parley.lan", "parley.lan", ["http://parley.lan"]), true);
+  for (const host of ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "192.168.1.7"]) {
+    assertEquals(open(`http://${host}`, host), true);
+  }
 });
 
 Deno.test("isLoopback knows this machine's addresses", () => {
