@@ -1,19 +1,33 @@
 /**
  * The chat on a terminal, as somebody in front of it sees it: tmux shows the screen. With PARLEY_BINARIES=DIR the compiled
- * client is looked at instead of the source.
+ * client is looked at too.
  */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { MemoryBroker } from "../broker/memory.ts";
 import { type Server, startServer } from "../server.ts";
 import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
-import { fromSource } from "../testing/process.ts";
+import { type Command, fromSource } from "../testing/process.ts";
 import { quoted, Terminal } from "../testing/tmux.ts";
 import { untilOnline, WsPeer } from "../testing/ws_peer.ts";
 
 const folder = lacks("env") ? undefined : Deno.env.get("PARLEY_BINARIES");
-const CLIENT = folder === undefined ? fromSource("client") : { command: `${folder}/chat-client`, args: [] };
-const ignore = !CAN_RUN || lacksProgram("tmux", ["-V"]);
+const CLIENTS: [string, Command][] = [
+  ["source", fromSource("client")],
+  ...(folder === undefined ? [] : [["binary", { command: `${folder}/chat-client`, args: [] }]] as [string, Command][]),
+];
+const ignore = !CAN_RUN || lacksProgram("tmux", ["-V"]) || lacksProgram("bash");
+
+/** A test for every client that there is. */
+function onTerminal(name: string, test: (place: Place) => Promise<void>): void {
+  for (const [which, client] of CLIENTS) {
+    const fn = async () => {
+      await using place = new Place(client);
+      await test(place);
+    };
+    Deno.test({ name: `terminal (${which}) - ${name}`, ignore, fn });
+  }
+}
 
 /** A server, a home, and alice, who is no more than a socket. */
 class Place implements AsyncDisposable {
@@ -21,10 +35,12 @@ class Place implements AsyncDisposable {
   readonly env = { XDG_STATE_HOME: `${this.#home}/state`, XDG_CONFIG_HOME: `${this.#home}/config` };
   server: Server = startServer({ port: 0 });
 
+  constructor(readonly client: Command) {}
+
   /** bob's terminal, with a conversation with alice in view. */
   async bob(size = {}, ...args: string[]): Promise<Terminal> {
     const terminal = await Terminal.start(
-      CLIENT,
+      this.client,
       ["--name", "bob", "--server", this.server.url, ...args],
       this.env,
       size,
@@ -49,320 +65,265 @@ function say(content: string, recipient = "bob", sender = "alice"): object {
   return { sender, recipient, content };
 }
 
-Deno.test({
-  name: "terminal - @name and /to chat, what is typed is shown once, and the marks follow",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    await using alice = await place.alice();
+onTerminal("@name and /to chat, what is typed is shown once, and the marks follow", async (place) => {
+  await using alice = await place.alice();
+  await using bob = await place.bob();
+  await bob.shows("as bob. /help");
+  await bob.type("@alice hi there");
+  await bob.press("Enter");
+  assertEquals(await alice.next(), say("hi there", "alice", "bob") as never);
+  const lines = await bob.shows(/^\d\d:\d\d you to alice: hi there$/);
+  assertEquals(lines.filter((line) => line.includes("hi there")).length, 1);
+  await bob.type("/to alice");
+  await bob.press("Enter");
+  await bob.shows("=== alice ===");
+  await bob.type("plain");
+  await bob.press("Enter");
+  await bob.shows(/you: plain$/);
+  await bob.endsWith("alice (delivered)>");
+  await bob.type("/quit");
+  await bob.press("Enter");
+  await bob.shows("ended with 0");
+  assert(await bob.isRestored());
+});
+
+onTerminal("the line being typed survives 200 messages, with its cursor in the middle", async (place) => {
+  await using alice = await place.alice();
+  await using bob = await place.bob({}, "--to", "alice");
+  await bob.shows("=== alice ===");
+  await bob.type("start end");
+  await bob.press("Left", "Left", "Left");
+  await bob.endsWith("alice> start end");
+  for (let i = 1; i <= 200; i++) {
+    alice.send(say(`message ${i}`));
+    if (i % 40 === 0) await bob.type(String(i / 40));
+  }
+  await bob.endsWith("alice> start 12345end");
+  const lines = await bob.until((all) => all.some((line) => line.endsWith("message 200")), true);
+  const received = lines.flatMap((line) => /alice: message (\d+)$/.exec(line)?.[1] ?? []).map(Number);
+  assertEquals(received, Array.from({ length: 200 }, (_, i) => i + 1));
+  assertEquals(lines.at(-1), "alice> start 12345end");
+  await bob.press("Enter");
+  await bob.shows(/you: start 12345end$/);
+});
+
+onTerminal("a wrapped line with wide characters is neither cut nor doubled, whatever arrives", async (place) => {
+  await using alice = await place.alice();
+  await using bob = await place.bob({ columns: 40, rows: 20 }, "--to", "alice");
+  await bob.shows("=== alice ===");
+  const text = "日本語のとても長い文章です and 👍 then מילים בעברית and more words to wrap the line twice over";
+  await bob.type(text);
+  const typed = (lines: string[]) => lines.join("").replaceAll(" ", "");
+  await bob.until((lines) => typed(lines).endsWith(text.replaceAll(" ", "")));
+  alice.send(say("one\ntwo"));
+  alice.send(say("x".repeat(100)));
+  await bob.until((lines) => typed(lines).includes("x".repeat(100)));
+  const lines = await bob.until((all) => typed(all).endsWith(text.replaceAll(" ", "")));
+  assertEquals(typed(lines).split("日本語").length, 2);
+  await bob.press("Enter");
+  assertEquals(await alice.next(), say(text, "alice", "bob") as never);
+  const sent = await bob.until((all) => /alice( \(\w+\))?>$/.test(all.at(-1)!));
+  assertEquals(typed(sent).split("日本語").length, 2);
+});
+
+onTerminal("resizing keeps the line being typed", async (place) => {
+  await using alice = await place.alice();
+  await using bob = await place.bob({}, "--to", "alice");
+  await bob.shows("=== alice ===");
+  await bob.type("a line of some sixty columns that is in one row and then is not");
+  await bob.resize(40, 24);
+  await bob.until((lines) => lines.at(-1) === "d then is not" || lines.at(-1)!.endsWith("then is not"));
+  alice.send(say("after the resize"));
+  await bob.shows("alice: after the resize");
+  await bob.resize(100, 24);
+  alice.send(say("and once more"));
+  await bob.shows("alice: and once more");
+  await bob.endsWith("alice> a line of some sixty columns that is in one row and then is not");
+  await bob.press("Enter");
+  assertEquals(
+    (await alice.next() as { content: string }).content,
+    "a line of some sixty columns that is in one row and then is not",
+  );
+});
+
+onTerminal("Tab completes commands, names and groups, and lists what there is", async (place) => {
+  await using alice = await place.alice();
+  await using bob = await place.bob();
+  await bob.shows("as bob");
+  await bob.type("/group create #operators");
+  await bob.press("Enter");
+  await bob.shows("#operators is made");
+  alice.send(say("hi"));
+  await bob.shows("alice");
+  await bob.type("/r");
+  await bob.press("Tab");
+  await bob.endsWith("[1 new: alice] #operators> /re");
+  await bob.press("Tab");
+  await bob.shows("/reply  /receipts");
+  await bob.endsWith("[1 new: alice] #operators> /re");
+  await bob.type("p");
+  await bob.press("Tab");
+  await bob.endsWith("[1 new: alice] #operators> /reply");
+  await bob.press("C-u");
+  await bob.type("@al");
+  await bob.press("Tab");
+  await bob.endsWith("[1 new: alice] #operators> @alice");
+  await bob.press("C-u");
+  await bob.type("/to #op");
+  await bob.press("Tab");
+  await bob.endsWith("[1 new: alice] #operators> /to #operators");
+  await bob.press("C-u");
+  await bob.type("/hlep");
+  await bob.press("Enter");
+  await bob.shows("There is no command /hlep, so nothing was sent. Did you mean /help?");
+});
+
+onTerminal("a pasted block is one message, to be edited before it goes", async (place) => {
+  await using alice = await place.alice();
+  await using bob = await place.bob({}, "--to", "alice");
+  await bob.shows("=== alice ===");
+  await bob.send("\x1b[200~one\r\n\ttwo\x1b[31m\nthree\x1b[201~");
+  await bob.endsWith("alice> one␤    two[31m␤three");
+  await bob.type("!");
+  await bob.press("Enter");
+  assertEquals(await alice.next(), say("one\n    two[31m\nthree!", "alice", "bob") as never);
+});
+
+onTerminal("a server that goes away is told in words, typing goes on, and what was typed goes out once", async (place) => {
+  await using bob = await place.bob({}, "--to", "alice");
+  await bob.shows('There is no user "alice"');
+  const { port } = place.server;
+  await place.server.shutdown();
+  await bob.shows("The server is restarting");
+  await bob.endsWith("[offline] alice>");
+  await bob.type("typed meanwhile");
+  await bob.press("Enter");
+  await bob.shows(/you: typed meanwhile$/);
+  await bob.endsWith("[offline] alice (waiting)>");
+  const broker = new MemoryBroker();
+  await broker.attach("alice", "~");
+  place.server = startServer({ port, broker });
+  await bob.shows("Connected again");
+  await bob.until((lines) => /^alice \((sent|delivered)\)>$/.test(lines.at(-1)!));
+  await using alice = await place.alice();
+  assertEquals(await alice.next(), say("typed meanwhile", "alice", "bob") as never);
+  await bob.endsWith("alice (delivered)>");
+  assertEquals(alice.rest(), []);
+});
+
+onTerminal("nothing that others say is obeyed", async (place) => {
+  await using alice = await place.alice();
+  await using bob = await place.bob({ columns: 100, rows: 50 }, "--to", "alice");
+  await bob.shows("=== alice ===");
+  await bob.type("unharmed");
+  const title = await bob.title();
+  alice.send(say("first"));
+  for (let code = 1; code < 0xa0; code++) {
+    if (code >= 0x20 && code < 0x7f) continue;
+    alice.send(say(`<${code}${String.fromCharCode(code)}>`));
+  }
+  alice.send(say("\x1b]0;taken\x07 \x1b]2;taken\x1b\\ \x9d0;taken\x9c \x1bktaken\x1b\\"));
+  alice.send(say("\x1b]52;c;aGFja2Vk\x07"));
+  alice.send(say("\x1b[2J\x1b[H\x1b[?1049h\x1b[8m\x1b[31;7mgone"));
+  alice.send(say("\u202egnp.exe\u202c \u2066x\u2069 \u200b\u200e"));
+  alice.send(say("z" + "\u0301".repeat(10_000 - 3_000) + "algo"));
+  alice.send(say("last"));
+  await bob.shows(/alice: last$/);
+  await bob.endsWith("alice> unharmed");
+  const lines = await bob.screen(true);
+  assert(lines.some((line) => line.endsWith("alice: first")));
+  for (
+    const shown of [
+      "<1^A>",
+      "<27^[>",
+      "<127^?>",
+      "<128\\x80>",
+      "<155\\x9b>",
+      "<10",
+      "<9    >",
+      "^[]52;c;aGFja2Vk^G",
+      "gnp.exe x",
+    ]
+  ) {
+    assert(lines.some((line) => line.includes(shown)), shown);
+  }
+  assert(lines.some((line) => /alice: z\u0301{4}algo$/.test(line)));
+  assertEquals(await bob.title(), title);
+  assert(!(await bob.colors()).includes("\x1b[8m"));
+  await bob.press("Enter");
+  assertEquals((await alice.next() as { content: string }).content, "unharmed");
+});
+
+onTerminal("it is restored after Ctrl-C, Ctrl-D and SIGTERM", async (place) => {
+  for (const key of ["C-c", "C-d"]) {
     await using bob = await place.bob();
-    await bob.shows("as bob. /help");
-    await bob.type("@alice hi there");
-    await bob.press("Enter");
-    assertEquals(await alice.next(), say("hi there", "alice", "bob") as never);
-    const lines = await bob.shows(/^\d\d:\d\d you to alice: hi there$/);
-    assertEquals(lines.filter((line) => line.includes("hi there")).length, 1);
-    await bob.type("/to alice");
-    await bob.press("Enter");
-    await bob.shows("=== alice ===");
-    await bob.type("plain");
-    await bob.press("Enter");
-    await bob.shows(/you: plain$/);
-    await bob.endsWith("alice (delivered)>");
-    await bob.type("/quit");
-    await bob.press("Enter");
+    await bob.shows("as bob");
+    await bob.type("half a line");
+    await bob.endsWith("> half a line");
+    await bob.press("C-c");
+    await bob.endsWith(">");
+    await bob.press(key);
     await bob.shows("ended with 0");
     assert(await bob.isRestored());
-  },
+  }
+  await using bob = await place.bob();
+  await bob.shows("as bob");
+  bob.kill("SIGTERM");
+  await bob.shows("ended with 143");
+  assert(await bob.isRestored());
 });
 
-Deno.test({
-  name: "terminal - the line being typed survives 200 messages, with its cursor in the middle",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    await using alice = await place.alice();
-    await using bob = await place.bob({}, "--to", "alice");
-    await bob.shows("=== alice ===");
-    await bob.type("start end");
-    await bob.press("Left", "Left", "Left");
-    await bob.endsWith("alice> start end");
-    for (let i = 1; i <= 200; i++) {
-      alice.send(say(`message ${i}`));
-      if (i % 40 === 0) await bob.type(String(i / 40));
-    }
-    await bob.endsWith("alice> start 12345end");
-    const lines = await bob.until((all) => all.some((line) => line.endsWith("message 200")), true);
-    const received = lines.flatMap((line) => /alice: message (\d+)$/.exec(line)?.[1] ?? []).map(Number);
-    assertEquals(received, Array.from({ length: 200 }, (_, i) => i + 1));
-    assertEquals(lines.at(-1), "alice> start 12345end");
-    await bob.press("Enter");
-    await bob.shows(/you: start 12345end$/);
-  },
+onTerminal("Ctrl-Z gives the terminal back to the shell, and fg brings the chat with its line", async (place) => {
+  await using alice = await place.alice();
+  await using shell = await Terminal.start(
+    { command: "bash", args: ["--norc", "--noprofile", "-i"] },
+    [],
+    { ...place.env, PS1: "shell> " },
+  );
+  await shell.shows("shell>");
+  const words = [place.client.command, ...place.client.args, "--name", "bob", "--to", "alice", "--server", place.server.url];
+  await shell.type(words.map(quoted).join(" "));
+  await shell.press("Enter");
+  await shell.shows("=== alice ===");
+  await shell.type("half");
+  await shell.endsWith("alice> half");
+  await shell.press("C-z");
+  await shell.endsWith("shell>");
+  await shell.type("echo shell is$((1+1))here");
+  await shell.press("Enter");
+  await shell.shows(/^shell is2here$/);
+  await shell.type("fg");
+  await shell.press("Enter");
+  await shell.endsWith("alice> half");
+  await shell.type(" a line");
+  await shell.press("Enter");
+  assertEquals((await alice.next() as { content: string }).content, "half a line");
+  await shell.type("/quit");
+  await shell.press("Enter");
+  await shell.endsWith("shell>");
 });
 
-Deno.test({
-  name: "terminal - a wrapped line with wide characters is neither cut nor doubled, whatever arrives",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    await using alice = await place.alice();
-    await using bob = await place.bob({ columns: 40, rows: 20 }, "--to", "alice");
-    await bob.shows("=== alice ===");
-    const text = "日本語のとても長い文章です and 👍 then מילים בעברית and more words to wrap the line twice over";
-    await bob.type(text);
-    const typed = (lines: string[]) => lines.join("").replaceAll(" ", "");
-    await bob.until((lines) => typed(lines).endsWith(text.replaceAll(" ", "")));
-    alice.send(say("one\ntwo"));
-    alice.send(say("x".repeat(100)));
-    await bob.until((lines) => typed(lines).includes("x".repeat(100)));
-    const lines = await bob.until((all) => typed(all).endsWith(text.replaceAll(" ", "")));
-    assertEquals(typed(lines).split("日本語").length, 2);
-    await bob.press("Enter");
-    assertEquals(await alice.next(), say(text, "alice", "bob") as never);
-    const sent = await bob.until((all) => /alice( \(\w+\))?>$/.test(all.at(-1)!));
-    assertEquals(typed(sent).split("日本語").length, 2);
-  },
-});
-
-Deno.test({
-  name: "terminal - resizing keeps the line being typed",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    await using alice = await place.alice();
-    await using bob = await place.bob({}, "--to", "alice");
-    await bob.shows("=== alice ===");
-    await bob.type("a line of some sixty columns that is in one row and then is not");
-    await bob.resize(40, 24);
-    await bob.until((lines) => lines.at(-1) === "d then is not" || lines.at(-1)!.endsWith("then is not"));
-    alice.send(say("after the resize"));
-    await bob.shows("alice: after the resize");
-    await bob.resize(100, 24);
-    alice.send(say("and once more"));
-    await bob.shows("alice: and once more");
-    await bob.endsWith("alice> a line of some sixty columns that is in one row and then is not");
-    await bob.press("Enter");
-    assertEquals(
-      (await alice.next() as { content: string }).content,
-      "a line of some sixty columns that is in one row and then is not",
-    );
-  },
-});
-
-Deno.test({
-  name: "terminal - Tab completes commands, names and groups, and lists what there is",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    await using alice = await place.alice();
+onTerminal("a conversation opens with its history, and marks what was read", async (place) => {
+  {
     await using bob = await place.bob();
     await bob.shows("as bob");
-    await bob.type("/group create #operators");
-    await bob.press("Enter");
-    await bob.shows("#operators is made");
-    alice.send(say("hi"));
-    await bob.shows("alice");
-    await bob.type("/r");
-    await bob.press("Tab");
-    await bob.endsWith("[1 new: alice] #operators> /re");
-    await bob.press("Tab");
-    await bob.shows("/reply  /receipts");
-    await bob.endsWith("[1 new: alice] #operators> /re");
-    await bob.type("p");
-    await bob.press("Tab");
-    await bob.endsWith("[1 new: alice] #operators> /reply");
-    await bob.press("C-u");
-    await bob.type("@al");
-    await bob.press("Tab");
-    await bob.endsWith("[1 new: alice] #operators> @alice");
-    await bob.press("C-u");
-    await bob.type("/to #op");
-    await bob.press("Tab");
-    await bob.endsWith("[1 new: alice] #operators> /to #operators");
-    await bob.press("C-u");
-    await bob.type("/hlep");
-    await bob.press("Enter");
-    await bob.shows("There is no command /hlep, so nothing was sent. Did you mean /help?");
-  },
-});
-
-Deno.test({
-  name: "terminal - a pasted block is one message, to be edited before it goes",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    await using alice = await place.alice();
-    await using bob = await place.bob({}, "--to", "alice");
-    await bob.shows("=== alice ===");
-    await bob.send("\x1b[200~one\r\n\ttwo\x1b[31m\nthree\x1b[201~");
-    await bob.endsWith("alice> one␤    two[31m␤three");
-    await bob.type("!");
-    await bob.press("Enter");
-    assertEquals(await alice.next(), say("one\n    two[31m\nthree!", "alice", "bob") as never);
-  },
-});
-
-Deno.test({
-  name: "terminal - a server that goes away is told in words, typing goes on, and what was typed goes out once",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    await using bob = await place.bob({}, "--to", "alice");
-    await bob.shows('There is no user "alice"');
-    const { port } = place.server;
-    await place.server.shutdown();
-    await bob.shows("The server is restarting");
-    await bob.endsWith("[offline] alice>");
-    await bob.type("typed meanwhile");
-    await bob.press("Enter");
-    await bob.shows(/you: typed meanwhile$/);
-    await bob.endsWith("[offline] alice (waiting)>");
-    const broker = new MemoryBroker();
-    await broker.attach("alice", "~");
-    place.server = startServer({ port, broker });
-    await bob.shows("Connected again");
-    await bob.until((lines) => /^alice \((sent|delivered)\)>$/.test(lines.at(-1)!));
-    await using alice = await place.alice();
-    assertEquals(await alice.next(), say("typed meanwhile", "alice", "bob") as never);
-    await bob.endsWith("alice (delivered)>");
-    assertEquals(alice.rest(), []);
-  },
-});
-
-Deno.test({
-  name: "terminal - nothing that others say is obeyed",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    await using alice = await place.alice();
-    await using bob = await place.bob({ columns: 100, rows: 50 }, "--to", "alice");
-    await bob.shows("=== alice ===");
-    await bob.type("unharmed");
-    const title = await bob.title();
-    alice.send(say("first"));
-    for (let code = 1; code < 0xa0; code++) {
-      if (code >= 0x20 && code < 0x7f) continue;
-      alice.send(say(`<${code}${String.fromCharCode(code)}>`));
-    }
-    alice.send(say("\x1b]0;taken\x07 \x1b]2;taken\x1b\\ \x9d0;taken\x9c \x1bktaken\x1b\\"));
-    alice.send(say("\x1b]52;c;aGFja2Vk\x07"));
-    alice.send(say("\x1b[2J\x1b[H\x1b[?1049h\x1b[8m\x1b[31;7mgone"));
-    alice.send(say("\u202egnp.exe\u202c \u2066x\u2069 \u200b\u200e"));
-    alice.send(say("z" + "\u0301".repeat(10_000 - 3_000) + "algo"));
-    alice.send(say("last"));
-    await bob.shows(/alice: last$/);
-    await bob.endsWith("alice> unharmed");
-    const lines = await bob.screen(true);
-    assert(lines.some((line) => line.endsWith("alice: first")));
-    for (
-      const shown of [
-        "<1^A>",
-        "<27^[>",
-        "<127^?>",
-        "<128\\x80>",
-        "<155\\x9b>",
-        "<10",
-        "<9    >",
-        "^[]52;c;aGFja2Vk^G",
-        "gnp.exe x",
-      ]
-    ) {
-      assert(lines.some((line) => line.includes(shown)), shown);
-    }
-    assert(lines.some((line) => /alice: z\u0301{4}algo$/.test(line)));
-    assertEquals(await bob.title(), title);
-    assert(!(await bob.colors()).includes("\x1b[8m"));
-    await bob.press("Enter");
-    assertEquals((await alice.next() as { content: string }).content, "unharmed");
-  },
-});
-
-Deno.test({
-  name: "terminal - it is restored after Ctrl-C, Ctrl-D and SIGTERM",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    for (const key of ["C-c", "C-d"]) {
-      await using bob = await place.bob();
-      await bob.shows("as bob");
-      await bob.type("half a line");
-      await bob.endsWith("> half a line");
-      await bob.press("C-c");
-      await bob.endsWith(">");
-      await bob.press(key);
-      await bob.shows("ended with 0");
-      assert(await bob.isRestored());
-    }
-    await using bob = await place.bob();
-    await bob.shows("as bob");
-    bob.kill("SIGTERM");
-    await bob.shows("ended with 143");
-    assert(await bob.isRestored());
-  },
-});
-
-Deno.test({
-  name: "terminal - Ctrl-Z gives the terminal back to the shell, and fg brings the chat with its line",
-  ignore: ignore || lacksProgram("bash"),
-  fn: async () => {
-    await using place = new Place();
-    await using alice = await place.alice();
-    await using shell = await Terminal.start(
-      { command: "bash", args: ["--norc", "--noprofile", "-i"] },
-      [],
-      { ...place.env, PS1: "shell> " },
-    );
-    await shell.shows("shell>");
-    const words = [CLIENT.command, ...CLIENT.args, "--name", "bob", "--to", "alice", "--server", place.server.url];
-    await shell.type(words.map(quoted).join(" "));
-    await shell.press("Enter");
-    await shell.shows("=== alice ===");
-    await shell.type("half");
-    await shell.endsWith("alice> half");
-    await shell.press("C-z");
-    await shell.endsWith("shell>");
-    await shell.type("echo shell is$((1+1))here");
-    await shell.press("Enter");
-    await shell.shows(/^shell is2here$/);
-    await shell.type("fg");
-    await shell.press("Enter");
-    await shell.endsWith("alice> half");
-    await shell.type(" a line");
-    await shell.press("Enter");
-    assertEquals((await alice.next() as { content: string }).content, "half a line");
-    await shell.type("/quit");
-    await shell.press("Enter");
-    await shell.endsWith("shell>");
-  },
-});
-
-Deno.test({
-  name: "terminal - a conversation opens with its history, and marks what was read",
-  ignore,
-  fn: async () => {
-    await using place = new Place();
-    {
-      await using bob = await place.bob();
-      await bob.shows("as bob");
-      await bob.press("C-d");
-      await bob.shows("ended with 0");
-    }
-    await using alice = await WsPeer.open(place.server.url);
-    alice.send({ type: "hello", v: 1, name: "alice", device: "a" });
-    for (const content of ["one", "two"]) alice.send(say(content));
-    await using bob = await place.bob();
-    await bob.shows(/alice: two$/);
-    await bob.type("/to alice");
-    await bob.press("Enter");
-    await bob.shows("=== alice ===");
-    const lines = await bob.endsWith("alice>");
-    const from = lines.indexOf("=== alice ===");
-    assertMatch(lines[from + 1]!, /^--- \w+, \d+ \w+ \d{4} ---$/);
-    assertEquals(lines.slice(from + 2, -1).map((line) => line.slice(6)), ["alice: one", "alice: two"]);
-    for (;;) {
-      const frame = await alice.next();
-      if (frame.type === "receipt" && frame.kind === "read") break;
-    }
-  },
+    await bob.press("C-d");
+    await bob.shows("ended with 0");
+  }
+  await using alice = await WsPeer.open(place.server.url);
+  alice.send({ type: "hello", v: 1, name: "alice", device: "a" });
+  for (const content of ["one", "two"]) alice.send(say(content));
+  await using bob = await place.bob();
+  await bob.shows(/alice: two$/);
+  await bob.type("/to alice");
+  await bob.press("Enter");
+  await bob.shows("=== alice ===");
+  const lines = await bob.endsWith("alice>");
+  const from = lines.indexOf("=== alice ===");
+  assertMatch(lines[from + 1]!, /^--- \w+ \d+ \w+ \d{4} ---$/);
+  assertEquals(lines.slice(from + 2, -1).map((line) => line.slice(6)), ["alice: one", "alice: two"]);
+  for (;;) {
+    const frame = await alice.next();
+    if (frame.type === "receipt" && frame.kind === "read") break;
+  }
 });

@@ -66,7 +66,8 @@ export function dayText(ts: string | undefined, previous: string | undefined, st
 /** A day in words, here. */
 export function dayOf(ts: string | undefined): string {
   const time = ts === undefined ? new Date() : new Date(ts);
-  return time.toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+  const words = time.toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
+  return words.replaceAll(",", ""); // some releases have one
 }
 
 /** The prompt: what is wrong, what is unread, and to whom one writes. */
