@@ -4,7 +4,16 @@
  */
 
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import type { Appended, Broker, BrokerRefusal, Draft, GroupRequest, Signal, Stored } from "../hub.ts";
+import {
+  type Appended,
+  type Broker,
+  type BrokerRefusal,
+  type Draft,
+  type GroupRequest,
+  type Signal,
+  type Stored,
+  UNREAD_MAX,
+} from "../hub.ts";
 import type { BrokerLimits } from "./limits.ts";
 
 /** Makes brokers for a test, and takes them away after it. */
@@ -16,7 +25,10 @@ export interface Opened extends AsyncDisposable {
   readonly reopen: (() => Promise<Broker>) | undefined;
 }
 
-/** Opens a broker with limits, and with a clock that the test may turn, where it is given one. */
+/** Days of retention after which a message is too old before it is sent. */
+const TOO_OLD_AT_ONCE = -1;
+
+/** Opens a broker with limits. */
 export type Open = (limits?: Partial<BrokerLimits>) => Promise<Opened>;
 
 function draft(sender: string, recipient: string, content: string, id?: string): Draft {
@@ -140,6 +152,9 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const after = await broker.append([4, 5, 6].map((n) => draft("ann", "ben", String(n), String(n))));
     assertEquals(after.map(codeOf), ["ok", "ok", "mailbox_full"]);
     assertEquals(codeOf((await broker.append([draft("ben", "ann", "hi")]))[0]), "ok", "the other way is free");
+    await group(broker, { op: "create", user: "ben", group: "#g", open: true });
+    await group(broker, { op: "join", user: "ann", group: "#g" });
+    assertEquals(codeOf((await broker.append([draft("ann", "#g", "hi")]))[0]), "ok", "a group is not a mailbox");
   }, { mailbox: 3 });
 
   // ---- subscribe ----
@@ -233,6 +248,51 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await broker.read("nobody", 0, 10), { messages: [], more: false });
   });
 
+  test("says that there is more exactly where there is", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    for (let n = 0; n < 20; n++) await send(broker, "ann", n % 2 ? "ben" : "cat", String(n));
+    for (const [user, limit, more] of [["ben", 10, false], ["ben", 9, true], ["ann", 20, false], ["ann", 19, true]] as const) {
+      const page = await broker.read(user, 0, limit);
+      assertEquals([page.messages.length, page.more], [limit, more], `${user} ${limit}`);
+    }
+    const { head } = await broker.attach("ann", "laptop");
+    assertEquals(await broker.read("ann", head, 10), { messages: [], more: false });
+  });
+
+  test("yields to a subscription made before what the page does not have", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const all = Array.from({ length: 20 }, (_, n) => String(n));
+    const sending: Promise<unknown>[] = [], seen: { live: ReturnType<typeof listen>; page: Promise<string[]> }[] = [];
+    for (const n of all) {
+      sending.push(broker.append([draft("ann", "ben", n)]));
+      if (Number(n) % 3 === 0) await sending[Number(n) / 2 | 0];
+      seen.push({ live: listen(broker, "ben"), page: contents(broker, "ben") });
+    }
+    await Promise.all(sending);
+    for (const { live, page } of seen) {
+      const found = new Set([...await page, ...live.messages.map(({ content }) => content)]);
+      assertEquals([...found].sort((a, b) => Number(a) - Number(b)), all);
+    }
+  });
+
+  test("carries out calls in the order in which they were made", async ({ broker }) => {
+    const results = await Promise.all(
+      [
+        broker.attach("ann", "laptop"),
+        broker.attach("ben", "laptop"),
+        broker.group({ op: "create", user: "ann", group: "#g", open: true }),
+        broker.append([draft("ben", "#g", "1")]),
+        broker.group({ op: "join", user: "ben", group: "#g" }),
+        broker.append([draft("ben", "#g", "2")]),
+        broker.read("ann", 0, 10),
+        broker.group({ op: "leave", user: "ben", group: "#g" }),
+        broker.append([draft("ben", "#g", "3")]),
+      ] as const,
+    );
+    assertEquals([results[3], results[5], results[8]].map(([result]) => codeOf(result)), ["not_member", "ok", "not_member"]);
+    assertEquals(results[6].messages.map(({ content }) => content), ["2"]);
+  });
+
   // ---- history, conversations ----
 
   test("pages through a conversation backwards and forwards, oldest first", async ({ broker }) => {
@@ -271,6 +331,20 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const cut = await broker.conversations("ann", 1);
     assertEquals([cut.conversations.length, cut.more], [1, true]);
     assertEquals(await broker.conversations("nobody", 10), { conversations: [], more: false });
+  });
+
+  test("counts what is unread in a group since joining, and not beyond a bound", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await send(broker, "ann", "#g", "before");
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    const unread = async () =>
+      (await broker.conversations("ben", 10)).conversations.map(({ last, unread }) => [last?.seq, unread]);
+    assertEquals(await unread(), [[undefined, 0]]);
+    const seq = await send(broker, "ann", "#g", "after");
+    assertEquals(await unread(), [[seq, 1]]);
+    await broker.append(Array.from({ length: UNREAD_MAX + 5 }, () => draft("ann", "#g", "many")));
+    assertEquals(await unread(), [[seq + UNREAD_MAX + 5, UNREAD_MAX]]);
   });
 
   // ---- markers ----
@@ -377,7 +451,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await list("cat"), []);
   });
 
-  test("hands a group over to the eldest member, and ends it with the last", async ({ broker }) => {
+  test("hands a group over to the eldest member, and ends it with the last", async ({ broker, expire }) => {
     await know(broker, "ann", "zoe", "ben");
     await group(broker, { op: "create", user: "ann", group: "#g", open: true });
     for (const user of ["zoe", "ben"]) await group(broker, { op: "join", user, group: "#g" });
@@ -388,6 +462,10 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(codeOf((await broker.append([draft("zoe", "#g", "hi")]))[0]), "unknown_group");
     assertEquals(await group(broker, { op: "create", user: "ben", group: "#g", open: true }), "ok");
     assertEquals(await contents(broker, "ben"), []);
+    await expire();
+    await group(broker, { op: "join", user: "zoe", group: "#g" });
+    await send(broker, "zoe", "#g", "new", "1");
+    assertEquals(await contents(broker, "ben"), ["new"], "its ids are free");
   });
 
   test("bounds the members of a group and the groups of a user", async ({ broker }) => {
@@ -421,15 +499,34 @@ export function testBroker(name: string, open: Open, ignore = false): void {
   test("removes what is too old, says so to those who would resume there, and forgets its ids", async ({ broker, expire }) => {
     await know(broker, "ann", "ben", "cat");
     const seq = await send(broker, "ann", "ben", "old", "1");
-    await new Promise((resolve) => setTimeout(resolve, 2));
     await expire();
     assertEquals([await contents(broker, "ben"), await contents(broker, "ann")], [[], []]);
+    assertEquals(await broker.conversations("ben", 10), { conversations: [], more: false });
     assertEquals((await broker.attach("ben", "laptop")).horizon, seq);
     assertEquals((await broker.attach("cat", "laptop")).horizon, 0);
     const again = await send(broker, "ann", "ben", "new", "1");
     assert(again > seq, "positions are never given twice");
     assertEquals(await contents(broker, "ben", seq), ["new"]);
-  }, { retentionDays: 1e-9 });
+  }, { retentionDays: TOO_OLD_AT_ONCE });
+
+  test("raises no horizon for those who could not see what was removed", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    const seq = await send(broker, "ann", "#g", "old");
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    await expire();
+    const horizons = [(await broker.attach("ann", "laptop")).horizon, (await broker.attach("ben", "laptop")).horizon];
+    assertEquals(horizons, [seq, 0]);
+    const { conversations } = await broker.conversations("ann", 10);
+    assertEquals(conversations, [{ with: "#g", last: undefined, read: 0, unread: 0 }], "a group outlives its messages");
+  }, { retentionDays: TOO_OLD_AT_ONCE });
+
+  test("keeps what is not too old", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben");
+    await send(broker, "ann", "ben", "kept");
+    await expire();
+    assertEquals([await contents(broker, "ben"), (await broker.attach("ben", "laptop")).horizon], [["kept"], 0]);
+  });
 
   // ---- what outlives the process ----
 

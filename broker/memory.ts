@@ -446,9 +446,9 @@ export class MemoryBroker implements Broker {
     for (const message of gone.values()) {
       const thread = this.#groups.get(message.recipient) ?? this.#users.get(message.sender)!.threads.get(message.recipient)!;
       threads.add(thread);
-      for (const name of thread.members.keys()) {
+      for (const [name, since] of thread.members) {
         const user = this.#users.get(name)!;
-        user.horizon = Math.max(user.horizon, message.seq);
+        if (message.seq > since) user.horizon = Math.max(user.horizon, message.seq);
       }
       if (!this.#isDelivered(message)) this.#users.get(message.recipient)!.waiting--;
       this.#forget(message);
