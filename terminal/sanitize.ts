@@ -12,6 +12,8 @@ const SUSPECT_REGEXP =
   /[\x00-\x1f\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}]|(?<=\p{M}{4})\p{M}/u;
 const MARK_REGEXP = /\p{M}/u;
 const EMOJI_REGEXP = /[\p{Extended_Pictographic}\p{Emoji_Modifier}\u{1f1e6}-\u{1f1ff}\ufe0f\u20e3]/u;
+const PICTOGRAPH_REGEXP = /(?!\p{Cn})\p{Extended_Pictographic}/u;
+const LETTER_REGEXP = /\p{L}/u;
 const INVISIBLE_REGEXP = /[\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u;
 const UNASSIGNED_REGEXP = /[\p{Cs}\p{Co}\p{Cn}]/u;
 /** Scripts in which joiners change how words are written. */
@@ -40,7 +42,7 @@ export function sanitize(text: string, { multiline = false }: SanitizeOptions = 
     marks = MARK_REGEXP.test(character) ? marks + 1 : 0;
     if (marks > MARKS_MAX) continue;
     out += shown;
-    previous = character;
+    previous = shown === character ? character : "";
   }
   return out;
 }
@@ -53,14 +55,19 @@ function show(character: string, previous: string, next: string, multiline: bool
   if (code === 0x7f) return "^?";
   if (code < 0xa0) return code < 0x80 ? character : `\\x${code.toString(16)}`;
   if (code === 0x200d) return isJoined(previous, next) ? character : "";
-  if (code === 0x200c) return JOINING_REGEXP.test(previous) && JOINING_REGEXP.test(next) ? character : "";
+  if (code === 0x200c) return isJoining(previous, next) ? character : "";
   // The variation selectors choose between text and emoji; they mean something after a character alone.
   if (code === 0xfe0e || code === 0xfe0f) return previous === "" ? "" : character;
   if (UNASSIGNED_REGEXP.test(character)) return "\ufffd";
   return INVISIBLE_REGEXP.test(character) ? "" : character;
 }
 
+/** Whether a joiner stands between two things that it joins. What follows is shown whatever comes after it. */
 function isJoined(previous: string, next: string): boolean {
-  return (EMOJI_REGEXP.test(previous) && EMOJI_REGEXP.test(next)) ||
-    (JOINING_REGEXP.test(previous) && JOINING_REGEXP.test(next));
+  if (EMOJI_REGEXP.test(previous)) return PICTOGRAPH_REGEXP.test(next);
+  return isJoining(previous, next);
+}
+
+function isJoining(previous: string, next: string): boolean {
+  return JOINING_REGEXP.test(previous) && JOINING_REGEXP.test(next) && LETTER_REGEXP.test(next);
 }

@@ -72,6 +72,6 @@ Deno.test("sanitize leaves nothing to obey in any text, and changes nothing twic
       assertEquals(sanitize(shown), shown);
       assert(!/\p{M}{5}/u.test(shown));
     }),
-    { numRuns: 2_000 },
+    { numRuns: 2_000, seed: 1 },
   );
 });
