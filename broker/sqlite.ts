@@ -128,7 +128,7 @@ export class SqliteBroker implements Broker {
   #pending: Pending[] = [];
   /** Why nothing works any more. */
   #failure: string | undefined;
-  /** What the last request failed with, if it did: it is reported once and not for every request. */
+  /** What requests fail with until an append succeeds: it is reported once and not for every request. */
   #trouble: string | undefined;
   #expiry: ReturnType<typeof setTimeout> | undefined;
 
@@ -162,7 +162,8 @@ export class SqliteBroker implements Broker {
       if (this.#trouble !== answer.error) this.#report(this.#trouble = answer.error, "database");
       return drafts ? resolve(drafts.map(() => UNAVAILABLE)) : reject(new BrokerError(answer.error));
     }
-    this.#trouble = undefined;
+    // What only reads goes well on a full disk too.
+    if (drafts) this.#trouble = undefined;
     resolve(drafts ? this.#appended(drafts, answer.value as AppendAnswer) : answer.value);
   }
 
