@@ -8,8 +8,8 @@ import { rawFrame, RawSocket } from "./raw_socket.ts";
 /** Frames of one flood, and pieces of one endless message. */
 const FLOOD_FRAMES = 300;
 /** Milliseconds between two bursts of a flood: the point is what one connection may cost, not how much loopback carries. */
-const BURST_MS = 20;
-const BURST_FRAMES = 10;
+const BURST_MS = 50;
+const BURST_FRAMES = 2;
 
 type Attack = (port: number, name: string) => Promise<RawSocket>;
 
@@ -98,10 +98,8 @@ async function main(): Promise<void> {
   const [port, perKind] = Deno.args.map(Number) as [number, number];
   const sockets: RawSocket[] = [];
   for (const [kind, attack] of Object.values(ATTACKS).entries()) {
-    for (let i = 0; i < perKind; i++) {
-      const socket = await attack(port, `bad${kind}-${i}`).catch(() => undefined);
-      if (socket) sockets.push(socket);
-    }
+    const attempts = Array.from({ length: perKind }, (_, i) => attack(port, `bad${kind}-${i}`).catch(() => undefined));
+    for (const socket of await Promise.all(attempts)) if (socket) sockets.push(socket);
   }
   console.log("attacking");
   for await (const _ of Deno.stdin.readable);
