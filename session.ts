@@ -11,6 +11,8 @@ import { CLOSE_CODES, type CloseName, encode, isGroup, isOverBytes, Refusal, typ
 
 /** Bytes of one gathered frame: as much as clients must take, and few enough that a write does not hold up the others. */
 const GATHERED_CHARS_MAX = 65_536;
+/** How full a connection is, is asked again after this part of its queue was written. */
+const ROOM_PARTS = 16;
 /** Bytes still in the socket at which the backlog pauses: enough to keep a fast reader busy, a fraction of the queue's limit. */
 const BACKLOG_BUFFERED_MAX = 262_144;
 /** Messages in one page of backlog: one query, and at most a few MiB in passing. */
@@ -67,6 +69,8 @@ export class Session {
   readonly #connection: Connection;
   #out: string[] = [];
   #outChars = 0;
+  /** Bytes that surely fit into the connection's queue: only what is written here fills it. */
+  #room = 0;
   #closed = false;
   #live = false;
   /** Everything up to here was handed over. */
@@ -134,10 +138,21 @@ export class Session {
     return this.#connection.buffered > BACKLOG_BUFFERED_MAX;
   }
 
+  /** Whether a frame may be queued to the connection. How full that is, is asked seldom: it is a call into the runtime. */
+  #fits(frame: string): boolean {
+    const bytesMax = frame.length * 3;
+    if (bytesMax > this.#room) {
+      const room = this.#host.queueBytes - this.#connection.buffered;
+      if (isOverBytes(frame, room)) return false;
+      this.#room = Math.min(room, this.#host.queueBytes / ROOM_PARTS);
+    }
+    this.#room -= bytesMax;
+    return true;
+  }
+
   #write(frame: string): void {
     if (this.#closed) return;
-    const room = this.#host.queueBytes - this.#connection.buffered;
-    if (isOverBytes(frame, room)) {
+    if (!this.#fits(frame)) {
       this.#out.push(frame); // not handed over, so a base connection has not got it
       return this.close("slow", "Too much is waiting to be read; reconnect and resume");
     }
