@@ -21,24 +21,32 @@ export function timestamp(ms: number): string {
   return lastTimestamp;
 }
 
+// deno-lint-ignore no-control-regex
+const ESCAPED_REGEXP = /["\\\0-\x1f\ud800-\udfff]/;
+
+/** A text as JSON. Most has nothing to escape, and seeing that is faster than escaping. */
+function quote(text: string): string {
+  return ESCAPED_REGEXP.test(text) ? JSON.stringify(text) : `"${text}"`;
+}
+
 /** A message as the base level gets it. */
 export function encodeBase(message: Stored): string {
   const { sender, recipient, content } = message;
   // Names have no character that JSON escapes.
-  return `{"sender":"${sender}","recipient":"${recipient}","content":${JSON.stringify(content)}}`;
+  return `{"sender":"${sender}","recipient":"${recipient}","content":${quote(content)}}`;
 }
 
 /** A message as the extended level gets it. */
 export function encodeExtended(message: Stored): string {
   const { sender, recipient, content, id, seq, ts } = message;
-  const head = `{"sender":"${sender}","recipient":"${recipient}","content":${JSON.stringify(content)}`;
+  const head = `{"sender":"${sender}","recipient":"${recipient}","content":${quote(content)}`;
   const tail = `,"seq":${seq},"ts":"${timestamp(ts)}"}`;
-  return id === undefined ? head + tail : `${head},"id":${JSON.stringify(id)}${tail}`;
+  return id === undefined ? head + tail : `${head},"id":${quote(id)}${tail}`;
 }
 
 /** What became of a message with an id, told to its sender. */
 export function encodeAck(id: string, appended: Exclude<Appended, BrokerRefusal>): string {
-  const head = `{"type":"ack","id":${JSON.stringify(id)},"seq":${appended.seq},"ts":"${timestamp(appended.ts)}"`;
+  const head = `{"type":"ack","id":${quote(id)},"seq":${appended.seq},"ts":"${timestamp(appended.ts)}"`;
   return appended.duplicate ? head + ',"duplicate":true}' : head + "}";
 }
 
