@@ -7,7 +7,7 @@ import { startServer } from "../server.ts";
 import stringWidth from "string-width";
 
 const COLUMNS = 68;
-const ROWS = 17;
+const ROWS = 14;
 /** Milliseconds between two looks at the screens. */
 const FRAME_MS = 80;
 /** Milliseconds between two keys: somebody who types well. */
@@ -115,7 +115,7 @@ const FOREGROUND = "#d8dbe2";
 
 /** Rows with colours as an SVG. */
 function picture(rows: readonly string[]): string {
-  const [width, height] = [(2 * COLUMNS + 3) * CELL.width + 32, ROWS * CELL.height + 32];
+  const [width, height] = [Math.ceil((2 * COLUMNS + 3) * CELL.width) + 32, ROWS * CELL.height + 32];
   const texts = rows.flatMap((row, index) => runs(row).map((run) => textElement(run, index)));
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="Two people chatting">
 <rect width="100%" height="100%" rx="8" fill="${BACKGROUND}"/>
@@ -189,7 +189,9 @@ async function main(): Promise<void> {
       new URL("demo.cast", DOCS),
       [header, ...frames].map((line) => JSON.stringify(line)).join("\n") + "\n",
     );
-    await Deno.writeTextFile(new URL("demo.svg", DOCS), picture(last));
+    const svg = new URL("demo.svg", DOCS);
+    await Deno.writeTextFile(svg, picture(last));
+    await new Deno.Command(Deno.execPath(), { args: ["fmt", "--quiet", svg.pathname] }).output();
     console.log(`${frames.length} frames, ${frames.at(-1)?.[0]} s: docs/demo.cast, docs/demo.svg`);
   } finally {
     for (const side of sides) await side.close();
