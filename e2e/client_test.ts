@@ -36,6 +36,17 @@ class Place implements AsyncDisposable {
   }
 }
 
+/** Whether a shell is there; most machines have but one of them. */
+function isThere(shell: string): boolean {
+  return ["/bin", "/usr/bin"].some((folder) => {
+    try {
+      return Deno.statSync(`${folder}/${shell}`).isFile;
+    } catch {
+      return false;
+    }
+  });
+}
+
 /** A broker that has seen a user. */
 async function knowing(user: string): Promise<MemoryBroker> {
   const broker = new MemoryBroker();
@@ -211,5 +222,32 @@ Deno.test({
     ).filter(({ name }) => name.endsWith(".device"));
     assertEquals(devices.length, 2);
     assert(!three.err.all().some((line) => line.includes("second time")));
+  },
+});
+
+Deno.test({
+  name: "config shows where values come from, and the shells take their completions",
+  ignore,
+  fn: async () => {
+    await using place = new Place();
+    await Deno.mkdir(`${place.home}/config/parley`, { recursive: true });
+    await Deno.writeTextFile(`${place.home}/config/parley/client.json`, '{"notify": "all", "name": "bob"}');
+    const env = { ...place.env, PARLEY_TOKEN: "secret", PARLEY_COLOR: "never" };
+    const { code, out } = await runToEnd(CLIENT, ["config", "--name", "alice"], "", env);
+    assertEquals(code, 0);
+    const rows = new Map(out.split("\n").map((line) => [line.split(/ +/)[0], line.split(/ {2,}/).slice(1)]));
+    assertEquals(rows.get("name"), ["alice", "command line"]);
+    assertEquals(rows.get("notify"), ["all", "settings"]);
+    assertEquals(rows.get("color"), ["never", "environment"]);
+    assertEquals(rows.get("token"), ["(hidden)", "environment"]);
+    assertStringIncludes(out, `${place.home}/config/parley/client.json`);
+    for (const [shell, check] of [["bash", ["-n"]], ["zsh", ["-n"]], ["fish", ["--no-execute"]]] as const) {
+      const script = await runToEnd(CLIENT, ["completions", shell], "", place.env);
+      assertEquals(script.code, 0);
+      if (shell !== "bash" && !isThere(shell)) continue;
+      assertEquals((await runToEnd({ command: shell, args: check }, ["/dev/stdin"], script.out)).err, "");
+    }
+    assertEquals((await runToEnd(CLIENT, ["completions", "tcsh"], "", place.env)).code, 2);
+    assertStringIncludes((await runToEnd(CLIENT, ["man"], "", place.env)).out, ".TH CHAT-CLIENT 1");
   },
 });

@@ -9,6 +9,9 @@ import { addressOf } from "./settings.ts";
 /** Messages that may wait to be acked before the next line is read. */
 const OUTBOX_MAX = 64;
 
+/** Messages between two words on how far sending is, for people. */
+const PROGRESS_EVERY = 500;
+
 /** What a run between programs is told. */
 export interface PipeOptions {
   readonly to: string | undefined;
@@ -51,6 +54,8 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
   const off = onSignal((signal) => unreachable.resolve(signal === "SIGINT" ? 130 : 143));
   client.connect();
 
+  const watched = Deno.stderr.isTerminal() && !Deno.stdin.isTerminal();
+  let handed = 0;
   const sendAll = async (): Promise<number> => {
     for await (const line of inputLines()) {
       if (line === "") continue;
@@ -61,6 +66,7 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
         continue;
       }
       client.send(recipient, content);
+      if (watched && ++handed % PROGRESS_EVERY === 0) warn(`${handed - client.outbox.length} messages sent so far`);
       await client.flushed(OUTBOX_MAX);
     }
     const late = timeout(options.timeoutMs);
