@@ -104,6 +104,7 @@ async function main(): Promise<void> {
   console.log("attacking");
   for await (const _ of Deno.stdin.readable);
   for (const socket of sockets) socket[Symbol.dispose]();
+  Deno.exit(); // whatever they are still at
 }
 
 if (import.meta.main) await main();
