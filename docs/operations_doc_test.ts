@@ -1,28 +1,13 @@
-/** What OPERATIONS and SECURITY say of options, commands, variables and files is so. */
+/** What the documents tell people to type is what the programs take, and the files that they name are there. */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { CLIENT } from "../client_options.ts";
 import { commandOf, parseOptions, type ProgramSpec } from "../options.ts";
-import { SERVER, SERVER_OPTIONS } from "../server_options.ts";
-import { markdownOptions } from "../terminal/manual.ts";
+import { SERVER } from "../server_options.ts";
 import { lacks } from "../testing/permissions.ts";
 
 const ROOT = new URL("..", import.meta.url);
 const ignore = lacks("read");
-
-Deno.test({
-  name: "OPERATIONS has the server's options and commands as they are",
-  ignore,
-  async fn() {
-    const text = said(await read("docs/OPERATIONS.md"));
-    assertStringIncludes(text, said(markdownOptions(SERVER_OPTIONS)));
-    for (const [name, { options, summary, operands }] of Object.entries(SERVER.commands!)) {
-      assertStringIncludes(text, said(`### chat-server ${name} ${operands}`).trim());
-      assertStringIncludes(text, summary);
-      assertStringIncludes(text, said(markdownOptions(options)));
-    }
-  },
-});
 
 Deno.test({
   name: "command lines in the documents and in the help are ones that the programs take",
@@ -42,7 +27,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "options and variables that the documents name are there",
+  name: "options and variables that README and SECURITY name are there",
   ignore,
   async fn() {
     const tables = [SERVER, CLIENT].flatMap(({ options, commands }) => [
@@ -51,7 +36,7 @@ Deno.test({
     ]);
     const names = new Set(tables.flatMap((table) => Object.keys(table)));
     const variables = new Set(tables.flatMap((table) => Object.values(table).map(({ env }) => env)));
-    for (const file of ["README.md", "SECURITY.md", "docs/OPERATIONS.md"]) {
+    for (const file of ["README.md", "SECURITY.md"]) {
       const text = await read(file);
       for (const [, name] of text.matchAll(/`--([a-z][a-z-]+)/g)) {
         assert(names.has(name!) || name === "standalone", `${file} names --${name}`);
@@ -81,11 +66,6 @@ function parse(program: ProgramSpec, words: readonly string[]): void {
   const command = commandOf(program, words);
   const { options } = command === "" ? program : program.commands![command]!;
   parseOptions(options, command === "" ? words : words.slice(1));
-}
-
-/** Only what is said counts, not how wide the columns are. */
-function said(text: string): string {
-  return text.replace(/[ \t]+/g, " ").replace(/-{2,} /g, "- ");
 }
 
 async function read(file: string): Promise<string> {
