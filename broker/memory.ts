@@ -287,7 +287,7 @@ export class MemoryBroker implements Broker {
         rows.push({ with: other, last, read, unread: this.#unread(thread.seqs, name, Math.max(read, since)) });
       }
     }
-    rows.sort((a, b) => (b.last?.seq ?? 0) - (a.last?.seq ?? 0));
+    rows.sort((a, b) => (b.last?.seq ?? 0) - (a.last?.seq ?? 0) || (a.with < b.with ? -1 : 1));
     return Promise.resolve({ conversations: rows.slice(0, limit), more: rows.length > limit });
   }
 
@@ -404,7 +404,8 @@ export class MemoryBroker implements Broker {
 
   #list(name: string): GroupAnswer {
     const groups = [...this.#groups.values()].filter(({ open, members }) => open || members.has(name))
-      .map(({ group, owner, open, members }) => ({ group, owner, open, members: members.size }));
+      .map(({ group, owner, open, members }) => ({ group, owner, open, members: members.size }))
+      .sort((a, b) => a.group < b.group ? -1 : 1);
     return { changed: false, members: [], groups };
   }
 

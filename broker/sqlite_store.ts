@@ -27,7 +27,7 @@ import { type BrokerLimits, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
 const CACHE_ENTRIES_MAX = 200_000;
 /** Messages that are looked at to find the authors whom a mark covers. */
 const AUTHORS_SCANNED_MAX = 1_000;
-/** Milliseconds between two notes of where the log stands. */
+/** Milliseconds between two notes of where the log stands: retention is as exact as they are. */
 const TICK_MS = 60_000;
 /** Messages that one step of retention removes: some milliseconds. */
 export const EXPIRE_STEP = 1_000;
@@ -204,11 +204,13 @@ export class SqliteStore {
     const ts = this.#now();
     const rows: AppendedRows = { seqs: new Float64Array(drafts.length), times: new Map(), refusals: new Map(), ts };
     for (let i = 0; i < drafts.length; i++) this.#append(drafts[i]!, i, rows);
-    if (ts - this.#lastTick > TICK_MS) {
-      this.#lastTick = ts;
-      this.#run("INSERT OR REPLACE INTO ticks VALUES (?, ?)", ts, this.head);
-    }
+    if (ts - this.#lastTick > TICK_MS) this.#tick(ts);
     return rows;
+  }
+
+  #tick(ts: number): void {
+    this.#lastTick = ts;
+    this.#run("INSERT OR REPLACE INTO ticks VALUES (?, ?)", ts, this.head);
   }
 
   #append(draft: Draft, index: number, rows: AppendedRows): void {
@@ -408,7 +410,7 @@ export class SqliteStore {
     // A direct conversation of which everything has expired is none; a group always is one.
     const sql = `SELECT m.thread, m.since, m.read, m.other, t.name, t.owner, iif(t.last_seq > m.since, t.last_seq, 0) AS last
       FROM members m JOIN threads t ON t.id = m.thread
-      WHERE m.user = ? AND (t.last_seq > 0 OR t.owner > 0) ORDER BY last DESC LIMIT ?`;
+      WHERE m.user = ? AND (t.last_seq > 0 OR t.owner > 0) ORDER BY last DESC, t.name LIMIT ?`;
     const rows = this.#all(sql, user, limit + 1);
     return { conversations: rows.slice(0, limit).map((row) => this.#conversation(user, row)), more: rows.length > limit };
   }
@@ -598,15 +600,21 @@ export class SqliteStore {
     const limit = this.#now() - this.#limits.retentionDays * 86_400_000;
     if (!Number.isFinite(limit)) return 0;
     const upTo = this.#get("SELECT max(seq) AS seq FROM ticks WHERE ts < ?", limit)!.seq as number | null;
-    if (upTo === null) return 0;
+    if (upTo === null) return this.#endExpiry(limit);
     const sql = `SELECT id FROM threads WHERE id > ? AND id <= ? AND
       EXISTS (SELECT 1 FROM messages WHERE thread = threads.id AND seq <= ?) ORDER BY id LIMIT 1`;
     const thread = this.#get(sql, this.#expired, this.#expired + EXPIRE_THREADS, upTo)?.id;
     if (thread !== undefined) return this.#expireThread(thread, upTo);
     this.#expired += EXPIRE_THREADS;
     if (this.#expired < (this.#get("SELECT max(id) AS id FROM threads")!.id as number)) return 1;
+    return this.#endExpiry(limit);
+  }
+
+  #endExpiry(limit: number): 0 {
     this.#expired = 0;
     this.#run("DELETE FROM ticks WHERE ts < ?", limit);
+    // What was sent since the last tick may be the last for long.
+    this.#tick(this.#now());
     return 0;
   }
 

@@ -1,0 +1,118 @@
+/** Both brokers are asked the same at random and must say the same: what one of them gets wrong the other hardly does too. */
+
+import { assertEquals } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
+import type { Broker, Mark, Marker } from "../hub.ts";
+import { pick, seeded } from "../testing/random.ts";
+import { MemoryBroker } from "./memory.ts";
+import { migrate } from "./sqlite_schema.ts";
+import { SqliteStore } from "./sqlite_store.ts";
+
+const CALLS = 600;
+const SEEDS = 12;
+const LIMITS = { mailbox: 12, retentionDays: 30, groupMembers: 3, groupsPerUser: 2 };
+const USERS = ["ann", "ben", "cat", "dan"];
+const GROUPS = ["#a", "#b", "#c"];
+const DEVICES = ["laptop", "phone", "tablet"];
+
+type Random = () => number;
+/** The port's calls that answer, by name. */
+type Call = { [Op in keyof Broker]: Broker[Op] extends (...args: infer Args) => Promise<unknown> ? [Op, ...Args] : never }[
+  Exclude<keyof Broker, "close">
+];
+
+function upTo(random: Random, most: number): number {
+  return Math.floor(random() * (most + 1));
+}
+
+/** One call at random; `head` is about how many messages there are. */
+function anyCall(random: Random, head: number): Call {
+  const user = pick(random, USERS), group = pick(random, GROUPS), target = pick(random, USERS);
+  const other = pick(random, [...USERS, ...GROUPS, "nobody"]);
+  const mark = (): Mark => ({
+    user,
+    kind: pick(random, ["delivered", "read"] as const),
+    with: other,
+    seq: upTo(random, head + 1),
+  });
+  const draft = () => {
+    const content = String(upTo(random, 2)), recipient = pick(random, [...USERS, ...GROUPS]), origin = "laptop";
+    return random() < 0.5
+      ? { sender: user, recipient, content, origin, id: `${upTo(random, 40)}` }
+      : { sender: user, recipient, content, origin };
+  };
+  const calls: readonly (() => Call)[] = [
+    () => ["append", Array.from({ length: 1 + upTo(random, 3) }, draft)],
+    () => ["append", [draft()]],
+    () => ["mark", [mark(), mark()]],
+    () => ["attach", user, pick(random, DEVICES)],
+    () => ["attach", user, `d-${upTo(random, 99)}`, upTo(random, 12)],
+    () => ["advance", [{ user, device: pick(random, DEVICES), seq: upTo(random, head + 1) }]],
+    () => ["read", user, upTo(random, head), 1 + upTo(random, 20)],
+    () => ["history", user, { with: other, limit: 1 + upTo(random, 9) }],
+    () => ["history", user, { with: other, limit: 1 + upTo(random, 9), before: upTo(random, head + 1) }],
+    () => ["history", user, { with: other, limit: 1 + upTo(random, 9), after: upTo(random, head + 1) }],
+    () => ["history", user, { with: other, limit: 3, after: upTo(random, head), before: upTo(random, head + 1) }],
+    () => ["conversations", user, 1 + upTo(random, 6)],
+    () => ["markers", user, upTo(random, head + 1)],
+    () => ["group", { op: "create", user, group, open: random() < 0.5 }],
+    () => ["group", { op: pick(random, ["join", "leave", "members"] as const), user, group }],
+    () => ["group", { op: pick(random, ["invite", "remove"] as const), user, group, target }],
+    () => ["group", { op: "list", user }],
+    () => ["lastSeen", [other]],
+  ];
+  return pick(random, calls)();
+}
+
+/** The store as if it were asked through the worker. */
+function ask(store: SqliteStore, [op, ...args]: Call): unknown {
+  if (op !== "append") return (store[op as keyof SqliteStore] as unknown as (...args: unknown[]) => unknown).apply(store, args);
+  const { seqs, times, refusals, ts } = store.append((args as Parameters<Broker["append"]>)[0]);
+  return [...seqs].map((seq, index) => refusals.get(index) ?? { seq, ts: times.get(index) ?? ts, duplicate: times.has(index) });
+}
+
+function keyOf({ user, kind, with: other }: Marker): string {
+  return `${user} ${kind} ${other}`;
+}
+
+/** Where the port promises no order, any will do; where it is not told apart from nothing, nothing. */
+function canonical(op: string, value: unknown): unknown {
+  const plain = JSON.parse(JSON.stringify(value ?? null));
+  if (op === "mark") { for (const marked of plain) marked.authors.sort(); }
+  if (op === "markers") plain.sort((a: Marker, b: Marker) => keyOf(a) < keyOf(b) ? -1 : 1);
+  return plain;
+}
+
+for (let seed = 1; seed <= SEEDS; seed++) {
+  Deno.test(`MemoryBroker and SqliteStore give the same answers - seed ${seed}`, async () => {
+    const random = seeded(seed), database = new DatabaseSync(":memory:");
+    let clock = 1_700_000_000_000;
+    migrate(database);
+    const memory = new MemoryBroker({ ...LIMITS, now: () => clock });
+    const store = new SqliteStore(database, LIMITS, () => clock);
+    // Nobody asks for anything before they are connected.
+    for (const user of USERS) assertEquals(await memory.attach(user, "laptop"), store.attach(user, "laptop", undefined));
+    const transcript: string[] = [];
+    for (let call = 0; call < CALLS; call++) {
+      clock += upTo(random, 5);
+      const [op, ...args] = anyCall(random, store.head);
+      transcript.push(`${op} ${JSON.stringify(args)}`);
+      const ours = ask(store, [op, ...args] as Call);
+      const theirs = await (memory[op] as (...args: unknown[]) => Promise<unknown>).apply(memory, args);
+      assertEquals(canonical(op, ours), canonical(op, theirs), `\nafter\n${transcript.slice(-40).join("\n")}`);
+      if (random() < 0.1) store.flush();
+      if (random() < 0.02) {
+        while (store.expire() > 0);
+        clock += 31 * 86_400_000;
+        while (store.expire() > 0);
+        memory.expire();
+      }
+      if (random() < 0.05) {
+        store.flush();
+        store.forget();
+      }
+    }
+    await memory.close();
+    database.close();
+  });
+}
