@@ -327,3 +327,28 @@ onTerminal("a conversation opens with its history, and marks what was read", asy
     if (frame.type === "receipt" && frame.kind === "read") break;
   }
 });
+
+onTerminal("what was typed while the server was away goes out once, though the client is killed in between", async (place) => {
+  const { port } = place.server;
+  {
+    await using bob = await place.bob({}, "--to", "alice");
+    await bob.shows('There is no user "alice"');
+    await place.server.shutdown();
+    await bob.endsWith("[offline] alice>");
+    await bob.type("for later");
+    await bob.press("Enter");
+    await bob.endsWith("[offline] alice (waiting)>");
+    bob.kill("SIGKILL");
+    await bob.shows("ended with 137");
+  }
+  const broker = new MemoryBroker();
+  await broker.attach("alice", "~");
+  place.server = startServer({ port, broker });
+  await using bob = await place.bob();
+  await bob.shows("From the last time, still to be sent: 1");
+  await using alice = await place.alice();
+  assertEquals(await alice.next(), say("for later", "alice", "bob") as never);
+  await bob.type("@alice and now");
+  await bob.press("Enter");
+  assertEquals(await alice.next(), say("and now", "alice", "bob") as never);
+});

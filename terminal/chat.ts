@@ -7,7 +7,7 @@ import { ChatCommands } from "./chat_commands.ts";
 import { Chats, mentions } from "./model.ts";
 import { toContent } from "./paste.ts";
 import { Recall } from "./recall.ts";
-import { EXIT, onSignal, openClient, type RunContext, stateWords } from "./run.ts";
+import { EXIT, MISSED_WORDS, onSignal, openClient, type RunContext, stateWords } from "./run.ts";
 import { sanitize } from "./sanitize.ts";
 import { Screen } from "./screen.ts";
 import { addressOf } from "./settings.ts";
@@ -74,6 +74,7 @@ class TerminalChat {
         this.#changed(() => this.chats.presence.set(user, { status, ...(lastSeen === undefined ? {} : { lastSeen }) })),
       group: (notice) => this.#display.notice(this.#commands.groupNotice(notice)),
       state: (state) => this.#stateChanged(state),
+      welcome: (_, missed) => missed && this.#display.warning(MISSED_WORDS),
       synced: () => void this.#caughtUp(),
       refused: (error, message, retryMs) => this.#refused(error, message, retryMs),
     };
@@ -99,6 +100,8 @@ class TerminalChat {
     this.#commands = new ChatCommands(client, this.chats, this.#display, this.#screen, () => this.#end.resolve(EXIT.ok));
     const ticking = setInterval(() => this.#showPrompt(), PROMPT_EVERY_MS);
     try {
+      const waiting = client.outbox.length;
+      if (waiting > 0) this.#display.notice(`From the last time, still to be sent: ${waiting}`);
       for (const message of client.outbox) this.#follow(message as Message & { id: string });
       this.chats.open(to);
       this.#showPrompt();

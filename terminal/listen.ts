@@ -4,7 +4,7 @@ import { conversationOf } from "../chat_client.ts";
 import { UsageError } from "../options.ts";
 import type { Message } from "../protocol.ts";
 import { messageLine } from "./format.ts";
-import { EXIT, isNews, onSignal, openClient, print, type RunContext, stateWords, warn } from "./run.ts";
+import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, warn } from "./run.ts";
 import { addressOf } from "./settings.ts";
 
 /** Messages between two words on how far catching up is, for people. */
@@ -42,6 +42,7 @@ export async function runListen(context: RunContext, operands: readonly string[]
       }
     },
     synced: () => progress.done(),
+    welcome: (_, missed) => missed && warn(MISSED_WORDS),
     state(state) {
       if (isNews(state)) warn(stateWords(state, context.account.server));
       if (state.phase === "closed" && state.act) ended.resolve(EXIT.refused);

@@ -3,7 +3,7 @@
 import type { State } from "../chat_client.ts";
 import type { ErrorFrame, Message } from "../protocol.ts";
 import { messageLine } from "./format.ts";
-import { EXIT, isNews, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./run.ts";
+import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./run.ts";
 import { addressOf } from "./settings.ts";
 
 /** Messages that may wait to be acked before the next line is read. */
@@ -35,6 +35,7 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
       if (message.sender !== client.user) print(messageLine(message, options.json));
     },
     synced: () => synced.resolve(),
+    welcome: (_, missed) => missed && warn(MISSED_WORDS),
     refused: (error, message, retryMs) => {
       if (message && retryMs === undefined) refused++;
       warn(refusedWords(error, message, retryMs));

@@ -34,6 +34,9 @@ function writeAll(out: { writeSync(bytes: Uint8Array): number }, text: string): 
   }
 }
 
+/** What is said when the server cannot give everything since the last time. */
+export const MISSED_WORDS = "The server no longer has all that was said since the last time; what it has follows";
+
 /** What a run needs to connect. */
 export interface RunContext {
   readonly account: Account;
