@@ -35,6 +35,9 @@ const EXPIRE_INTERVAL_MS = 3_600_000;
 /** Milliseconds between two steps of removing them, in which others are served. */
 const EXPIRE_PAUSE_MS = 20;
 
+/** Where a SQLite file says whether it is used with a write-ahead log (2) or without (1). */
+const HEADER_LOG_AT = 18, HEADER_NO_LOG = 1;
+
 /** What a {@linkcode SqliteBroker} is made of. */
 export interface SqliteOptions extends Partial<BrokerLimits> {
   /** Folder of the database; it is made when it is not there. */
@@ -53,6 +56,7 @@ export async function openSqliteBroker(
   const worker = new Worker(new URL("./sqlite_worker.ts", import.meta.url), { type: "module", name: "sqlite" });
   try {
     makePrivate(file);
+    dropStaleLog(file);
     const request: OpenRequest = { file, sync, limits: { ...DEFAULT_LIMITS, ...limits } };
     const epoch = await opened(worker, request);
     return new SqliteBroker(worker, lock, epoch, report);
@@ -81,6 +85,23 @@ function takeLock(dir: string): DatabaseSync {
       throw new BrokerError(`Another server uses ${dir}; stop it, or choose another folder with --data`);
     }
     throw new BrokerError(`Cannot use the folder ${dir}: ${reason(error)}`);
+  }
+}
+
+/**
+ * Removes the log that a killed server left where a backup was put in the place of its database: SQLite would write the old
+ * messages into the new file. A backup says of itself that it has no log; a database that this broker has opened says it has.
+ */
+function dropStaleLog(file: string): void {
+  const header = new Uint8Array(HEADER_LOG_AT + 1);
+  using database = Deno.openSync(file);
+  if (database.readSync(header) !== header.length || header[HEADER_LOG_AT] !== HEADER_NO_LOG) return;
+  for (const suffix of ["-wal", "-shm"]) {
+    try {
+      Deno.removeSync(file + suffix);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
 }
 

@@ -418,3 +418,26 @@ Deno.test({
     assertEquals(again && "duplicate" in again && again.duplicate, true);
   },
 });
+
+Deno.test({
+  name: "SqliteBroker takes a backup as it is, whatever a killed server left beside the file in whose place it was put",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    const [used, restored] = [`${folder.dir}/used`, `${folder.dir}/restored`];
+    await using broker = await open(used);
+    await broker.attach("ann", "laptop");
+    const send = (content: string) => broker.append([{ sender: "ann", recipient: "ann", content, id: content, origin: "" }]);
+    await send("before");
+    backup(used, `${folder.dir}/copy.db`);
+    for (let n = 0; n < 100; n++) await send(`after ${n}`);
+    await Deno.mkdir(restored);
+    await Deno.copyFile(`${used}/${DATABASE_NAME}-wal`, `${restored}/${DATABASE_NAME}-wal`);
+    await Deno.copyFile(`${folder.dir}/copy.db`, `${restored}/${DATABASE_NAME}`);
+    for (const _start of ["first", "second"]) {
+      await using again = await open(restored);
+      assertEquals((await again.read("ann", 0, 1_000)).messages.map(({ content }) => content), ["before"]);
+      assert(again.epoch !== broker.epoch);
+    }
+  },
+});
