@@ -132,13 +132,26 @@ export class Terminal implements AsyncDisposable {
       this.kill("SIGKILL");
     } catch { /* it has ended */ }
     await this.#tmux("kill-server").catch(() => {});
-    await Deno.remove(this.#folder, { recursive: true });
+    // The shell may be writing down how the terminal was left.
+    for (let left = 40; !await isRemoved(this.#folder, left === 0); left--) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
   }
 }
 
 /** A word as a shell reads it. */
 export function quoted(word: string): string {
   return `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+async function isRemoved(folder: string, isLast: boolean): Promise<boolean> {
+  try {
+    await Deno.remove(folder, { recursive: true });
+    return true;
+  } catch (error) {
+    if (isLast) throw error;
+    return false;
+  }
 }
 
 function isWritten(file: string): boolean {
