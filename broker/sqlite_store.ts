@@ -344,18 +344,31 @@ export class SqliteStore {
     // With many conversations each gives a part of the page; what lies behind the end of any part has to wait.
     const part = Math.max(8, Math.ceil((2 * (limit + 1)) / Math.max(1, threads.length)));
     const take = Math.min(limit + 1, part);
-    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? ORDER BY seq LIMIT ?`;
+    const chars = (2 * PAGE_CHARS_MAX) / Math.max(1, threads.length);
     let complete = Infinity;
     const found: Stored[] = [];
     for (const thread of threads) {
-      const rows = this.#all(sql, thread.thread!, thread.since!, take);
-      const last = rows.at(-1)?.seq as number;
-      if (rows.length === take && last < (thread.last_seq as number)) complete = Math.min(complete, last);
+      const rows = this.#some(thread.thread!, thread.since!, take, chars);
+      const last = rows.at(-1)?.seq as number | undefined;
+      if (last !== undefined && last < (thread.last_seq as number)) complete = Math.min(complete, last);
       for (const row of rows) found.push(this.#stored(row, thread));
     }
     found.sort((a, b) => a.seq - b.seq);
-    const messages = found.filter(({ seq }) => seq <= complete).slice(0, limit);
+    const messages = cutPage(found.filter(({ seq }) => seq <= complete), limit);
     return { messages, more: found.length > messages.length || complete < Infinity };
+  }
+
+  /** Messages of a thread after a position: up to so many, or until they have so many characters. */
+  #some(thread: SQLInputValue, after: SQLInputValue, limit: number, chars: number): Row[] {
+    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? ORDER BY seq LIMIT ?`;
+    const rows: Row[] = [];
+    let total = 0;
+    for (const row of this.#statement(sql).iterate(thread, after, limit) as Iterable<Row>) {
+      rows.push(row);
+      total += (row.content as string).length;
+      if (total > chars) break;
+    }
+    return rows;
   }
 
   /** A row of a thread with `name`, `owner` and `other` as a message. */
@@ -464,9 +477,13 @@ export class SqliteStore {
     const sql = `SELECT o.user, o.thread, o.delivered, o.read, o.marked_ts, t.name, t.owner, mine.other FROM members mine
       JOIN members o ON o.thread = mine.thread AND o.marked_at >= ? JOIN threads t ON t.id = o.thread WHERE mine.user = ?`;
     const found: Marker[] = [];
+    const wrote = new Map<SQLInputValue, number>();
     for (const row of this.#all(sql, since, me)) {
-      const isMine = row.user === me;
-      if (!isMine && row.owner !== 0 && !this.#wrote(row.thread!, me, row.delivered!)) continue;
+      const isMine = row.user === me, thread = row.thread!;
+      if (!isMine && row.owner !== 0) {
+        if (!wrote.has(thread)) wrote.set(thread, this.#firstOf(thread, me));
+        if ((row.delivered as number) < wrote.get(thread)!) continue;
+      }
       const other = row.owner !== 0 ? String(row.name) : isMine ? this.#userName(row.other as number) : name;
       const marker = { user: this.#userName(row.user as number), with: other, ts: row.marked_ts as number };
       if (!isMine && row.delivered !== 0) found.push({ ...marker, kind: "delivered", seq: row.delivered as number });
@@ -475,10 +492,11 @@ export class SqliteStore {
     return found;
   }
 
-  #wrote(thread: SQLInputValue, user: number, upTo: SQLInputValue): boolean {
-    const sql = `SELECT 1 FROM (SELECT sender FROM messages WHERE thread = ? AND seq <= ? ORDER BY seq DESC
-      LIMIT ${AUTHORS_SCANNED_MAX}) WHERE sender = ? LIMIT 1`;
-    return this.#get(sql, thread, upTo, user) !== undefined;
+  /** The first position that a user wrote at among the newest of a thread. */
+  #firstOf(thread: SQLInputValue, user: number): number {
+    const sql = `SELECT min(seq) AS seq FROM
+      (SELECT seq, sender FROM messages WHERE thread = ? ORDER BY seq DESC LIMIT ${AUTHORS_SCANNED_MAX}) WHERE sender = ?`;
+    return this.#get(sql, thread, user)!.seq as number | null ?? Infinity;
   }
 
   // ---- Groups ----
@@ -642,6 +660,13 @@ export class SqliteStore {
 
 function idConflict(id: string): BrokerRefusal {
   return refuse("id_conflict", `The id "${id}" was used for another message`);
+}
+
+/** The first messages, up to `limit` and to the characters of a page; at least one. */
+function cutPage(messages: readonly Stored[], limit: number): Stored[] {
+  let total = 0;
+  const end = messages.findIndex(({ content }, index) => index > 0 && (total += content.length) > PAGE_CHARS_MAX);
+  return messages.slice(0, end < 0 ? limit : Math.min(end, limit));
 }
 
 function isRefusal(value: Row | BrokerRefusal): value is BrokerRefusal {
