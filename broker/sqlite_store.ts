@@ -21,7 +21,7 @@ import type {
   Stored,
 } from "../hub.ts";
 import { UNREAD_MAX } from "../hub.ts";
-import { type BrokerLimits, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
+import { type BrokerLimits, MARK_AUTHORS_MAX, PAGE_CHARS_MAX, refuse } from "./limits.ts";
 
 /** Names and conversations that are remembered: past it everything is forgotten and read again. */
 const CACHE_ENTRIES_MAX = 200_000;
