@@ -259,6 +259,24 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await broker.read("ann", head, 10), { messages: [], more: false });
   });
 
+  test("reads large messages in pages that are complete one after the other", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    const wanted: string[] = [];
+    for (let n = 0; n < 60; n++) {
+      wanted.push(`${n}`.padEnd(n % 4 === 0 ? 16_000 : 10));
+      await send(broker, "ann", n % 3 === 0 ? "cat" : "ben", wanted.at(-1)!);
+    }
+    const found: string[] = [];
+    for (let after = 0, more = true; more;) {
+      const page = await broker.read("ann", after, 50);
+      assert(page.messages.length > 0);
+      found.push(...page.messages.map(({ content }) => content));
+      after = page.messages.at(-1)!.seq;
+      more = page.more;
+    }
+    assertEquals(found, wanted);
+  });
+
   test("yields to a subscription made before what the page does not have", async ({ broker }) => {
     await know(broker, "ann", "ben");
     const all = Array.from({ length: 20 }, (_, n) => String(n));

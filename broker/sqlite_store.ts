@@ -25,6 +25,8 @@ import { type BrokerLimits, MARK_AUTHORS_MAX, PAGE_CHARS_MAX, refuse } from "./l
 
 /** Names and conversations that are remembered: past it everything is forgotten and read again. */
 const CACHE_ENTRIES_MAX = 200_000;
+/** Messages that are read at once, before their size is looked at. */
+const READ_STEP = 32;
 /** Messages that are looked at to find the authors whom a mark covers. */
 const AUTHORS_SCANNED_MAX = 1_000;
 /** Milliseconds between two notes of where the log stands: retention is as exact as they are. */
@@ -360,13 +362,17 @@ export class SqliteStore {
 
   /** Messages of a thread after a position: up to so many, or until they have so many characters. */
   #some(thread: SQLInputValue, after: SQLInputValue, limit: number, chars: number): Row[] {
+    // Not with iterate(): on older runtimes a statement that was left early goes on where it was.
     const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? ORDER BY seq LIMIT ?`;
     const rows: Row[] = [];
-    let total = 0;
-    for (const row of this.#statement(sql).iterate(thread, after, limit) as Iterable<Row>) {
-      rows.push(row);
-      total += (row.content as string).length;
-      if (total > chars) break;
+    for (let total = 0; rows.length < limit && total <= chars;) {
+      const wanted = Math.min(READ_STEP, limit - rows.length);
+      const some = this.#all(sql, thread, rows.at(-1)?.seq ?? after, wanted);
+      for (const row of some) {
+        rows.push(row);
+        total += (row.content as string).length;
+      }
+      if (some.length < wanted) break;
     }
     return rows;
   }
