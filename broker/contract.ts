@@ -14,7 +14,7 @@ import {
   type Stored,
   UNREAD_MAX,
 } from "../hub.ts";
-import type { BrokerLimits } from "./limits.ts";
+import { type BrokerLimits, DEVICES_KEPT } from "./limits.ts";
 
 /** Makes brokers for a test, and takes them away after it. */
 export interface Opened extends AsyncDisposable {
@@ -221,6 +221,18 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assert(phone.position < one);
     await broker.advance([{ user: "ben", device: "laptop", seq: two + 1_000 }]);
     assertEquals((await broker.attach("ben", "laptop")).position, two, "not beyond the head");
+  });
+
+  test("remembers a bounded number of devices, and forgets the one furthest behind", async ({ broker }) => {
+    await know(broker, "ann");
+    await broker.attach("ann", "~");
+    const seq = await send(broker, "ann", "ann", "hi");
+    for (let n = 0; n < DEVICES_KEPT - 2; n++) await broker.attach("ann", `d-${n}`, 0);
+    assertEquals((await broker.attach("ann", "laptop")).isNew, false);
+    assertEquals((await broker.attach("ann", "one-more", 0)).position, seq);
+    const [laptop, base] = [await broker.attach("ann", "laptop"), await broker.attach("ann", "~")];
+    assertEquals([laptop.isNew, laptop.position, base.isNew], [true, seq, false]);
+    for (const device of ["one-more", "d-97"]) assertEquals((await broker.attach("ann", device)).isNew, false);
   });
 
   // ---- read ----

@@ -18,6 +18,12 @@ export interface BrokerLimits {
 /** The bounds for those who say nothing. */
 export const DEFAULT_LIMITS: BrokerLimits = { mailbox: 10_000, retentionDays: 30, groupMembers: 1_024, groupsPerUser: 200 };
 
+/**
+ * Devices of a user that are remembered; the next one takes the place of the one furthest behind. A script that makes up a name
+ * at every start would fill the disk with them. Names with a tilde are the server's own and stay.
+ */
+export const DEVICES_KEPT = 100;
+
 /** Authors that are told when one mark covers messages of many. */
 export const MARK_AUTHORS_MAX = 100;
 

@@ -22,7 +22,7 @@ import type {
   Subscription,
 } from "../hub.ts";
 import { UNREAD_MAX } from "../hub.ts";
-import { type BrokerLimits, DEFAULT_LIMITS, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
+import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
 import { MessageLog } from "./message_log.ts";
 
 /** Messages that are kept in all: a quarter of a gigabyte of ordinary chat. */
@@ -101,6 +101,7 @@ export class MemoryBroker implements Broker {
     const known = user.devices.get(device);
     const position = known ?? this.#start(user, last);
     user.devices.set(device, position);
+    if (known === undefined && user.devices.size > DEVICES_KEPT) forgetDevice(user.devices, device);
     return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head: this.#log.head });
   }
 
@@ -509,6 +510,13 @@ function repeated(stored: Stored, draft: Draft): Appended {
 
 function answer(thread: Thread, changed: boolean): GroupAnswer {
   return { changed, members: [...thread.members.keys()], owner: thread.owner };
+}
+
+/** Forgets the device that is furthest behind. */
+function forgetDevice(devices: Map<string, number>, newest: string): void {
+  const [oldest] = [...devices].filter(([name]) => name !== newest && !name.startsWith("~"))
+    .sort(([a, x], [b, y]) => x - y || (a < b ? -1 : 1));
+  if (oldest) devices.delete(oldest[0]);
 }
 
 /** Index of the first position after `seq`. Mostly one of the newest is asked for: the steps back from there double. */

@@ -21,7 +21,7 @@ import type {
   Stored,
 } from "../hub.ts";
 import { UNREAD_MAX } from "../hub.ts";
-import { type BrokerLimits, MARK_AUTHORS_MAX, PAGE_CHARS_MAX, refuse } from "./limits.ts";
+import { type BrokerLimits, DEVICES_KEPT, MARK_AUTHORS_MAX, PAGE_CHARS_MAX, refuse } from "./limits.ts";
 
 /** Names and conversations that are remembered: past it everything is forgotten and read again. */
 const CACHE_ENTRIES_MAX = 200_000;
@@ -166,8 +166,17 @@ export class SqliteStore {
       | number
       | undefined;
     const position = known ?? this.#start(user, last);
-    if (known === undefined) this.#run("INSERT INTO devices VALUES (?, ?, ?)", user, device, position);
+    if (known === undefined) this.#addDevice(user, device, position);
     return { position, isNew: known === undefined, horizon, head: this.head };
+  }
+
+  #addDevice(user: number, name: string, position: number): void {
+    this.#run("INSERT INTO devices VALUES (?, ?, ?)", user, name, position);
+    const count = this.#get("SELECT count(*) AS n FROM devices WHERE user = ?", user)!.n as number;
+    if (count <= DEVICES_KEPT) return;
+    const sql = `DELETE FROM devices WHERE user = ? AND name = (SELECT name FROM devices
+      WHERE user = ? AND name <> ? AND name NOT LIKE '~%' ORDER BY position, name LIMIT 1)`;
+    this.#run(sql, user, user, name);
   }
 
   #start(user: number, last: number | undefined): number {
