@@ -27,9 +27,6 @@ export const DEVICES_KEPT = 100;
 /** Authors that are told when one mark covers messages of many. */
 export const MARK_AUTHORS_MAX = 100;
 
-/** Characters in one page of a backlog, beyond which it ends early: few enough that a device far behind costs no memory. */
-export const PAGE_CHARS_MAX = 262_144;
-
 /** A refusal as a value. */
 export function refuse(code: ErrorCode, message: string): BrokerRefusal {
   return { code, message };

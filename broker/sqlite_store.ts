@@ -21,7 +21,7 @@ import type {
   Stored,
 } from "../hub.ts";
 import { UNREAD_MAX } from "../hub.ts";
-import { type BrokerLimits, DEVICES_KEPT, MARK_AUTHORS_MAX, PAGE_CHARS_MAX, refuse } from "./limits.ts";
+import { type BrokerLimits, DEVICES_KEPT, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
 
 /** Names and conversations that are remembered: past it everything is forgotten and read again. */
 const CACHE_ENTRIES_MAX = 200_000;
@@ -94,6 +94,12 @@ export class SqliteStore {
       this.#head = this.#savedHead = Number(this.#get("SELECT value FROM meta WHERE key = 'head'")?.value ?? 0);
     }
     return this.#head;
+  }
+
+  /** Leaves positions out. */
+  skip(count: number): void {
+    this.#head = this.head + count;
+    this.flush();
   }
 
   /** Forgets what is remembered of the database. */

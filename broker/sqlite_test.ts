@@ -117,6 +117,33 @@ Deno.test({
 
 // ---- Where it fails later ----
 
+Deno.test({
+  name: "SqliteBroker gives no position twice, though a loss of power took the newest messages from a log that is not synced",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    const start = (dir: string) => open(`${folder.dir}/${dir}`, { sync: "normal" });
+    const send = async (broker: SqliteBroker) => {
+      const [result] = await broker.append([{ sender: "ann", recipient: "ann", content: "hi", origin: "" }]);
+      return "seq" in result! ? result.seq : 0;
+    };
+    let taken: number;
+    {
+      await using broker = await start("before");
+      await broker.attach("ann", "laptop");
+      await Deno.mkdir(`${folder.dir}/after`);
+      for (const suffix of ["", "-wal"]) {
+        await Deno.copyFile(`${folder.dir}/before/${DATABASE_NAME}${suffix}`, `${folder.dir}/after/${DATABASE_NAME}${suffix}`);
+      }
+      await send(broker);
+      taken = await send(broker);
+    }
+    await using broker = await start("after");
+    const next = await send(broker);
+    assert(next > taken, `${next} after ${taken}`);
+  },
+});
+
 Deno.test("SqliteStore has lost nothing and can go on after a transaction that was rolled back", () => {
   const database = new DatabaseSync(":memory:");
   migrate(database);
@@ -191,7 +218,7 @@ Deno.test({
     ]]);
     file.exec("DROP TRIGGER trap");
     file.close();
-    assertEquals([await append("one"), await append("three")], [1, 2]);
+    assertEquals([typeof await append("one"), typeof await append("three")], ["number", "number"]);
     assertEquals([received, failures.length], [["one", "three"], 1]);
   },
 });
