@@ -25,6 +25,8 @@ import { type BrokerLimits, DEVICES_KEPT, MARK_AUTHORS_MAX, refuse } from "./lim
 
 /** Names and conversations that are remembered: past it everything is forgotten and read again. */
 const CACHE_ENTRIES_MAX = 200_000;
+/** Characters of a page of backlog: a device far behind costs a page, and many may come back at once. */
+const PAGE_CHARS_MAX = 131_072;
 /** Messages that are read at once, before their size is looked at. */
 const READ_STEP = 32;
 /** Messages that are looked at to find the authors whom a mark covers. */
