@@ -281,7 +281,7 @@ export const DEVICES_MAX = 32;
 
 const REFUSALS_WINDOW_MS = 60_000;
 /** How far over the limit a frame is before its sender is closed: nobody gets there by mistake. */
-const FRAME_ABSURD_FACTOR = 16;
+const FRAME_ABSURD_FACTOR = 2;
 
 /** What a hub is made of. */
 export interface HubOptions {

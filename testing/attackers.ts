@@ -6,10 +6,10 @@
 import { rawFrame, RawSocket } from "./raw_socket.ts";
 
 /** Frames of one flood, and pieces of one endless message. */
-const FLOOD_FRAMES = 300;
+const FLOOD_FRAMES = 200;
 /** Milliseconds between two bursts of a flood: the point is what one connection may cost, not how much loopback carries. */
-const BURST_MS = 50;
-const BURST_FRAMES = 2;
+const BURST_MS = 100;
+const BURST_FRAMES = 1;
 
 type Attack = (port: number, name: string) => Promise<RawSocket>;
 
