@@ -1,10 +1,13 @@
 /**
- * `Deno.serve` that outlives a shortage of file descriptors. Deno gives up accepting for good at the first connection that it
- * cannot take (EMFILE), while the process and its open sockets live on: whoever opens enough connections would end the service.
+ * `Deno.serve` that outlives a shortage of file descriptors. At the first connection that it cannot take (EMFILE) Deno closes its
+ * listener for good, while the process and its open sockets live on: whoever opens enough connections would end the service.
  */
 
-/** Milliseconds between attempts to listen again: descriptors come back as connections end. */
-const RETRY_MS = 100;
+/**
+ * Milliseconds between attempts to listen. They fail as long as the listener is there, and cost a system call. Deno's own word
+ * that it is gone (`finished`) cannot be waited for: some versions give it when the last open connection ends.
+ */
+const LISTEN_MS = 1_000;
 /** Milliseconds between two lines about it: a flood of connections is none of lines. */
 const REPORT_MS = 60_000;
 
@@ -24,8 +27,7 @@ export class Serving {
   readonly port: number;
   readonly #options: ServeOptions;
   #http: Deno.HttpServer;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #isShutDown = false;
+  readonly #timer: ReturnType<typeof setInterval>;
   #reportedAt = -Infinity;
 
   /** Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
@@ -33,13 +35,14 @@ export class Serving {
     this.#options = options;
     this.#http = this.#serve(options.port);
     this.port = (this.#http.addr as Deno.NetAddr).port;
+    this.#timer = setInterval(() => this.#listenAgain(), LISTEN_MS);
+    Deno.unrefTimer(this.#timer as unknown as number);
   }
 
-  /** Stops accepting, and lets requests finish. Sockets of a listener that broke are not told. Idempotent. */
+  /** Stops accepting, and lets requests finish. Idempotent. */
   async shutdown(): Promise<void> {
-    this.#isShutDown = true;
-    clearTimeout(this.#timer);
-    if (this.#timer === undefined) await this.#http.shutdown();
+    clearInterval(this.#timer);
+    await this.#http.shutdown();
   }
 
   #serve(port: number): Deno.HttpServer {
@@ -48,23 +51,14 @@ export class Serving {
       { hostname, port, onListen() {}, onError },
       (request, { remoteAddr }) => handler(request, remoteAddr as Deno.NetAddr),
     );
-    http.finished.catch((error) => {
-      if (this.#isShutDown) return;
-      this.#report(error);
-      this.#listenLater();
-    });
+    http.finished.catch((error) => this.#report(error));
     return http;
   }
 
-  #listenLater(): void {
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      try {
-        this.#http = this.#serve(this.port);
-      } catch {
-        this.#listenLater();
-      }
-    }, RETRY_MS);
+  #listenAgain(): void {
+    try {
+      this.#http = this.#serve(this.port);
+    } catch { /* it listens, or there is still no descriptor */ }
   }
 
   #report(error: unknown): void {
