@@ -294,10 +294,10 @@ class Agent {
     this.#flows.clear();
     const count = command.window?.count ?? Infinity;
     for (const { from, to } of command.flows) this.#flows.set(`${from}>${to}`, { from, to, inFlight: 0, left: count });
-    setTimeout(() => {
-      if (command.perSecond !== undefined) this.#pace(command, command.perSecond);
-      else this.#fillAll(command);
-    }, Math.max(0, (command.startUs - nowUs()) / 1_000));
+    const begin = () => command.perSecond === undefined ? this.#fillAll(command) : this.#pace(command, command.perSecond);
+    const waitUs = command.startUs - nowUs();
+    if (waitUs > 0) setTimeout(begin, waitUs / 1_000);
+    else begin();
     return {};
   }
 

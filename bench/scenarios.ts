@@ -79,6 +79,9 @@ const IDLE_PER_AGENT = 2_500;
 const OPEN_LOOP_PER_SECOND = 20_000;
 /** Where the server can do less than twice that: the part of the closed loop's rate at which latency is measured. */
 const OPEN_LOOP_SHARE = 0.5;
+/** Whom a backlog is made for at a time, and how many messages are on their way then: their acks fit into one connection's queue. */
+const FED_AT_ONCE = 1_000, FED_IN_FLIGHT = 4_000;
+const FOREVER_US = 1e18;
 /** Characters of ordinary content. */
 const CHARS = 64;
 
@@ -232,15 +235,17 @@ async function backlog(setting: Setting): Promise<Result> {
   };
 }
 
-/** Has a writer at the first agent send `each` message to everybody, all acked; those are not connected. */
+/** Has a writer at the first agent send `each` messages to everybody, all acked; those are not connected. */
 async function feed(fleet: Fleet, names: readonly string[], each: number): Promise<void> {
-  const writer = "feeder";
-  await fleet.openAt(0, [writer], "extended");
-  const flows = names.map((to) => ({ from: writer, to }));
-  const size = names.length === 1 ? 1_000 : each;
-  const command = { op: "send", flows, chars: CHARS, ids: true, startUs: 0, untilUs: Infinity } as const;
-  await fleet.agents[0]!.ask({ ...command, untilUs: 1e18, window: { size, endedBy: "ack", count: each } });
-  await fleet.settle(() => []);
+  await fleet.openAt(0, ["feeder"], "extended");
+  for (let start = 0; start < names.length; start += FED_AT_ONCE) {
+    const flows = names.slice(start, start + FED_AT_ONCE).map((to) => ({ from: "feeder", to }));
+    const window = { size: Math.floor(FED_IN_FLIGHT / flows.length), endedBy: "ack", count: each } as const;
+    await fleet.agents[0]!.ask({ op: "send", flows, chars: CHARS, ids: true, startUs: 0, untilUs: FOREVER_US, window });
+    const { sent } = await fleet.settle(() => []);
+    const wanted = Math.min(names.length, start + FED_AT_ONCE) * each;
+    if (sent !== wanted) throw new Error(`${sent} of ${wanted} messages could be sent`);
+  }
 }
 
 // ---- Figures -----------------------------------------------------------------------------------------------------------------
