@@ -23,9 +23,9 @@ import {
   type ServerFrameOf,
 } from "./protocol.ts";
 
-/** Milliseconds of the first wait before reconnecting, doubled with every attempt; each wait is a random part of it. */
+/** Milliseconds of the first wait before trying again, doubled with every attempt; each wait is a random part of it. */
 const BACKOFF_FIRST_MS = 500;
-/** Milliseconds of the longest wait: a server that is back is found again within half a minute. */
+/** Milliseconds of the longest wait: a server that is back, or has room again, is found within half a minute. */
 const BACKOFF_MAX_MS = 30_000;
 /** Milliseconds online after which a connection counts as good and the next wait is a first one again. */
 const STABLE_MS = 5_000;
@@ -43,8 +43,6 @@ const CONFIRM_EVERY = 32;
 const CONFIRM_MS = 250;
 /** Milliseconds that a goodbye may take. */
 const GOODBYE_MS = 2_000;
-/** Milliseconds before a message is sent again that the server could not take just now and did not say when. */
-const RETRY_MS = 5_000;
 
 /** What this needs of a WebSocket; a WebSocket is one. */
 export interface Socket {
@@ -156,12 +154,15 @@ interface Entry {
   inFlight: boolean;
   /** Not before this time; 0 for at once. */
   notBefore: number;
+  /** How often the server could not take it just now. */
+  tries: number;
 }
 
 interface Pending {
   readonly frame: ClientFrame;
   readonly promise: PromiseWithResolvers<ServerFrame>;
   readonly stop: () => void;
+  tries: number;
 }
 
 /** A message that was handed over to be sent. */
@@ -424,7 +425,7 @@ export class ChatClient {
     this.#detach()?.close();
     this.#failRequests(new ChatError("offline", "The connection was lost"));
     const what = reconnectAfter(code);
-    if (what === "never") return this.#end(code, wordsForClose(code, reason), code !== CLOSE_CODES.bye.code);
+    if (what === "never") return this.#end(code, wordsForClose(code, reason), true);
     let words = wordsForClose(code, reason);
     if (!opened && this.#options.explain) {
       const diagnosis = await this.#options.explain(reason);
@@ -433,11 +434,16 @@ export class ChatClient {
       words = diagnosis?.reason ?? words;
     }
     if (wasOnline && this.#clock.now() - this.#onlineSince >= STABLE_MS) this.#attempts = 0;
-    const most = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** this.#attempts);
-    const delayMs = what === "now" && this.#attempts === 0 ? 0 : Math.round((this.#options.random ?? Math.random)() * most);
+    const delayMs = what === "now" && this.#attempts === 0 ? 0 : this.#backOff(this.#attempts);
     this.#attempts++;
     this.#cancelTimer = this.#clock.after(delayMs, () => void this.#dial());
     this.#setState({ phase: "waiting", reason: words, delayMs });
+  }
+
+  /** Milliseconds to wait after so many attempts: a random part, so that many clients do not come back as one. */
+  #backOff(attempts: number): number {
+    const most = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** attempts);
+    return Math.round((this.#options.random ?? Math.random)() * most);
   }
 
   #end(code: number, reason: string, act: boolean): void {
@@ -559,6 +565,7 @@ export class ChatClient {
       promise: Promise.withResolvers(),
       inFlight: false,
       notBefore: 0,
+      tries: 0,
     };
     entry.promise.promise.catch(() => {}); // who does not wait for it is told by "refused"
     this.#outbox.push(entry);
@@ -617,7 +624,7 @@ export class ChatClient {
   }
 
   #later(what: Entry | Pending, error: ErrorFrame): void {
-    const retryMs = error.retry_after_ms ?? RETRY_MS;
+    const retryMs = error.retry_after_ms ?? this.#backOff(what.tries++);
     if ("frame" in what) return void this.#clock.after(retryMs, () => this.#ask(what));
     what.inFlight = false;
     what.notBefore = this.#clock.now() + retryMs;
@@ -651,7 +658,7 @@ export class ChatClient {
     const id = `q${++this.#nextRequest}`;
     const promise = Promise.withResolvers<ServerFrame>();
     const stop = this.#clock.after(REQUEST_MS, () => this.#reject(id, new ChatError("timeout", "The server did not answer")));
-    const pending: Pending = { frame: { ...frame, id }, promise, stop };
+    const pending: Pending = { frame: { ...frame, id }, promise, stop, tries: 0 };
     this.#requests.set(id, pending);
     this.#ask(pending);
     return await promise.promise;
@@ -701,6 +708,7 @@ export function conversationOfReceipt(
 /** What happened, in words: the server's own where it gave some. */
 function wordsForClose(code: number, reason: string): string {
   if (reason !== "") return reason;
+  if (code === CLOSE_CODES.bye.code) return "The server ended the session";
   const known = Object.values(CLOSE_CODES).find((entry) => entry.code === code);
   return known ? known.meaning : "The connection was lost";
 }

@@ -223,8 +223,22 @@ Deno.test("ChatClient holds back one conversation only when its mailbox is full"
   t.socket.give(error("a1", "mailbox_full", true));
   t.client.send("carol", "2", "c1");
   assertEquals(sent(t.socket), ["c1"]);
-  await t.clock.pass(5_000);
+  await t.clock.pass(500);
   assertEquals(sent(t.socket), ["a1"]);
+});
+
+Deno.test("ChatClient waits longer every time the server cannot take a message and does not say when it can", async () => {
+  const t = await new Setup().online();
+  t.client.send("alice", "1", "a1");
+  for (const wait of [500, 1_000, 2_000]) {
+    t.socket.take();
+    t.socket.give({ type: "pong" }, error("a1", "unavailable", true));
+    assertEquals(t.events.at(-1), `unavailable 1 ${wait}`);
+    await t.clock.pass(wait - 1);
+    assertEquals(sent(t.socket), []);
+    await t.clock.pass(1);
+    assertEquals(sent(t.socket), ["a1"]);
+  }
 });
 
 Deno.test("ChatClient rejects what will never be sent, and goes on with the next", async () => {
@@ -258,6 +272,19 @@ Deno.test("ChatClient waits longer after every failure, at most 30 s, and short 
   assertEquals(t.client.state, { phase: "waiting", reason: "The server is restarting", delayMs: 500 });
 });
 
+Deno.test("ChatClient tries at once when told to, and only while it waits", async () => {
+  const t = new Setup();
+  t.client.retryNow();
+  await settled();
+  t.socket.drop();
+  await settled();
+  t.client.retryNow();
+  await t.online();
+  t.client.retryNow();
+  await t.clock.pass(1_000);
+  assertEquals([t.sockets.length, t.phase], [2, "online"]);
+});
+
 Deno.test("ChatClient spreads its waits over the whole range", async () => {
   const t = new Setup({ random: () => 0.25 });
   await settled();
@@ -277,6 +304,15 @@ Deno.test("ChatClient comes back at once where the code says now, and never wher
   assertEquals(t.client.state, { phase: "closed", code: 4009, reason: "This device connected again", act: true });
   await t.client.closed;
   assertEquals([t.sockets.length, t.clock.pending], [2, 0]);
+});
+
+Deno.test("ChatClient says so when the server ends the session, and what is not acked fails", async () => {
+  const t = await new Setup().online();
+  const { acked } = t.client.send("alice", "1", "a1");
+  t.socket.drop(1000);
+  assertEquals(t.client.state, { phase: "closed", code: 1000, reason: "The server ended the session", act: true });
+  assertEquals((await assertRejects(() => acked, ChatError)).code, "closed");
+  assertEquals(t.saved.outbox.map(({ id }) => id), ["a1"]);
 });
 
 Deno.test("ChatClient asks a silent server whether it is there, and leaves it when it does not answer", async () => {

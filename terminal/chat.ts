@@ -155,6 +155,7 @@ class TerminalChat {
     if (input.kind !== "nothing") this.#recall.add(line);
     switch (input.kind) {
       case "nothing":
+        this.#client.retryNow();
         break;
       case "text":
         if (this.chats.current !== undefined) this.#send(this.chats.current, input.text);

@@ -5,7 +5,7 @@
  */
 
 import type { Saved, Store } from "../chat_client.ts";
-import { parseServerFrame, Refusal } from "../protocol.ts";
+import { type Message, parseAddress, parseContent, Refusal } from "../protocol.ts";
 import { writePrivately } from "./paths.ts";
 
 /** Clients of one user at once on one machine: a server has room for few more. */
@@ -39,7 +39,10 @@ export async function takeDevice(account: Account, wanted: string | undefined, w
   }
   for (let slot = 0; slot < SLOTS_MAX; slot++) {
     const lock = await tryLock(`${folder}/${slot}.lock`);
-    if (lock) return held(lock, `${folder}/${slot}`, warn);
+    if (!lock) continue;
+    const device = held(lock, `${folder}/${slot}`, warn);
+    await adoptOutboxes(folder, slot, device.store, warn);
+    return device;
   }
   throw new Error(`${SLOTS_MAX} clients of "${account.name}" run already`);
 }
@@ -50,6 +53,27 @@ function held(lock: Deno.FsFile, path: string, warn: (line: string) => void): De
     return Promise.resolve();
   };
   return { name: nameOf(`${path}.device`), store: new FileStore(`${path}.json`, warn), [Symbol.asyncDispose]: dispose };
+}
+
+/**
+ * Takes over what clients that run no more could not send: the next one is not always on the same device. Kept here before it
+ * is taken there, as what is sent twice under one id arrives once.
+ */
+async function adoptOutboxes(folder: string, own: number, store: Store, warn: (line: string) => void): Promise<void> {
+  for (let slot = 0; slot < SLOTS_MAX; slot++) {
+    const path = `${folder}/${slot}`;
+    if (slot === own || readIfThere(`${path}.json`) === undefined) continue;
+    const lock = await tryLock(`${path}.lock`);
+    if (!lock) continue;
+    const other = new FileStore(`${path}.json`, warn);
+    const { position, outbox } = other.load();
+    if (outbox.length > 0) {
+      const saved = store.load();
+      store.save({ ...saved, outbox: [...saved.outbox, ...outbox] });
+      other.save({ position, outbox: [] });
+    }
+    lock.close();
+  }
 }
 
 /** The name in a file; a new one where there is none that can be used. */
@@ -108,8 +132,18 @@ export class FileStore implements Store {
     try {
       return parseSaved(JSON.parse(readIfThere(this.#file) ?? "{}"));
     } catch {
-      this.#warn(`${this.#file} is damaged and was left aside: the server knows what was read`);
+      this.#putAside();
       return { outbox: [] };
+    }
+  }
+
+  #putAside(): void {
+    const aside = `${this.#file}.damaged`;
+    try {
+      Deno.renameSync(this.#file, aside);
+      this.#warn(`${this.#file} is damaged, so it is now ${aside}; the server knows what was read`);
+    } catch (error) {
+      this.#warn(`Cannot read ${this.#file}: ${(error as Error).message}; the server knows what was read`);
     }
   }
 
@@ -125,12 +159,19 @@ export class FileStore implements Store {
 
 function parseSaved(value: unknown): Saved {
   const { position, outbox = [] } = value as { position?: { epoch?: unknown; seq?: unknown }; outbox?: unknown };
-  const messages = (Array.isArray(outbox) ? outbox : []).flatMap((entry) => {
-    const message = parseServerFrame(JSON.stringify(entry));
-    return message instanceof Refusal || message.type !== undefined ? [] : [message];
-  });
+  const messages = (Array.isArray(outbox) ? outbox : []).flatMap((entry) => parseOutgoing(entry) ?? []);
   if (typeof position?.epoch !== "string" || !Number.isSafeInteger(position.seq)) return { outbox: messages };
   return { position: { epoch: position.epoch, seq: position.seq as number }, outbox: messages };
+}
+
+/** A message to be sent. Its sender may be "": with a token the server says who that is. */
+function parseOutgoing(entry: Partial<Message> | null): Message | undefined {
+  const recipient = parseAddress(entry?.recipient);
+  const content = parseContent(entry?.content, "content", Infinity);
+  if (recipient instanceof Refusal || content instanceof Refusal) return undefined;
+  const { sender, id } = entry!;
+  if (typeof sender !== "string" || typeof id !== "string") return undefined;
+  return { sender, recipient, content, id };
 }
 
 function readIfThere(file: string): string | undefined {

@@ -68,6 +68,27 @@ Deno.test({
 });
 
 Deno.test({
+  name: "takeDevice takes over what a client that runs no more could not send, and nothing of one that runs",
+  ignore,
+  fn: () =>
+    inFolder(async (folder) => {
+      const account = { ...ACCOUNT, folder };
+      const outgoing = (id: string) => ({ sender: "", recipient: "alice", content: "x", id });
+      const devices = [];
+      for (let i = 0; i < 3; i++) devices.push(await takeDevice(account, undefined, () => {}));
+      const position = { epoch: "e", seq: 1 };
+      for (const [index, { store }] of devices.entries()) store.save({ position, outbox: [outgoing(`${index}`)] });
+      await devices[0]![Symbol.asyncDispose]();
+      await devices[1]![Symbol.asyncDispose]();
+      await using next = await takeDevice(account, undefined, () => {});
+      assertEquals(next.store.load(), { position, outbox: [outgoing("0"), outgoing("1")] });
+      assertEquals(devices[1]!.store.load(), { position, outbox: [] });
+      assertEquals(devices[2]!.store.load().outbox.length, 1);
+      await devices[2]![Symbol.asyncDispose]();
+    }),
+});
+
+Deno.test({
   name: "FileStore gives back what it kept, and nothing for what is damaged",
   ignore,
   fn: () =>
@@ -88,6 +109,7 @@ Deno.test({
         await Deno.writeTextFile(`${folder}/state.json`, damaged);
         assertEquals(store.load(), { outbox: [] });
       }
+      assertEquals(await Deno.readTextFile(`${folder}/state.json.damaged`), "null");
       const nowhere = new FileStore(`${folder}/none/state.json`, (line) => warnings.push(line));
       nowhere.save(saved);
       nowhere.save(saved);

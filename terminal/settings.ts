@@ -1,6 +1,6 @@
 /** Settings from the command line, the environment and `client.json`, made into what the client runs with. */
 
-import type { OptionTable, Surroundings, Values } from "../options.ts";
+import type { OptionTable, Surroundings } from "../options.ts";
 import { UsageError } from "../options.ts";
 import { parseAddress, parseName, Refusal } from "../protocol.ts";
 import { type Folders, foldersFor } from "./paths.ts";
@@ -69,9 +69,9 @@ export function namedServer(folders: Folders, given: string): string {
 
 /** Checks where to connect and as whom. Throws a {@linkcode UsageError}. */
 export function accountOf(values: ConnectionValues, folders: Folders): Account {
-  const name = values.name === undefined ? "" : check(parseName(values.name, "--name"));
   if (values.device !== undefined) check(parseName(values.device, "--device"));
   const token = tokenOf(values);
+  const name = values.name === undefined ? nameIn(token?.() ?? "") : check(parseName(values.name, "--name"));
   if (name === "" && !token) throw new UsageError('Say who you are: --name NAME, or PARLEY_NAME, or "name" in the settings');
   let server: string;
   try {
@@ -99,6 +99,17 @@ function tokenOf(values: ConnectionValues): (() => string) | undefined {
   if (file === undefined) return undefined;
   readGiven(file, "--token-file");
   return () => readGiven(file, "--token-file").trim();
+}
+
+/** Whom a token is for, so that state is kept by name before there is a connection; "" where it does not show. */
+function nameIn(token: string): string {
+  try {
+    const payload = Uint8Array.fromBase64(token.split(".")[1] ?? "", { alphabet: "base64url" });
+    const name = parseName((JSON.parse(new TextDecoder().decode(payload)) as { sub?: unknown }).sub);
+    return typeof name === "string" ? name : "";
+  } catch {
+    return ""; // the server knows
+  }
 }
 
 function readGiven(file: string, option: string): string {
@@ -138,6 +149,3 @@ function serverIn(args: readonly string[]): string | undefined {
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
-
-/** The values of any of the tables that connect. */
-export type AnyConnection = Values<OptionTable> & ConnectionValues;

@@ -46,6 +46,21 @@ Deno.test({
 });
 
 Deno.test({
+  name: "who one is comes from --name, else from the token, where it shows",
+  ignore,
+  fn: () =>
+    withSettings("{}", (folders) => {
+      const nameFor = (...args: string[]) =>
+        accountOf(parseOptions(CLIENT_OPTIONS, args, { settings: {} }).values, folders).name;
+      const claims = new TextEncoder().encode('{"sub":"Zoë"}').toBase64({ alphabet: "base64url" });
+      assertEquals(nameFor("--token", `e30.${claims}.c2ln`), "zoë");
+      assertEquals(nameFor("--token", `e30.${claims}.c2ln`, "--name", "bob"), "bob");
+      for (const token of ["opaque", "a.b.c", "e30.e30.e30", "e30.WzFd.x"]) assertEquals(nameFor("--token", token), "");
+      assertThrows(() => nameFor(), UsageError, "Say who you are");
+    }),
+});
+
+Deno.test({
   name: "settings that are wrong are told in a line, and a token in them is refused",
   ignore,
   fn: () => {
