@@ -254,8 +254,11 @@ export interface Broker {
 
 /** How much a user may send. */
 export interface RateLimit {
-  /** Takes one frame of `user`'s allowance. Milliseconds to wait, 0 for go on, Infinity for: close, this is abuse. */
-  take(user: string): number;
+  /**
+   * Takes a frame that counts for `cost` of `user`'s allowance. Milliseconds to wait, 0 for go on, Infinity for: close, this is
+   * abuse.
+   */
+  take(user: string, cost: number): number;
 }
 
 // ---- The hub -----------------------------------------------------------------------------------------------------------------
@@ -279,6 +282,8 @@ export const FLUSH_CONNECTIONS_MAX = 64;
 /** Devices of one user at a time: every one costs a copy of everything. */
 export const DEVICES_MAX = 32;
 
+/** Characters of content that count as another frame against the rate: what people type is one, a flood of pages is many. */
+const RATE_CONTENT_CHARS = 4_096;
 const REFUSALS_WINDOW_MS = 60_000;
 /** How far over the limit a frame is before its sender is closed: nobody gets there by mistake. */
 const FRAME_ABSURD_FACTOR = 2;
@@ -533,7 +538,7 @@ export class Hub implements SessionHost {
         refusal("forbidden", `You are "${session.user}" and cannot send as "${frame.sender}"`, frame),
       );
     }
-    const wait = this.#wait(session);
+    const wait = this.#wait(session, 1 + Math.floor(frame.content.length / RATE_CONTENT_CHARS));
     if (wait > 0) return this.#refuseRate(session, wait, frame);
     const { content, id } = frame, { origin, user: sender } = session;
     // A name that is the same string as last time is found faster by every map on its way.
@@ -545,8 +550,8 @@ export class Hub implements SessionHost {
     this.#wake();
   }
 
-  #wait(session: Session): number {
-    return this.#options.rateLimit?.take(session.user) ?? 0;
+  #wait(session: Session, cost = 1): number {
+    return this.#options.rateLimit?.take(session.user, cost) ?? 0;
   }
 
   #refuseRate(session: Session, wait: number, frame: ClientFrame): void {

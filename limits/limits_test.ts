@@ -17,6 +17,16 @@ Deno.test("TokenBuckets let a burst through, then the rate, and say how long to 
   assertEquals(buckets.take("ben"), 0, "everybody has their own");
 });
 
+Deno.test("TokenBuckets let what costs more than the bucket holds through when it is full, and then wait for the debt", () => {
+  let now = 0;
+  const buckets = new TokenBuckets(1, 4, () => now);
+  assertEquals([buckets.take("ann", 3), buckets.take("ann", 3)], [0, 2_000]);
+  now += 2_000;
+  assertEquals([buckets.take("ann", 3), buckets.take("ann", 9)], [0, 4_000]);
+  now += 4_000;
+  assertEquals([buckets.take("ann", 9), buckets.take("ann")], [0, 6_000]);
+});
+
 Deno.test("TokenBuckets call it abuse when the refusals do not end", () => {
   let now = 0;
   const buckets = new TokenBuckets(1, 1, () => now);

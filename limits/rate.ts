@@ -37,16 +37,18 @@ export class TokenBuckets implements RateLimit {
     return this.#buckets.size;
   }
 
-  take(user: string): number {
+  take(user: string, cost = 1): number {
     const now = this.#now();
     const bucket = this.#bucket(user, now);
     bucket.allowance = Math.min(this.#burst, bucket.allowance + ((now - bucket.at) / 1_000) * this.#rate);
     bucket.at = now;
-    if (bucket.allowance >= 1) {
-      bucket.allowance--;
+    // What costs more than the whole bucket waits for a full one, and leaves a debt.
+    const missing = Math.min(cost, this.#burst) - bucket.allowance;
+    if (missing <= 0) {
+      bucket.allowance -= cost;
       return 0;
     }
-    return this.#isAbuse(bucket, now) ? Infinity : ((1 - bucket.allowance) / this.#rate) * 1_000;
+    return this.#isAbuse(bucket, now) ? Infinity : (missing / this.#rate) * 1_000;
   }
 
   #bucket(user: string, now: number): Bucket {
