@@ -43,9 +43,9 @@ export class Gate {
 
   /** Lets a request through, or gives the answer that refuses it. */
   async enter(request: Request, remote: string): Promise<Pass | Response> {
-    const { admission, allowOrigin = [], trustedHops = 0 } = this.#options;
+    const { admission, allowOrigin = [], trustedHops = 0, tokens } = this.#options;
     const { headers } = request;
-    if (!isOriginAllowed(headers.get("origin"), headers.get("host"), allowOrigin)) {
+    if (!isOriginAllowed(headers.get("origin"), headers.get("host"), allowOrigin, tokens !== undefined)) {
       return refusal(
         403,
         "forbidden",
