@@ -16,6 +16,7 @@ import { type Broker, type Connection, Hub, type HubOptions, type Peer } from ".
 import { isLoopback } from "./limits/address.ts";
 import { Admission, type AdmissionLimits } from "./limits/admission.ts";
 import { TokenBuckets } from "./limits/rate.ts";
+import { Serving } from "./limits/serve.ts";
 import { commandOf, helpText, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
 import { CLOSE_CODES } from "./protocol.ts";
 import { BACKUP_OPTIONS, SERVER, SERVER_OPTIONS, VERSION } from "./server_options.ts";
@@ -92,24 +93,24 @@ export function startServer(options: ServerOptions = {}): Server {
     draining: false,
   };
 
-  const http = Deno.serve({
+  const http = new Serving({
     hostname: certificate ? "127.0.0.1" : host,
     port: certificate ? 0 : wanted,
-    onListen() {},
+    handler: (request, remote) => route(request, remote, context),
     onError: (error) => {
       tell(`request failed: ${reason(error)}`);
       return plain(500, "The server failed at this request");
     },
-  }, (request, { remoteAddr }) => route(request, remoteAddr as Deno.NetAddr, context));
-  const inner = http.addr as Deno.NetAddr;
+    report: tell,
+  });
   try {
-    if (certificate) context.front = new TlsFront({ ...certificate, hostname: host, port: wanted, target: inner.port });
+    if (certificate) context.front = new TlsFront({ ...certificate, hostname: host, port: wanted, target: http.port });
   } catch (error) {
     void http.shutdown();
     throw error;
   }
 
-  const port = context.front?.port ?? inner.port;
+  const port = context.front?.port ?? http.port;
   let drained: Promise<void> | undefined;
   const shutdown = () => drained ??= drain(http, context).finally(() => broker.close());
   return {
@@ -309,7 +310,7 @@ class SocketConnection implements Connection {
 
 // ---- The end -----------------------------------------------------------------------------------------------------------------
 
-async function drain(http: Deno.HttpServer, context: Context): Promise<void> {
+async function drain(http: Serving, context: Context): Promise<void> {
   context.draining = true;
   context.front?.stop();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -391,7 +392,7 @@ async function runCommand(
   args: readonly string[],
   env: (name: string) => string | undefined,
 ): Promise<number> {
-  if (command === "backup") return runBackup(args, env);
+  if (command === "backup") return await runBackup(args, env);
   const options = command === "token" ? TOKEN_OPTIONS : KEYS_OPTIONS;
   const { values, operands } = parseOptions<OptionTable>(options, args, { env });
   if (values.help) return print(helpText(SERVER, command));
@@ -450,12 +451,12 @@ function renewOnHangup(server: Server, values: ServerValues): () => void {
   return () => Deno.removeSignalListener("SIGHUP", renew);
 }
 
-function runBackup(args: readonly string[], env: (name: string) => string | undefined): number {
+async function runBackup(args: readonly string[], env: (name: string) => string | undefined): Promise<number> {
   const { values, operands } = parseOptions(BACKUP_OPTIONS, args, { env });
   if (values.help) return print(helpText(SERVER, "backup"));
   const [file] = operands;
   if (operands.length !== 1 || file === undefined) throw new UsageError("backup takes one FILE");
-  backup(values.data, file);
+  await backup(values.data, file);
   return print(`The messages in ${values.data} are copied to ${file}`);
 }
 

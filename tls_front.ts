@@ -7,6 +7,8 @@
 
 /** Milliseconds that a peer has for its handshake. */
 const HANDSHAKE_MS = 10_000;
+/** Milliseconds between attempts to accept where descriptors have run out. */
+const RETRY_MS = 100;
 /** Bytes that are carried at once. */
 const BUFFER_BYTES = 16_384;
 
@@ -70,10 +72,16 @@ export class TlsFront {
     for (const connection of this.#connections) end(connection);
   }
 
+  /** Until the listener is closed. Accepting fails where descriptors have run out: they come back as connections end. */
   async #accept(listener: Deno.TlsListener): Promise<void> {
-    try {
-      for await (const peer of listener) void this.#carry(peer);
-    } catch { /* closed */ }
+    for (;;) {
+      try {
+        for await (const peer of listener) void this.#carry(peer);
+        return;
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
+    }
   }
 
   async #carry(peer: Deno.TlsConn): Promise<void> {

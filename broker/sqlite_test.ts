@@ -432,9 +432,9 @@ Deno.test({
     await using broker = await open(`${folder.dir}/data`);
     for (const user of ["ann", "ben"]) await broker.attach(user, "laptop");
     await broker.append([{ sender: "ann", recipient: "ben", content: "kept", id: "1", origin: "" }]);
-    backup(`${folder.dir}/data`, file);
-    assertThrows(() => backup(`${folder.dir}/data`, file), BrokerError, "is there already");
-    assertThrows(() => backup(`${folder.dir}/nothing`, `${file}2`), BrokerError, "There are no messages");
+    await backup(`${folder.dir}/data`, file);
+    await assertRejects(() => backup(`${folder.dir}/data`, file), BrokerError, "is there already");
+    await assertRejects(() => backup(`${folder.dir}/nothing`, `${file}2`), BrokerError, "There are no messages");
     if (Deno.build.os !== "windows") assertEquals((Deno.statSync(file).mode ?? 0) & 0o777, 0o600);
     await Deno.mkdir(`${folder.dir}/restored`);
     await Deno.copyFile(file, `${folder.dir}/restored/${DATABASE_NAME}`);
@@ -456,7 +456,7 @@ Deno.test({
     await broker.attach("ann", "laptop");
     const send = (content: string) => broker.append([{ sender: "ann", recipient: "ann", content, id: content, origin: "" }]);
     await send("before");
-    backup(used, `${folder.dir}/copy.db`);
+    await backup(used, `${folder.dir}/copy.db`);
     for (let n = 0; n < 100; n++) await send(`after ${n}`);
     await Deno.mkdir(restored);
     await Deno.copyFile(`${used}/${DATABASE_NAME}-wal`, `${restored}/${DATABASE_NAME}-wal`);

@@ -1,0 +1,98 @@
+/** A server that has run out of file descriptors: nobody new comes in, nobody is thrown out, and it passes. */
+
+import { assertEquals } from "@std/assert";
+import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
+import { fromSource, RunningServer } from "../testing/process.ts";
+
+/** Milliseconds after which a server that takes nobody will not do so any more. */
+const PATIENCE_MS = 30_000;
+/** Descriptors of the server: some of its own, the rest for connections. */
+const DESCRIPTORS = 80;
+
+for (const isSecure of [false, true]) {
+  Deno.test({
+    name: `descriptors - when they run out, ${
+      isSecure ? "with" : "without"
+    } TLS, open connections go on and new ones come in later`,
+    ignore: !CAN_RUN || lacksProgram("sh", ["-c", `ulimit -n ${DESCRIPTORS}`]) || lacksProgram("openssl", ["version"]),
+    async fn() {
+      const dir = await Deno.makeTempDir({ prefix: "descriptors-" });
+      const tls = isSecure ? await selfSigned(dir) : [];
+      const { command, args } = fromSource("server");
+      const limited = { command: "sh", args: ["-c", `ulimit -n ${DESCRIPTORS}; exec "$0" "$@"`, command, ...args] };
+      await using server = await RunningServer.start(limited, ["--broker", "memory", ...tls]);
+      using client = Deno.createHttpClient({ caCerts: isSecure ? [await Deno.readTextFile(`${dir}/cert.pem`)] : [] });
+      // deno-lint-ignore no-explicit-any -- Deno's own option
+      const socket = new WebSocket(`${server.url}?name=alice`, { client } as any);
+      await new Promise((resolve) => socket.onopen = resolve);
+      using idle = await Idle.open(Number(new URL(server.url).port), 2 * DESCRIPTORS);
+      await echo(socket, "while they are short");
+      idle.closeMost();
+      const health = server.url.replace("ws", "http").replace("/ws", "/healthz");
+      let status = 0;
+      for (const end = Date.now() + PATIENCE_MS; status === 0 && Date.now() < end;) {
+        const signal = AbortSignal.timeout(1_000);
+        const answer = await fetch(health, { client, signal }).catch(() => undefined);
+        await answer?.body?.cancel();
+        status = answer?.status ?? 0;
+      }
+      assertEquals(status, 200);
+      await echo(socket, "afterwards");
+      await new Promise((resolve) => {
+        socket.onclose = resolve;
+        socket.close();
+      });
+      await Deno.remove(dir, { recursive: true });
+    },
+  });
+}
+
+/** Connections that say nothing, as many as are taken. */
+class Idle implements Disposable {
+  private constructor(readonly connections: Deno.Conn[]) {}
+
+  static async open(port: number, count: number): Promise<Idle> {
+    const connections: Deno.Conn[] = [];
+    while (connections.length < count) {
+      const connection = await Deno.connect({ hostname: "127.0.0.1", port }).catch(() => undefined);
+      if (!connection) break;
+      connections.push(connection);
+    }
+    return new Idle(connections);
+  }
+
+  /** Closes all but one: that it stays must not keep the others out. */
+  closeMost(): void {
+    for (const connection of this.connections.splice(1)) connection.close();
+  }
+
+  [Symbol.dispose](): void {
+    for (const connection of this.connections) connection.close();
+  }
+}
+
+/** Writes to oneself, and waits for the ack. */
+async function echo(socket: WebSocket, id: string): Promise<void> {
+  const acked = new Promise<void>((resolve) => {
+    socket.onmessage = ({ data }) => {
+      if (JSON.parse(data).id === id) resolve();
+    };
+  });
+  socket.send(JSON.stringify({ sender: "alice", recipient: "alice", content: "x", id }));
+  await acked;
+}
+
+/** A certificate for loopback, as the server's options for it. */
+async function selfSigned(dir: string): Promise<string[]> {
+  const [cert, key] = [`${dir}/cert.pem`, `${dir}/key.pem`];
+  const args = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost".split(" ");
+  const extensions = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
+  const { success } = await new Deno.Command("openssl", {
+    args: [...args, ...extensions, "-out", cert, "-keyout", key],
+    stdin: "null",
+    stdout: "null",
+    stderr: "null",
+  }).output();
+  assertEquals(success, true);
+  return ["--cert", cert, "--key", key];
+}
