@@ -26,7 +26,15 @@ import type {
 } from "../hub.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, refuse } from "./limits.ts";
 import { BrokerError, newEpoch } from "./sqlite_schema.ts";
-import { type AppendAnswer, type OpenRequest, SEPARATOR, type WorkerAnswer, type WorkerRequest } from "./sqlite_requests.ts";
+import {
+  type AppendAnswer,
+  laneOf,
+  type OpenRequest,
+  SEPARATOR,
+  type WorkerAnswer,
+  type WorkerAnswers,
+  type WorkerRequest,
+} from "./sqlite_requests.ts";
 
 /** Name of the database in its folder. */
 export const DATABASE_NAME = "parley.db";
@@ -148,7 +156,7 @@ export class SqliteBroker implements Broker {
   /** Members of groups that were written to, as of the last answer. */
   readonly #members = new Map<string, readonly string[]>();
   /** Requests without an answer, in order. */
-  #pending: Pending[] = [];
+  #pending: Record<keyof WorkerAnswers, Pending[]> = { urgent: [], bulk: [] };
   /** Why nothing works any more. */
   #failure: string | undefined;
   /** What requests fail with until an append succeeds: it is reported once and not for every request. */
@@ -159,8 +167,9 @@ export class SqliteBroker implements Broker {
     this.#worker = worker;
     this.#lock = lock;
     this.#report = report;
-    worker.onmessage = ({ data }: MessageEvent<WorkerAnswer[]>) => {
-      for (const answer of data) this.#settle(answer);
+    worker.onmessage = ({ data: { urgent, bulk } }: MessageEvent<WorkerAnswers>) => {
+      for (const answer of urgent) this.#settle(this.#pending.urgent.shift()!, answer);
+      for (const answer of bulk) this.#settle(this.#pending.bulk.shift()!, answer);
     };
     worker.onerror = (event) => {
       event.preventDefault();
@@ -175,12 +184,11 @@ export class SqliteBroker implements Broker {
     if (this.#failure !== undefined) return Promise.reject(new BrokerError(this.#failure));
     this.#worker.postMessage(request);
     return new Promise((resolve, reject) =>
-      this.#pending.push({ resolve: resolve as (value: unknown) => void, reject, drafts })
+      this.#pending[laneOf(request)].push({ resolve: resolve as (value: unknown) => void, reject, drafts })
     );
   }
 
-  #settle(answer: WorkerAnswer): void {
-    const { resolve, reject, drafts } = this.#pending.shift()!;
+  #settle({ resolve, reject, drafts }: Pending, answer: WorkerAnswer): void {
     if ("error" in answer) {
       if (this.#trouble !== answer.error) this.#report(this.#trouble = answer.error, "database");
       return drafts ? resolve(drafts.map(() => UNAVAILABLE)) : reject(new BrokerError(answer.error));
@@ -194,9 +202,9 @@ export class SqliteBroker implements Broker {
     clearTimeout(this.#expiry);
     this.#failure ??= why;
     this.#report(why, "database");
-    const pending = this.#pending;
-    this.#pending = [];
-    for (const { reject } of pending) reject(new BrokerError(why));
+    const { urgent, bulk } = this.#pending;
+    this.#pending = { urgent: [], bulk: [] };
+    for (const { reject } of [...urgent, ...bulk]) reject(new BrokerError(why));
   }
 
   // ---- The port ----

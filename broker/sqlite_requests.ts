@@ -37,6 +37,20 @@ export interface AppendAnswer extends AppendedRows {
 /** An answer: `error` where the request failed and changed nothing. */
 export type WorkerAnswer = { readonly value: unknown } | { readonly error: string };
 
+/** The answers of one transaction, each list in the order of its requests. */
+export interface WorkerAnswers {
+  readonly urgent: readonly WorkerAnswer[];
+  readonly bulk: readonly WorkerAnswer[];
+}
+
+/** Requests that may be many and long: messages do not wait behind them. */
+const BULK: ReadonlySet<WorkerRequest["op"]> = new Set(["read", "history", "conversations", "markers", "expire", "close"]);
+
+/** In which of the two lists a request waits. */
+export function laneOf({ op }: WorkerRequest): keyof WorkerAnswers {
+  return BULK.has(op) ? "bulk" : "urgent";
+}
+
 /** What separates the columns of an append: no name, id or content has it. */
 export const SEPARATOR = "\0";
 /** Columns of a draft in an append. */

@@ -27,10 +27,14 @@ import { type BrokerLimits, DEVICES_KEPT, MARK_AUTHORS_MAX, refuse } from "./lim
 const CACHE_ENTRIES_MAX = 200_000;
 /** Characters of a page of backlog: a device far behind costs a page, and many may come back at once. */
 const PAGE_CHARS_MAX = 131_072;
+/** Characters of a page of history: what one answer has at most. */
+const HISTORY_CHARS_MAX = 262_144;
 /** Messages that are read at once, before their size is looked at. */
 const READ_STEP = 32;
 /** Messages that are looked at to find the authors whom a mark covers. */
 const AUTHORS_SCANNED_MAX = 1_000;
+/** Above every position. */
+const HIGHEST = Number.MAX_SAFE_INTEGER;
 /** Milliseconds between two notes of where the log stands: retention is as exact as they are. */
 const TICK_MS = 60_000;
 /** Messages that one step of retention removes: some milliseconds. */
@@ -58,6 +62,18 @@ export interface AppendedRows {
 }
 
 type Row = Record<string, SQLInputValue>;
+
+/** Positions, both ends excluded. */
+interface Range {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Rows of a range, and whether they are all that it has. */
+interface Some {
+  readonly rows: Row[];
+  readonly isEnd: boolean;
+}
 
 const MESSAGE = "seq, sender, ts, id, origin, content";
 const INSERT_MESSAGE = `INSERT INTO messages (thread, ${MESSAGE}) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -367,7 +383,7 @@ export class SqliteStore {
     let complete = Infinity;
     const found: Stored[] = [];
     for (const thread of threads) {
-      const rows = this.#some(thread.thread!, thread.since!, take, chars);
+      const { rows } = this.#some(thread.thread!, { low: thread.since as number, high: HIGHEST }, "ASC", take, chars);
       const last = rows.at(-1)?.seq as number | undefined;
       if (last !== undefined && last < (thread.last_seq as number)) complete = Math.min(complete, last);
       for (const row of rows) found.push(this.#stored(row, thread));
@@ -377,21 +393,25 @@ export class SqliteStore {
     return { messages, more: found.length > messages.length || complete < Infinity };
   }
 
-  /** Messages of a thread after a position: up to so many, or until they have so many characters. */
-  #some(thread: SQLInputValue, after: SQLInputValue, limit: number, chars: number): Row[] {
+  /** Messages of a thread between two positions, from one end: up to so many, or until they have many characters. */
+  #some(thread: SQLInputValue, between: Range, order: "ASC" | "DESC", limit: number, chars: number): Some {
     // Not with iterate(): on older runtimes a statement that was left early goes on where it was.
-    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? ORDER BY seq LIMIT ?`;
+    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ?`;
     const rows: Row[] = [];
+    let { low, high } = between;
     for (let total = 0; rows.length < limit && total <= chars;) {
       const wanted = Math.min(READ_STEP, limit - rows.length);
-      const some = this.#all(sql, thread, rows.at(-1)?.seq ?? after, wanted);
+      const some = this.#all(sql, thread, low, high, wanted);
       for (const row of some) {
         rows.push(row);
         total += (row.content as string).length;
       }
-      if (some.length < wanted) break;
+      if (some.length < wanted) return { rows, isEnd: true };
+      const last = some.at(-1)!.seq as number;
+      if (order === "ASC") low = last;
+      else high = last;
     }
-    return rows;
+    return { rows, isEnd: false };
   }
 
   /** A row of a thread with `name`, `owner` and `other` as a message. */
@@ -414,14 +434,12 @@ export class SqliteStore {
   ): Page | BrokerRefusal {
     const membership = this.#membership(name, other);
     if (isRefusal(membership)) return membership;
-    const low = Math.max(membership.since as number, after ?? 0), high = before ?? Number.MAX_SAFE_INTEGER;
+    const between = { low: Math.max(membership.since as number, after ?? 0), high: before ?? HIGHEST };
     const forward = after !== undefined && before === undefined;
-    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${
-      forward ? "" : "DESC"
-    } LIMIT ?`;
-    const rows = this.#all(sql, membership.thread!, low, high, limit + 1);
-    const messages = rows.slice(0, limit).map((row) => this.#stored(row, membership));
-    return { messages: forward ? messages : messages.reverse(), more: rows.length > limit };
+    // One more than is asked for, or than fits, tells whether there is more.
+    const { rows, isEnd } = this.#some(membership.thread!, between, forward ? "ASC" : "DESC", limit + 1, HISTORY_CHARS_MAX);
+    const messages = (isEnd ? rows : rows.slice(0, -1)).map((row) => this.#stored(row, membership));
+    return { messages: forward ? messages : messages.reverse(), more: !isEnd };
   }
 
   /** The user's row of a conversation; one without messages where there is none yet. */

@@ -421,6 +421,68 @@ Deno.test("SqliteStore finds a backlog, a page of history, what is unread and th
   database.close();
 });
 
+Deno.test("SqliteStore reads no more of a long history than fits into an answer, from either end, and says that there is more", () => {
+  const database = new DatabaseSync(":memory:");
+  migrate(database);
+  const store = new SqliteStore(database, DEFAULT_LIMITS);
+  store.attach("ann", "laptop", undefined);
+  const content = "x".repeat(16_000);
+  store.append(Array.from({ length: 500 }, () => ({ sender: "ann", recipient: "ann", content, origin: "" })));
+  const newest = store.history("ann", { with: "ann", limit: 500 });
+  assert("messages" in newest && newest.more && newest.messages.length < 100, "a page");
+  assertEquals(newest.messages.at(-1)?.seq, 500);
+  const seen = newest.messages.map(({ seq }) => seq);
+  for (let more = true; more;) {
+    const page = store.history("ann", { with: "ann", limit: 500, before: seen[0]! });
+    assert("messages" in page);
+    seen.unshift(...page.messages.map(({ seq }) => seq));
+    more = page.more;
+  }
+  assertEquals(seen, Array.from({ length: 500 }, (_, i) => i + 1));
+  const oldest = store.history("ann", { with: "ann", limit: 500, after: 0 });
+  assert("messages" in oldest && oldest.more && oldest.messages.length < 100, "a page");
+  assertEquals(oldest.messages[0]?.seq, 1);
+  database.close();
+});
+
+// ---- Who waits for whom ----
+
+Deno.test({
+  name: "SqliteBroker stores a message before it reads what many others asked for earlier",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    await using broker = await open(folder.dir);
+    await broker.attach("ann", "laptop");
+    const draft = { sender: "ann", recipient: "ann", content: "x".repeat(1_000), origin: "" };
+    await broker.append(Array.from({ length: 500 }, () => draft));
+    const settled: string[] = [];
+    const reads = Array.from(
+      { length: 300 },
+      () => broker.history("ann", { with: "ann", limit: 500 }).then(() => settled.push("read")),
+    );
+    const append = broker.append([draft]).then(() => settled.push("append"));
+    await Promise.all([...reads, append]);
+    assert(settled.indexOf("append") < 100, `after ${settled.indexOf("append")} reads`);
+  },
+});
+
+Deno.test({
+  name: "SqliteBroker reads while others write without end",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    await using broker = await open(folder.dir);
+    await broker.attach("ann", "laptop");
+    const drafts = Array.from({ length: 5_000 }, () => ({ sender: "ann", recipient: "ann", content: "hi", origin: "" }));
+    const settled: string[] = [];
+    const appends = Array.from({ length: 20 }, () => broker.append(drafts).then(() => settled.push("append")));
+    const read = broker.read("ann", 0, 10).then(() => settled.push("read"));
+    await Promise.all([...appends, read]);
+    assert(settled.indexOf("read") < 10, `after ${settled.indexOf("read")} appends`);
+  },
+});
+
 // ---- Backup ----
 
 Deno.test({

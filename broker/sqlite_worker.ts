@@ -1,6 +1,7 @@
 /**
  * The worker that owns the database. What arrives within one turn of its event loop is one transaction: one sync of the disk
- * serves everybody who waits for it. Answers go out after the commit, in the order of the requests.
+ * serves everybody who waits for it. Answers go out after the commit. What may take long waits behind what may not, and a
+ * transaction that has taken long leaves the rest to the next: a thousand who come back do not hold up those who talk.
  */
 
 import { setImmediate } from "node:timers";
@@ -9,13 +10,17 @@ import type { Draft } from "../hub.ts";
 import {
   type AppendAnswer,
   DRAFT_COLUMNS,
+  laneOf,
   type OpenRequest,
   SEPARATOR,
   type WorkerAnswer,
+  type WorkerAnswers,
   type WorkerRequest,
 } from "./sqlite_requests.ts";
 import { BrokerError, migrate } from "./sqlite_schema.ts";
 import { SqliteStore } from "./sqlite_store.ts";
+
+type Requests = Record<keyof WorkerAnswers, WorkerRequest[]>;
 
 /** What this file uses of the worker it runs in. */
 const worker = self as unknown as {
@@ -24,6 +29,8 @@ const worker = self as unknown as {
   onmessage: (event: MessageEvent<WorkerRequest | OpenRequest>) => void;
 };
 
+/** Milliseconds after which a transaction begins nothing more of a list: about what a slow disk takes to sync. */
+const LIST_MS = 8;
 /** Milliseconds that a commit waits for a reader that is making a backup. */
 const BUSY_TIMEOUT_MS = 5_000;
 
@@ -35,7 +42,9 @@ const POSITIONS_SKIPPED = 1_000_000;
 
 let database: DatabaseSync;
 let store: SqliteStore;
-let queue: WorkerRequest[] = [];
+/** Requests without an answer, in order. */
+const waiting: Requests = { urgent: [], bulk: [] };
+let isDue = false;
 /** Groups whose members the broker knows as they are. */
 const known = new Set<string>();
 
@@ -107,11 +116,22 @@ function toDrafts(cells: readonly string[], count: number): Draft[] {
   return drafts;
 }
 
-/** Carries out requests as one transaction. Throws when it cannot be committed, and nothing has happened then. */
-function transact(requests: readonly WorkerRequest[]): WorkerAnswer[] {
+/** Carries out the first requests of a list, until it has taken long; at least one. */
+function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
+  const end = performance.now() + LIST_MS;
+  const answers: WorkerAnswer[] = [];
+  for (const request of requests) {
+    answers.push({ value: answer(request) });
+    if (performance.now() > end) break;
+  }
+  return answers;
+}
+
+/** One transaction for some of each list. Throws when it cannot be committed, and nothing has happened then. */
+function transact({ urgent, bulk }: Requests): WorkerAnswers {
   database.exec("BEGIN IMMEDIATE");
   try {
-    const answers = requests.map((request) => ({ value: answer(request) }));
+    const answers = { urgent: carryOut(urgent), bulk: carryOut(bulk) };
     store.flush();
     database.exec("COMMIT");
     return answers;
@@ -126,15 +146,23 @@ function transact(requests: readonly WorkerRequest[]): WorkerAnswer[] {
   }
 }
 
-/** One transaction for all; where it fails, one for each, so that only what cannot be done fails. */
-function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
+/** One transaction; where it fails, one for each request, so that only what cannot be done fails. */
+function settle(requests: Requests): WorkerAnswers {
   try {
     return transact(requests);
   } catch (error) {
     const why = reason(error);
     // Another program holds the file: to wait for it once is enough.
-    if (requests.length === 1 || why.includes("locked")) return requests.map(() => ({ error: why }));
-    return requests.flatMap((request) => carryOut([request]));
+    const answerOne = why.includes("locked") ? () => ({ error: why }) : settleAlone;
+    return { urgent: requests.urgent.map(answerOne), bulk: requests.bulk.map(answerOne) };
+  }
+}
+
+function settleAlone(request: WorkerRequest): WorkerAnswer {
+  try {
+    return transact({ urgent: [request], bulk: [] }).urgent[0]!;
+  } catch (error) {
+    return { error: reason(error) };
   }
 }
 
@@ -143,13 +171,14 @@ function reason(error: unknown): string {
 }
 
 function commit(): void {
-  const requests = queue;
-  queue = [];
-  const answers = carryOut(requests);
-  const isLast = requests.at(-1)?.op === "close";
-  if (isLast) database.close();
+  const answers = settle(waiting);
+  waiting.urgent.splice(0, answers.urgent.length);
+  const isClosed = waiting.bulk.splice(0, answers.bulk.length).at(-1)?.op === "close";
+  isDue = waiting.urgent.length + waiting.bulk.length > 0;
+  if (isDue) setImmediate(commit);
+  if (isClosed) database.close();
   worker.postMessage(answers);
-  if (isLast) worker.close();
+  if (isClosed) worker.close();
 }
 
 function start(request: OpenRequest): void {
@@ -163,5 +192,8 @@ function start(request: OpenRequest): void {
 
 worker.onmessage = ({ data }) => {
   if (!("op" in data)) return start(data);
-  if (queue.push(data) === 1) setImmediate(commit);
+  waiting[laneOf(data)].push(data);
+  if (isDue) return;
+  isDue = true;
+  setImmediate(commit);
 };
