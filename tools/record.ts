@@ -51,7 +51,12 @@ class Side {
   /** The rows on the screen with their colours, each as wide as the screen. */
   async rows(): Promise<string[]> {
     const lines = (await this.#tmux("capture-pane", "-p", "-e")).split("\n").slice(0, ROWS);
-    return lines.map((line) => line + "\x1b[0m" + " ".repeat(Math.max(0, COLUMNS - stringWidth(line))));
+    let style = "";
+    return lines.map((line) => {
+      const styled = style + line;
+      style = styleAfter(styled);
+      return styled + "\x1b[0m" + " ".repeat(Math.max(0, COLUMNS - stringWidth(line)));
+    });
   }
 
   async close(): Promise<void> {
@@ -59,6 +64,14 @@ class Side {
     await wait(500);
     await Deno.remove(this.#folder, { recursive: true });
   }
+}
+
+/** The colours that are still on at the end of `text`: tmux names them where they change, and not anew in every row. */
+export function styleAfter(text: string): string {
+  // deno-lint-ignore no-control-regex
+  const codes = text.match(/\x1b\[[\d;]*m/g) ?? [];
+  const reset = codes.findLastIndex((code) => /^\x1b\[0?[;m]/.test(code)); // with colours after it, or alone
+  return codes.slice(Math.max(reset, 0)).join("");
 }
 
 function wait(ms: number): Promise<void> {
@@ -114,7 +127,7 @@ const BACKGROUND = "#16181d";
 const FOREGROUND = "#d8dbe2";
 
 /** Rows with colours as an SVG. */
-function picture(rows: readonly string[]): string {
+export function picture(rows: readonly string[]): string {
   const [width, height] = [Math.ceil((2 * COLUMNS + 3) * CELL.width) + 32, ROWS * CELL.height + 32];
   const texts = rows.flatMap((row, index) => runs(row).map((run) => textElement(run, index)));
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="Two people chatting">
@@ -142,7 +155,7 @@ function runs(row: string): Run[] {
     // deno-lint-ignore no-control-regex
     const codes = /^\x1b\[([\d;]*)m$/.exec(part)?.[1];
     if (codes !== undefined) {
-      sgr = codes === "" || codes === "0" ? [] : [...sgr, codes];
+      sgr = codes === "" || codes.split(";")[0] === "0" ? [codes] : [...sgr, codes];
       continue;
     }
     if (part.trim() !== "") out.push({ column, text: part, style: styleOf(sgr.join(";")) });
