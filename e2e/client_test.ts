@@ -5,6 +5,7 @@ import { MemoryBroker } from "../broker/memory.ts";
 import { type Server, startServer } from "../server.ts";
 import { CAN_RUN } from "../testing/permissions.ts";
 import { fromSource, Running, runToEnd } from "../testing/process.ts";
+import { quoted } from "../testing/tmux.ts";
 import { untilOnline } from "../testing/ws_peer.ts";
 
 const CLIENT = fromSource("client");
@@ -182,6 +183,36 @@ Deno.test({
     listen.kill("SIGTERM");
     assertEquals(await listen.code(), 0);
     assertEquals(listen.out.all().length, 1);
+  },
+});
+
+Deno.test({
+  name: "the bot in README answers",
+  ignore: ignore || Deno.build.os === "windows",
+  fn: async () => {
+    await using place = new Place();
+    const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+    const bot = /```sh\n(#!\/bin\/sh\n[^`]*)```/.exec(readme)![1]!;
+    assertEquals(bot.trim().split("\n").length, 5);
+    const { command, args } = CLIENT;
+    const client = `#!/bin/sh\nexec ${[command, ...args].map(quoted).join(" ")} "$@"\n`;
+    for (const [name, text] of [["bot.sh", bot], ["chat-client", client]] as const) {
+      await Deno.writeTextFile(`${place.home}/${name}`, text, { mode: 0o755 });
+    }
+    const [line] = /\.\/chat-client listen .* \.\/bot\.sh/.exec(readme)!;
+    await using running = new Running(
+      { command: "sh", args: ["-c", `cd ${quoted(place.home)} && exec ${line}`] },
+      [],
+      { ...place.env, PARLEY_SERVER: place.url },
+    );
+    await untilOnline(place.url, "bot");
+    await using alice = place.start("alice", "--to", "bot");
+    await alice.type("time, please");
+    assertMatch(await alice.out.next("bot"), /^bot: .*\d\d:\d\d:\d\d/);
+    await alice.type("$(reboot)");
+    assertEquals(await alice.out.next("bot"), "bot: Ask me for the time");
+    running.kill("SIGTERM");
+    assertEquals(await running.code(), 0);
   },
 });
 
