@@ -10,6 +10,7 @@ export class ServerProcess implements AsyncDisposable {
   #output = "";
   readonly #reading: Promise<void>;
   #found: (port: number) => void = () => {};
+  #printed: () => void = () => {};
   /** Resolves with the port it listens on; rejects when it ends without listening. */
   readonly port: Promise<number>;
 
@@ -29,12 +30,21 @@ export class ServerProcess implements AsyncDisposable {
     const killer = setTimeout(() => this.#child.kill("SIGKILL"), START_MS);
     for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) {
       this.#output = (this.#output + text).slice(-4_096);
+      this.#printed();
       const port = /ws:\/\/127\.0\.0\.1:(\d+)\/ws/.exec(this.#output)?.[1];
       if (!port) continue;
       clearTimeout(killer);
       this.#found(Number(port));
     }
     clearTimeout(killer);
+  }
+
+  /** Sends a signal and gives the line that it prints then. */
+  async ask(signal: Deno.Signal): Promise<string> {
+    this.#output = "";
+    this.#child.kill(signal);
+    while (!this.#output.endsWith("\n")) await new Promise<void>((resolve) => this.#printed = resolve);
+    return this.#output.trim();
   }
 
   /** Sends a signal and waits for the end; gives the exit status. */

@@ -1,0 +1,23 @@
+/**
+ * The real server with its default limits, but for those of one address, from which a test plays everybody; it prints what it
+ * holds as a line of JSON whenever it is sent SIGUSR2: `counted_server.ts DATA`.
+ */
+
+import { openSqliteBroker } from "../broker/sqlite.ts";
+import { TokenBuckets } from "../limits/rate.ts";
+import { startServer } from "../server.ts";
+import { SERVER_OPTIONS } from "../server_options.ts";
+
+const rate = SERVER_OPTIONS.rate.default, burst = SERVER_OPTIONS.burst.default;
+const server = startServer({
+  port: 0,
+  broker: await openSqliteBroker({ dir: Deno.args[0]! }),
+  rateLimit: new TokenBuckets(rate, burst),
+  rate: { rate, burst },
+  admission: { connections: SERVER_OPTIONS["max-connections"].default },
+  log: console.error,
+});
+// Not SIGUSR1: Deno starts its debugger at that.
+Deno.addSignalListener("SIGUSR2", () => console.log(JSON.stringify({ ...server.hub.counts, ...server.admission.counts })));
+Deno.addSignalListener("SIGTERM", () => void server.shutdown().then(() => Deno.exit()));
+console.log(server.url);
