@@ -328,6 +328,33 @@ onTerminal("a conversation opens with its history, and marks what was read", asy
   }
 });
 
+onTerminal("who is ignored stays so the next time, until they are shown again", async (place) => {
+  await using alice = await place.alice();
+  {
+    await using bob = await place.bob();
+    await bob.shows("as bob");
+    await bob.type("/ignore Alice");
+    await bob.press("Enter");
+    await bob.shows("What alice says is hidden");
+    bob.kill("SIGKILL");
+    await bob.shows("ended with 137");
+  }
+  await using carol = await WsPeer.open(`${place.server.url}?name=carol`);
+  await using bob = await place.bob();
+  await bob.shows("as bob");
+  alice.send(say("unheard"));
+  alice.send(say("it is kept", "carol"));
+  assertEquals(await carol.next(), say("it is kept", "carol") as never);
+  carol.send(say("heard", "bob", "carol"));
+  const lines = await bob.shows(/carol: heard$/);
+  assert(!lines.some((line) => line.includes("unheard")));
+  await bob.type("/ignore alice");
+  await bob.press("Enter");
+  await bob.shows("alice is shown again");
+  alice.send(say("heard"));
+  await bob.shows(/alice: heard$/);
+});
+
 onTerminal("what was typed while the server was away goes out once, though the client is killed in between", async (place) => {
   const { port } = place.server;
   {

@@ -4,6 +4,7 @@ import { type ChatClient, ChatError, type Listeners, type State } from "../chat_
 import { type ErrorFrame, isGroup, type Message, WATCHED_USERS_MAX } from "../protocol.ts";
 import { complete, helpLines, parseInput } from "./commands.ts";
 import { ChatCommands } from "./chat_commands.ts";
+import { IgnoredFile } from "./ignored.ts";
 import { Chats, mentions } from "./model.ts";
 import { toContent } from "./paste.ts";
 import { Recall } from "./recall.ts";
@@ -41,7 +42,7 @@ export async function runChat(context: RunContext, options: ChatViewOptions): Pr
     ...(options.last === undefined ? {} : { last: options.last }),
     ...chat.listeners,
   });
-  return await chat.run(open.client, to);
+  return await chat.run(open.client, new IgnoredFile(open.device.folder), to);
 }
 
 class TerminalChat {
@@ -80,9 +81,10 @@ class TerminalChat {
     };
   }
 
-  async run(client: ChatClient, to: string | undefined): Promise<number> {
+  async run(client: ChatClient, ignored: IgnoredFile, to: string | undefined): Promise<number> {
     this.#client = client;
     this.chats.me = client.user;
+    this.chats.ignored = ignored.load();
     this.#screen = new Screen({
       recall: this.#recall.load(),
       line: (line) => this.#line(line),
@@ -97,7 +99,8 @@ class TerminalChat {
     });
     const restore = this.#restoreWhatever();
     this.#display = new ChatDisplay(this.#screen, this.chats, styleFor(this.#options.color));
-    this.#commands = new ChatCommands(client, this.chats, this.#display, this.#screen, () => this.#end.resolve(EXIT.ok));
+    const quit = () => this.#end.resolve(EXIT.ok);
+    this.#commands = new ChatCommands(client, this.chats, ignored, this.#display, this.#screen, quit);
     const ticking = setInterval(() => this.#showPrompt(), PROMPT_EVERY_MS);
     try {
       const waiting = client.outbox.length;

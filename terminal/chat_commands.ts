@@ -4,6 +4,7 @@ import type { ChatClient } from "../chat_client.ts";
 import { isGroup, parseAddress, parseGroup, parseName, Refusal, type ServerFrameOf } from "../protocol.ts";
 import { type ChatCommandName, GROUP_OPS, nearest } from "./commands.ts";
 import type { ChatDisplay } from "./display.ts";
+import type { IgnoredFile } from "./ignored.ts";
 import type { Chats } from "./model.ts";
 import { gather } from "./read_history.ts";
 import { sanitize } from "./sanitize.ts";
@@ -23,13 +24,22 @@ type Send = (recipient: string, text: string) => void;
 export class ChatCommands {
   readonly #client: ChatClient;
   readonly #chats: Chats;
+  readonly #ignored: IgnoredFile;
   readonly #display: ChatDisplay;
   readonly #screen: Screen;
   readonly #quit: () => void;
 
-  constructor(client: ChatClient, chats: Chats, display: ChatDisplay, screen: Screen, quit: () => void) {
+  constructor(
+    client: ChatClient,
+    chats: Chats,
+    ignored: IgnoredFile,
+    display: ChatDisplay,
+    screen: Screen,
+    quit: () => void,
+  ) {
     this.#client = client;
     this.#chats = chats;
+    this.#ignored = ignored;
     this.#display = display;
     this.#screen = screen;
     this.#quit = quit;
@@ -200,8 +210,14 @@ export class ChatCommands {
     }
     const name = parseName(rest.replace(/^@/, ""), "the name");
     if (name instanceof Refusal) return this.#display.warning(name.message);
-    if (ignored.delete(name)) return this.#display.notice(`${sanitize(name)} is shown again`);
-    ignored.add(name);
+    const isShown = ignored.delete(name);
+    if (!isShown) ignored.add(name);
+    try {
+      this.#ignored.add(name, !isShown);
+    } catch (error) {
+      this.#display.warning(`This is forgotten when you leave, as it cannot be written down: ${(error as Error).message}`);
+    }
+    if (isShown) return this.#display.notice(`${sanitize(name)} is shown again`);
     this.#chats.get(name).unread = 0;
     this.#display.notice(`What ${sanitize(name)} says is hidden; /ignore ${sanitize(name)} shows it again`);
   }

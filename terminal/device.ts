@@ -17,6 +17,8 @@ const LOCK_MS = 250;
 export interface Device extends AsyncDisposable {
   readonly name: string;
   readonly store: Store;
+  /** Where its account keeps what all its devices share. */
+  readonly folder: string;
 }
 
 /** What one server and name have in common on this machine. */
@@ -35,24 +37,26 @@ export async function takeDevice(account: Account, wanted: string | undefined, w
   Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
   if (wanted !== undefined) {
     const state = `${folder}/named-${await digest(wanted)}.json`;
-    return { name: wanted, store: new FileStore(state, warn), [Symbol.asyncDispose]: async () => {} };
+    return { name: wanted, store: new FileStore(state, warn), folder, [Symbol.asyncDispose]: async () => {} };
   }
   for (let slot = 0; slot < SLOTS_MAX; slot++) {
     const lock = await tryLock(`${folder}/${slot}.lock`);
     if (!lock) continue;
-    const device = held(lock, `${folder}/${slot}`, warn);
+    const device = held(lock, folder, slot, warn);
     await adoptOutboxes(folder, slot, device.store, warn);
     return device;
   }
   throw new Error(`${SLOTS_MAX} clients of "${account.name}" run already`);
 }
 
-function held(lock: Deno.FsFile, path: string, warn: (line: string) => void): Device {
+function held(lock: Deno.FsFile, folder: string, slot: number, warn: (line: string) => void): Device {
+  const path = `${folder}/${slot}`;
   const dispose = () => {
     lock.close();
     return Promise.resolve();
   };
-  return { name: nameOf(`${path}.device`), store: new FileStore(`${path}.json`, warn), [Symbol.asyncDispose]: dispose };
+  const store = new FileStore(`${path}.json`, warn);
+  return { name: nameOf(`${path}.device`), store, folder, [Symbol.asyncDispose]: dispose };
 }
 
 /**

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
 import { lacks } from "../testing/permissions.ts";
 import { FileStore, takeDevice } from "./device.ts";
+import { IgnoredFile } from "./ignored.ts";
 import { foldersFor } from "./paths.ts";
 import { Recall } from "./recall.ts";
 
@@ -152,4 +153,22 @@ Deno.test("foldersFor follows XDG, and what other systems have", () => {
   } catch (error) {
     assert(error instanceof TypeError && error.message.includes("HOME"));
   }
+});
+
+Deno.test({
+  name: "IgnoredFile remembers the last word on everybody, of clients at once, and is for its owner alone",
+  ignore,
+  fn: () =>
+    inFolder((folder) => {
+      const [one, two] = [new IgnoredFile(folder), new IgnoredFile(folder)];
+      assertEquals(one.load(), new Set());
+      one.add("carol", true);
+      two.add("dave", true);
+      one.add("carol", false);
+      two.add("\u00e9va", true);
+      Deno.writeTextFileSync(`${folder}/ignored`, "\nnonsense\n+\n+two words\n+cut sh", { append: true });
+      assertEquals(new IgnoredFile(folder).load(), new Set(["dave", "\u00e9va"]));
+      if (Deno.build.os !== "windows") assertEquals(Deno.statSync(`${folder}/ignored`).mode! & 0o777, 0o600);
+      return Promise.resolve();
+    }),
 });

@@ -44,7 +44,7 @@ export class Chats {
   away = false;
   receipts = true;
   readonly groups = new Set<string>();
-  readonly ignored = new Set<string>();
+  ignored: Set<string> = new Set();
   readonly presence = new Map<string, { status: "online" | "away" | "offline"; lastSeen?: string }>();
   readonly #conversations = new Map<string, Conversation>();
 
