@@ -70,7 +70,7 @@ class Side {
 export function styleAfter(text: string): string {
   // deno-lint-ignore no-control-regex
   const codes = text.match(/\x1b\[[\d;]*m/g) ?? [];
-  const reset = codes.findLastIndex((code) => /^\x1b\[0?[;m]/.test(code)); // with colours after it, or alone
+  const reset = codes.findLastIndex((code) => /^.\[0?[;m]/.test(code)); // with colours after it, or alone
   return codes.slice(Math.max(reset, 0)).join("");
 }
 
