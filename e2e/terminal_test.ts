@@ -6,8 +6,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { MemoryBroker } from "../broker/memory.ts";
 import { type Server, startServer } from "../server.ts";
+import { type Shell, SHELLS } from "../terminal/completions.ts";
 import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
-import { type Command, fromSource } from "../testing/process.ts";
+import { type Command, fromSource, runToEnd } from "../testing/process.ts";
 import { quoted, Terminal } from "../testing/tmux.ts";
 import { untilOnline, WsPeer } from "../testing/ws_peer.ts";
 
@@ -379,3 +380,49 @@ onTerminal("what was typed while the server was away goes out once, though the c
   await bob.press("Enter");
   assertEquals(await alice.next(), say("and now", "alice", "bob") as never);
 });
+
+/** How each shell is started with completions from `file`, and no settings of its user's. */
+const SHELL_ARGS: Record<Shell, (file: string) => { args: string[]; env?: Record<string, string> }> = {
+  bash: (file) => ({ args: ["--noprofile", "--rcfile", file, "-i"] }),
+  zsh: (file) => ({ args: ["-d", "-i"], env: { ZDOTDIR: file.slice(0, file.lastIndexOf("/")) } }),
+  fish: (file) => ({ args: ["--no-config", "-C", `source ${file}; function fish_prompt; echo '> '; end`] }),
+};
+/** What is typed before Tab, and what stands there after it. */
+const COMPLETED = [
+  ["se", "send"],
+  ["--notify d", "--notify dm"],
+  ["--notify=a", "--notify=all"],
+  ["--name bob --no-rec", "--name bob --no-receipts"],
+  ["send alice --json --timeo", "send alice --json --timeout"],
+  ["completions f", "completions fish"],
+  ["listen --exec FOLDER/ans", "listen --exec FOLDER/answer"],
+] as const;
+
+for (const shell of SHELLS) {
+  Deno.test({
+    name: `completions - ${shell} completes commands, options, their values and files`,
+    ignore: ignore || lacksProgram(shell),
+    fn: async () => {
+      const folder = await Deno.makeTempDir();
+      const { out } = await runToEnd(fromSource("client"), ["completions", shell], "", { HOME: folder });
+      const file = shell === "zsh" ? `${folder}/_chat-client` : `${folder}/completions`;
+      await Deno.writeTextFile(file, shell === "bash" ? `${out}\nPS1='> '\n` : out);
+      await Deno.writeTextFile(`${folder}/answer`, "");
+      await Deno.writeTextFile(`${folder}/.zshrc`, "fpath=($ZDOTDIR $fpath); autoload -Uz compinit; compinit -u -D; PS1='> '");
+      const { args, env = {} } = SHELL_ARGS[shell](file);
+      {
+        await using terminal = await Terminal.start({ command: shell, args }, [], { HOME: folder, ...env });
+        await terminal.endsWith(">");
+        for (const [typed, completed] of COMPLETED.map((texts) => texts.map((text) => text.replace("FOLDER", folder)))) {
+          await terminal.type(`chat-client ${typed}`);
+          await terminal.press("Tab");
+          // zsh puts the equals sign that may stand before a value.
+          await terminal.until((lines) => lines.at(-1)!.replace(/=$/, "") === `> chat-client ${completed}`);
+          await terminal.press("C-u");
+          await terminal.endsWith(">");
+        }
+      }
+      await Deno.remove(folder, { recursive: true });
+    },
+  });
+}

@@ -37,6 +37,7 @@ function bash(program: ProgramSpec): string {
   return `# Completion of ${program.name} for bash
 ${fn}() {
   local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} words
+  [ "$previous" = = ] && previous=\${COMP_WORDS[COMP_CWORD-2]}
   case $previous in
 ${bashValues(tables)}
   esac
@@ -79,7 +80,7 @@ function zsh(program: ProgramSpec): string {
   const described = commands.map(([name, { summary }]) => `    ${single(`${name}:${summary}`)}`);
   const cases = commands.map(([name, { options, operands }]) => {
     const words = literals(operands);
-    const rest = words.length > 0 ? single(`1:word:(${words.join(" ")})`) : single("*::text:");
+    const rest = words.length > 0 ? single(`1:word:(${words.join(" ")})`) : single("*:text:()");
     return `    ${name}) shift words; (( CURRENT-- )); _arguments -s ${zshOptions(options)} ${rest} ;;`;
   });
   return `#compdef ${program.name}
@@ -104,7 +105,10 @@ function zshOptions(options: OptionTable): string {
     const help = option.help.replace(/[[\]:]/g, (character) => `\\${character}`);
     const action = option.choices ? `(${option.choices.join(" ")})` : isPath(option) ? "_files" : "";
     const value = option.kind === "flag" ? "" : `:${option.value ?? "value"}:${action}`;
-    return [`--${name}`, ...(option.short ? [`-${option.short}`] : [])].map((flag) => single(`${flag}[${help}]${value}`));
+    const sign = option.kind === "flag" ? "" : "="; // the value may be a word of its own, too
+    return [`--${name}${sign}`, ...(option.short ? [`-${option.short}`] : [])].map((flag) =>
+      single(`${flag}[${help}]${value}`)
+    );
   }).join(" ");
 }
 
@@ -116,17 +120,29 @@ function single(text: string): string {
 
 function fish(program: ProgramSpec): string {
   const commands = commandsOf(program);
-  const names = commands.map(([name]) => name).join(" ");
-  const line = (condition: string, rest: string) => `complete -c ${program.name} -f -n ${fishQuoted(condition)} ${rest}`;
-  const lines = commands.map(([name, { summary }]) => line("__fish_use_subcommand", `-a ${name} -d ${fishQuoted(summary)}`));
-  const none = `not __fish_seen_subcommand_from ${names}`;
-  lines.push(...fishOptions(program.options).map((option) => line(none, option)));
+  const runs = `__${program.name.replaceAll("-", "_")}_runs`;
+  const line = (condition: string, rest: string) => `complete -c ${program.name} -n ${fishQuoted(condition)} ${rest}`;
+  const lines = commands.map(([name, { summary }]) => line(`${runs} nothing`, `-a ${name} -d ${fishQuoted(summary)}`));
+  lines.push(...fishOptions(program.options).map((option) => line(`${runs} ""`, option)));
   for (const [name, { options, operands }] of commands) {
-    const seen = `__fish_seen_subcommand_from ${name}`;
-    lines.push(...literals(operands).map((word) => line(seen, `-a ${word}`)));
-    lines.push(...fishOptions(options).map((option) => line(seen, option)));
+    lines.push(...literals(operands).map((word) => line(`${runs} ${name}`, `-a ${word}`)));
+    lines.push(...fishOptions(options).map((option) => line(`${runs} ${name}`, option)));
   }
-  return `# Completion of ${program.name} for fish\n${lines.join("\n")}\n`;
+  return `# Completion of ${program.name} for fish
+# Whether a command stands in the line; "" is for a line without one, and "nothing" for an empty line.
+function ${runs}
+    set -l words (commandline -opc)
+    if test "$argv[1]" = nothing
+        test (count $words) -eq 1
+        return
+    end
+    set -l command "$words[2]"
+    contains -- "$command" ${commands.map(([name]) => name).join(" ")}; or set command ""
+    test "$command" = "$argv[1]"
+end
+complete -c ${program.name} -f
+${lines.join("\n")}
+`;
 }
 
 function fishOptions(options: OptionTable): string[] {
