@@ -3,12 +3,13 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { MemoryBroker } from "../broker/memory.ts";
 import { type Server, startServer } from "../server.ts";
-import { CAN_RUN } from "../testing/permissions.ts";
-import { fromSource, Running, runToEnd } from "../testing/process.ts";
+import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
+import { fromSource, Running, RunningServer, runToEnd } from "../testing/process.ts";
 import { quoted } from "../testing/tmux.ts";
 import { untilOnline } from "../testing/ws_peer.ts";
 
 const CLIENT = fromSource("client");
+const SERVER = fromSource("server");
 const ignore = !CAN_RUN;
 
 /** A server and a home for clients, gone at the end. */
@@ -46,6 +47,15 @@ function isThere(shell: string): boolean {
       return false;
     }
   });
+}
+
+/** A certificate for this machine that vouches for itself. */
+async function makeCertificate(cert: string, key: string): Promise<void> {
+  const args = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
+  const leaf = ["-addext", "basicConstraints=critical,CA:FALSE", "-out", cert, "-keyout", key];
+  const { code, err } = await runToEnd({ command: "openssl", args }, [...subject, ...leaf]);
+  assertEquals(code, 0, err);
 }
 
 /** A broker that has seen a user. */
@@ -116,6 +126,54 @@ Deno.test({
     const wrong = await runToEnd(CLIENT, ["--name", "bob", "--server", place.url.replace("/ws", "/chat")], "", place.env);
     assertEquals(wrong.code, 1);
     assertStringIncludes(wrong.err, "There is no chat server at");
+  },
+});
+
+Deno.test({
+  name: "client talks to a server with tokens and TLS, and says what is wrong with either",
+  ignore: ignore || lacksProgram("openssl", ["version"]),
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    const at = (name: string) => `${folder}/${name}`;
+    const env = { XDG_CONFIG_HOME: at("config"), XDG_STATE_HOME: at("state") };
+    await makeCertificate(at("cert.pem"), at("key.pem"));
+    assertEquals((await runToEnd(SERVER, ["keys", "--out", at("keys")])).code, 0);
+    for (const name of ["alice", "bob"]) {
+      const { out } = await runToEnd(SERVER, ["token", "--name", name, "--jwt-private-key", at("keys/private.pem")]);
+      await Deno.writeTextFile(at(name), out);
+    }
+    await Deno.writeTextFile(at("garbage"), "x.y.z");
+    await Deno.writeTextFile(at("empty"), "\n");
+    const options = ["--jwt-public-key", at("keys/public.pem"), "--cert", at("cert.pem"), "--key", at("key.pem")];
+    {
+      await using server = await RunningServer.start(SERVER, ["--data", ":memory:", ...options]);
+      const run = (...args: string[]) => runToEnd(CLIENT, ["--server", server.url, ...args], "", env);
+      const trusted = ["--ca", at("cert.pem")];
+      assertEquals((await run(...trusted, "--token-file", at("bob"))).err, `Connected to ${new URL(server.url).host}`);
+      const sent = await runToEnd(
+        CLIENT,
+        ["send", "bob", "hello", "--server", server.url, ...trusted, "--token-file", at("alice")],
+        "",
+        env,
+      );
+      assertEquals([sent.code, sent.err], [0, ""]);
+      assertEquals((await run(...trusted, "--token-file", at("bob"))).out, "alice: hello");
+      const table: [string[], number, string][] = [
+        [["--token-file", at("bob")], 1, "--ca FILE"],
+        [[...trusted, "--token-file", at("garbage")], 1, "did not accept the token"],
+        [[...trusted, "--name", "bob"], 1, "--token-file FILE"],
+        [[...trusted, "--token-file", at("bob"), "--name", "alice"], 1, 'You are "bob" and cannot be "alice"'],
+        [[...trusted, "--token-file", at("empty")], 2, "There is no token in"],
+        [["--ca", at("key.pem"), "--token-file", at("bob")], 2, "There is no certificate (PEM) in"],
+        [["--server", server.url.replace("wss:", "ws:"), "--token-file", at("bob")], 3, "try wss://"],
+      ];
+      for (const [args, code, words] of table) {
+        const end = await run(...args);
+        assertEquals(end.code, code, end.err);
+        assertStringIncludes(end.err, words);
+      }
+    }
+    await Deno.remove(folder, { recursive: true });
   },
 });
 

@@ -65,7 +65,7 @@ export async function openClient(
     device: device.name,
     store: purpose === "chat" ? device.store : new PositionStore(device.store),
     socket: socketFactory(account.ca),
-    explain: explainFailure(server, token !== undefined),
+    explain: explainFailure(account),
     ...(name === "" ? {} : { name }),
     ...(token ? { token } : {}),
     ...options,

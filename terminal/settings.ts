@@ -80,6 +80,9 @@ export function accountOf(values: ConnectionValues, folders: Folders): Account {
     throw new UsageError((error as Error).message);
   }
   const ca = values.ca === undefined ? undefined : readGiven(values.ca, "--ca");
+  if (ca?.includes("-----BEGIN CERTIFICATE-----") === false) {
+    throw new UsageError(`There is no certificate (PEM) in ${values.ca}`);
+  }
   return { server, name, token, device: values.device, ca };
 }
 
@@ -97,7 +100,7 @@ function tokenOf(values: ConnectionValues): (() => string) | undefined {
   const file = values["token-file"];
   if (values.token !== undefined) return () => values.token!;
   if (file === undefined) return undefined;
-  readGiven(file, "--token-file");
+  if (readGiven(file, "--token-file").trim() === "") throw new UsageError(`There is no token in ${file}`);
   return () => readGiven(file, "--token-file").trim();
 }
 

@@ -2,6 +2,11 @@
 
 import type { Diagnosis, Socket, SocketFactory } from "../chat_client.ts";
 
+/** Milliseconds that a server has to say why it does not take a connection. */
+const ASK_MS = 5_000;
+/** Any 16 bytes: nothing is said over a connection that is made with them. */
+const SAMPLE_KEY = btoa("\0".repeat(16));
+
 /** The address of a server as people write it: `host`, `host:port`, an http or a ws URL. Throws a `TypeError` for others. */
 export function serverUrl(text: string): string {
   const url = URL.parse(/^[a-z]+:\/\//i.test(text) ? text : `ws://${text}`);
@@ -29,29 +34,80 @@ export function socketFactory(caCerts: string | undefined): SocketFactory {
   };
 }
 
-/** Words for why `url` could not be reached, from what Deno says of it. */
-export function explainFailure(url: string, hasToken: boolean): (reason: string) => Diagnosis {
-  const { host, protocol } = new URL(url);
-  return (reason) => {
-    const status = Number(/status code: (\d{3})/.exec(reason)?.[1] ?? 0);
-    const fatal = (text: string): Diagnosis => ({ reason: text, fatal: true });
-    if (status === 401 && hasToken) return fatal(`${host} did not accept the token: get a new one`);
-    if (status === 401) return fatal(`${host} wants a token: give one with --token-file FILE or PARLEY_TOKEN`);
-    if (status === 403) return fatal(`${host} does not let you in: the token is revoked, or for another name`);
-    if (status === 400) return fatal(`${host} did not accept the name`);
-    if (status === 404 || status === 426 || status === 200) return fatal(`There is no chat server at ${url}: check --server`);
-    if (status === 429) return { reason: `${host} has too many connections from here`, fatal: false };
-    if (status === 503) return { reason: `${host} is full or restarting`, fatal: false };
-    if (status > 0) return { reason: `${host} answered with status ${status}`, fatal: false };
-    if (/certificate|UnknownIssuer|NotValidForName/i.test(reason)) {
-      return fatal(`The certificate of ${host} is not trusted: give its authority with --ca FILE`);
-    }
-    if (/dns error/i.test(reason)) return { reason: `There is no host called ${new URL(url).hostname}`, fatal: false };
-    if (/tls|corrupt message|InvalidContentType/i.test(reason) && protocol === "wss:") {
-      return { reason: `${host} does not speak TLS: try ws://`, fatal: false };
-    }
-    return { reason: `There is no server at ${host}`, fatal: false };
+/** What a connection is made with. */
+export interface Target {
+  readonly server: string;
+  readonly token: (() => string | undefined) | undefined;
+  readonly ca: string | undefined;
+}
+
+/** Words for why a server could not be reached, from what Deno says of it. */
+export function explainFailure(target: Target): (reason: string) => Promise<Diagnosis> {
+  return async (reason) => {
+    const told = Number(/status code: (\d{3})/.exec(reason)?.[1] ?? 0);
+    const status = told === 0 && /h2 alpn/.test(reason) ? await askStatus(target) : told;
+    return explainStatus(status, target) ?? explainReason(reason, target.server);
   };
+}
+
+function explainStatus(status: number, { server, token }: Target): Diagnosis | undefined {
+  const { host } = new URL(server);
+  const fatal = (text: string): Diagnosis => ({ reason: text, fatal: true });
+  if (status < 200) return undefined;
+  if (status === 401 && token) return fatal(`${host} did not accept the token: get a new one`);
+  if (status === 401) return fatal(`${host} wants a token: give one with --token-file FILE or PARLEY_TOKEN`);
+  if (status === 403) return fatal(`${host} does not let you in: the token is revoked, or for another name`);
+  if (status === 400) return fatal(`${host} did not accept the name`);
+  if (status === 404 || status === 426 || status === 200) return fatal(`There is no chat server at ${server}: check --server`);
+  if (status === 429) return { reason: `${host} has too many connections from here`, fatal: false };
+  if (status === 503) return { reason: `${host} is full or restarting`, fatal: false };
+  return { reason: `${host} answered with status ${status}`, fatal: false };
+}
+
+function explainReason(reason: string, server: string): Diagnosis {
+  const { host, hostname, protocol } = new URL(server);
+  if (/certificate|UnknownIssuer|NotValidForName/i.test(reason)) {
+    return { reason: `The certificate of ${host} is not trusted: give its authority with --ca FILE`, fatal: true };
+  }
+  if (/dns error/i.test(reason)) return { reason: `There is no host called ${hostname}`, fatal: false };
+  if (/tls|corrupt message|InvalidContentType/i.test(reason) && protocol === "wss:") {
+    return { reason: `${host} does not speak TLS: try ws://`, fatal: false };
+  }
+  if (/invalid HTTP version/i.test(reason)) return { reason: `${host} does not speak plain HTTP: try wss://`, fatal: false };
+  return { reason: `There is no server at ${host}`, fatal: false };
+}
+
+/**
+ * The status that the server answers an upgrade with; 0 where that cannot be had. Over TLS the runtime keeps it to itself: it
+ * tries again with HTTP/2, and says of that alone what went wrong.
+ */
+async function askStatus({ server, token, ca }: Target): Promise<number> {
+  const { host, hostname, port, pathname, search } = new URL(server);
+  let connection: Deno.TlsConn | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const ask = async () => {
+    connection = await Deno.connectTls({
+      hostname: hostname.replace(/^\[|\]$/g, ""),
+      port: Number(port || 443),
+      caCerts: ca === undefined ? [] : [ca],
+    });
+    const given = token?.();
+    const head = [
+      `GET ${pathname}${search} HTTP/1.1`,
+      `Host: ${host}`,
+      ...(given === undefined ? [] : [`Authorization: Bearer ${given}`]),
+      ...["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", `Sec-WebSocket-Key: ${SAMPLE_KEY}`],
+    ];
+    await connection.write(new TextEncoder().encode(head.join("\r\n") + "\r\n\r\n"));
+    const buffer = new Uint8Array(64);
+    const length = await connection.read(buffer) ?? 0;
+    return Number(/^HTTP\/1\.1 (\d{3})/.exec(new TextDecoder().decode(buffer.subarray(0, length)))?.[1] ?? 0);
+  };
+  const late = new Promise<number>((resolve) => timer = setTimeout(resolve, ASK_MS, 0));
+  const status = await Promise.race([ask().catch(() => 0), late]);
+  clearTimeout(timer);
+  connection?.close();
+  return status;
 }
 
 type WebSocketOptions = ConstructorParameters<typeof WebSocket>[1];
