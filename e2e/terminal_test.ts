@@ -356,6 +356,28 @@ onTerminal("who is ignored stays so the next time, until they are shown again", 
   await bob.shows(/alice: heard$/);
 });
 
+onTerminal("others see that something is typed for them, and not that commands are", async (place) => {
+  await using alice = await WsPeer.open(place.server.url);
+  alice.send({ type: "hello", v: 1, name: "alice", device: "a" });
+  await untilOnline(place.server.url, "alice");
+  await using bob = await place.bob({}, "--to", "alice");
+  await bob.shows("=== alice ===");
+  await bob.type("/receipts off");
+  await bob.press("Enter", "Enter", "Up", "C-u");
+  await bob.shows("Nobody is told");
+  await bob.type("@alice hi");
+  await bob.press("Enter");
+  const nextOf = async (...types: string[]) => {
+    for (;;) {
+      const { type } = await alice.next();
+      if (types.includes(type ?? "message")) return type ?? "message";
+    }
+  };
+  assertEquals(await nextOf("message", "typing"), "message");
+  await bob.type("a word");
+  assertEquals(await nextOf("message", "typing"), "typing");
+});
+
 onTerminal("what was typed while the server was away goes out once, though the client is killed in between", async (place) => {
   const { port } = place.server;
   {

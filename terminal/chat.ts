@@ -2,7 +2,7 @@
 
 import { type ChatClient, ChatError, type Listeners, type State } from "../chat_client.ts";
 import { type ErrorFrame, isGroup, type Message, WATCHED_USERS_MAX } from "../protocol.ts";
-import { complete, helpLines, parseInput } from "./commands.ts";
+import { complete, helpLines, isForView, parseInput } from "./commands.ts";
 import { ChatCommands } from "./chat_commands.ts";
 import { IgnoredFile } from "./ignored.ts";
 import { Chats, mentions } from "./model.ts";
@@ -203,7 +203,8 @@ class TerminalChat {
   #key(): void {
     const { current } = this.chats;
     const now = Date.now();
-    if (current === undefined || now - this.#lastTyping < TYPING_EVERY_MS || this.#screen.isCommand) return;
+    if (current === undefined || now - this.#lastTyping < TYPING_EVERY_MS) return;
+    if (!isForView(this.#screen.line)) return;
     this.#lastTyping = now;
     this.#client.typing(current);
   }

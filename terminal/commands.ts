@@ -57,6 +57,11 @@ export function parseInput(line: string): Input {
   return { kind: "message", to: name, text };
 }
 
+/** Whether a line that is being typed is for the conversation in view: no command, nothing to another, and not empty. */
+export function isForView(line: string): boolean {
+  return /^(?!\/(?!\/)|@)/.test(line) && line.trim() !== "";
+}
+
 function parseCommand(line: string): Input {
   const [, word = "", rest = ""] = /^\/(\S*)\s*(.*)$/su.exec(line) ?? [];
   const name = NAMES.find((known) => known === word.toLowerCase());

@@ -65,9 +65,9 @@ export class Screen {
     return Math.max(process.stdout.columns || 80, 10);
   }
 
-  /** Whether a command is being typed. */
-  get isCommand(): boolean {
-    return /^\/(?!\/)/.test(this.#readline.line);
+  /** The line being typed. */
+  get line(): string {
+    return this.#readline.line;
   }
 
   /** Writes lines above the one being typed. `text` has to be harmless already. */
