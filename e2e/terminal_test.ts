@@ -201,10 +201,14 @@ onTerminal("a server that goes away is told in words, typing goes on, and what w
   await bob.press("Enter");
   await bob.shows(/you: typed meanwhile$/);
   await bob.endsWith("[offline] alice (waiting)>");
+  await bob.type("/to alice");
+  await bob.press("Enter");
+  await bob.shows("=== alice === (its history comes with the connection)");
   const broker = new MemoryBroker();
   await broker.attach("alice", "~");
   place.server = startServer({ port, broker });
   await bob.shows("Connected again");
+  await bob.shows(/^=== alice ===$/);
   await bob.until((lines) => /^alice \((sent|delivered)\)>$/.test(lines.at(-1)!));
   await using alice = await place.alice();
   assertEquals(await alice.next(), say("typed meanwhile", "alice", "bob") as never);
@@ -376,6 +380,20 @@ onTerminal("others see that something is typed for them, and not that commands a
   assertEquals(await nextOf("message", "typing"), "message");
   await bob.type("a word");
   assertEquals(await nextOf("message", "typing"), "typing");
+});
+
+onTerminal("nobody is called online who may have left since the connection was lost", async (place) => {
+  await using _ = await place.alice();
+  await using bob = await place.bob({}, "--to", "alice");
+  await bob.shows("=== alice ===");
+  await bob.type("/who");
+  await bob.press("Enter");
+  await bob.shows(/^ {2}alice {2}online$/);
+  await place.server.shutdown();
+  await bob.endsWith("[offline] alice>");
+  await bob.type("/who");
+  await bob.press("Enter");
+  await bob.shows(/^ {2}alice {2}not known yet$/);
 });
 
 onTerminal("what was typed while the server was away goes out once, though the client is killed in between", async (place) => {

@@ -245,7 +245,8 @@ class TerminalChat {
       this.chats.load(conversations);
       for (const { group } of groups) this.chats.groups.add(group);
       this.#watch();
-      if (first && this.chats.current !== undefined) await this.#commands.open(this.chats.current);
+      const { current } = this.chats;
+      if (current !== undefined && (first || this.#commands.isOwed(current))) await this.#commands.open(current);
     } catch (error) {
       // Nobody asked for this: where the connection is gone again, it is asked again with the next.
       if (!(error instanceof ChatError && error.code === "offline")) this.#failed(error);
@@ -281,6 +282,7 @@ class TerminalChat {
       this.#display.stateGood();
     } else if (state.phase === "waiting") {
       this.#synced = false;
+      this.chats.presence.clear(); // nobody tells any more
       this.#display.stateWarning(words);
     } else if (state.phase === "closed" && state.act) {
       this.#display.warning(words);

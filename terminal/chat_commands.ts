@@ -28,6 +28,7 @@ export class ChatCommands {
   readonly #display: ChatDisplay;
   readonly #screen: Screen;
   readonly #quit: () => void;
+  #owed: string | undefined;
 
   constructor(
     client: ChatClient,
@@ -75,12 +76,19 @@ export class ChatCommands {
     }
   }
 
+  /** Whether the history of a conversation was promised for when there is a connection. */
+  isOwed(name: string): boolean {
+    return this.#owed === name;
+  }
+
   /** Brings a conversation into view, with what was said in it. */
   async open(name: string): Promise<void> {
+    this.#owed = undefined;
     const { unread } = this.#chats.get(name);
     this.#chats.open(name);
     this.#display.prompt(this.#client.state.phase);
     if (this.#client.state.phase !== "online") {
+      this.#owed = name;
       return this.#display.notice(`=== ${sanitize(name)} === (its history comes with the connection)`);
     }
     await this.#show(name, Math.max(HISTORY_SHOWN, Math.min(unread, HISTORY_MAX)));

@@ -85,7 +85,7 @@ export class Chats {
     const conversation = this.get(name);
     conversation.last = Math.max(conversation.last, seq);
     if (message.sender === this.me) {
-      if (message.id !== undefined) this.#own(conversation, { id: message.id, seq, mark: "sent" });
+      if (message.id !== undefined) this.#own(conversation, { id: message.id, seq, mark: markFor(conversation, seq) });
       return { conversation: name, placement: this.#inView(name) ? "view" : "nowhere" };
     }
     if (this.ignored.has(message.sender)) return { conversation: name, placement: "nowhere" };

@@ -74,6 +74,16 @@ Deno.test("Chats forgets what is unread when another device of the user has read
   assertEquals(all.unread().length, 0);
 });
 
+Deno.test("Chats knows what became of an own message that comes after its receipts", () => {
+  const chats = new Chats();
+  chats.me = "bob";
+  chats.receipt(receipt("read", "alice", "bob", 7));
+  chats.received({ sender: "bob", recipient: "alice", content: "from my other device", id: "a", seq: 7 });
+  assertEquals(chats.lastMark("alice"), "read");
+  chats.received({ sender: "bob", recipient: "alice", content: "newer", id: "b", seq: 8 });
+  assertEquals(chats.lastMark("alice"), "sent");
+});
+
 Deno.test("Chats hides and does not count what ignored people say", () => {
   const all = chats();
   all.open("carol");
