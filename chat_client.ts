@@ -27,6 +27,8 @@ import {
 const BACKOFF_FIRST_MS = 500;
 /** Milliseconds of the longest wait: a server that is back, or has room again, is found within half a minute. */
 const BACKOFF_MAX_MS = 30_000;
+/** Milliseconds of the longest wait that a server can ask for; a timer takes no more than 24 days. */
+const RETRY_MAX_MS = 3_600_000;
 /** Milliseconds online after which a connection counts as good and the next wait is a first one again. */
 const STABLE_MS = 5_000;
 /** Milliseconds from dialling to the welcome. */
@@ -474,7 +476,7 @@ export class ChatClient {
   }
 
   #frame(frame: ServerFrame): void {
-    if (frame.type === "welcome") return this.#welcomed(frame);
+    if (frame.type === "welcome") return this.state.phase === "connecting" ? this.#welcomed(frame) : undefined;
     if (frame.type === "error") return this.#refusal(frame);
     if (this.state.phase !== "online") return;
     const { receipt, presence, typing, group } = this.#options;
@@ -624,7 +626,7 @@ export class ChatClient {
   }
 
   #later(what: Entry | Pending, error: ErrorFrame): void {
-    const retryMs = error.retry_after_ms ?? this.#backOff(what.tries++);
+    const retryMs = Math.min(error.retry_after_ms ?? this.#backOff(what.tries++), RETRY_MAX_MS);
     if ("frame" in what) return void this.#clock.after(retryMs, () => this.#ask(what));
     what.inFlight = false;
     what.notBefore = this.#clock.now() + retryMs;
@@ -670,7 +672,7 @@ export class ChatClient {
 
   #answer(id: string, frame: ServerFrame): void {
     const pending = this.#requests.get(id);
-    if (!pending) return;
+    if (!pending || pending.frame.type !== frame.type) return; // whoever asked would read it as something else
     this.#requests.delete(id);
     pending.stop();
     pending.promise.resolve(frame);

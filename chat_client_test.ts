@@ -439,3 +439,17 @@ Deno.test("ChatClient finds the conversation of a receipt", () => {
   assertEquals(receipt("alice", "bob"), { conversation: "alice", own: false });
   assertEquals(receipt("alice", "#ops"), { conversation: "#ops", own: false });
 });
+
+Deno.test("ChatClient takes one welcome, answers that fit what was asked, and no wait without an end", async () => {
+  const t = await new Setup().online();
+  t.socket.give({ ...WELCOME, user: "mallory", epoch: "other" });
+  assertEquals([t.client.user, t.events.filter((event) => event === "welcome").length], ["bob", 1]);
+  const asked = t.client.conversations(3);
+  t.socket.give({ type: "group", op: "list", groups: [], id: "q1" });
+  t.socket.give({ type: "conversations", id: "q1", conversations: [], more: false });
+  assertEquals((await asked).type, "conversations");
+  t.client.send("alice", "1", "a1");
+  t.socket.take();
+  t.socket.give(error("a1", "rate_limited", true, Number.MAX_SAFE_INTEGER));
+  assertEquals(t.events.at(-1), "rate_limited 1 3600000");
+});

@@ -62,6 +62,65 @@ class Place implements AsyncDisposable {
   }
 }
 
+/** A server that welcomes and then says what no server says. */
+class NonsenseServer {
+  readonly #http = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => this.#upgrade(request));
+  readonly #sockets: WebSocket[] = [];
+
+  get port(): number {
+    return this.#http.addr.port;
+  }
+
+  #upgrade(request: Request): Response {
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    this.#sockets.push(socket);
+    socket.onmessage = ({ data }) => {
+      for (const line of String(data).split("\n")) {
+        for (const answer of nonsense(JSON.parse(line))) {
+          socket.send(typeof answer === "string" ? answer : JSON.stringify(answer));
+        }
+      }
+    };
+    return response;
+  }
+
+  /** Closes every connection with this reason. */
+  leave(reason: string): void {
+    for (const socket of this.#sockets.splice(0)) socket.close(1012, reason);
+  }
+
+  async stop(): Promise<void> {
+    this.leave("");
+    await this.#http.shutdown();
+  }
+}
+
+const NOT_FRAMES = ["", "null", "[]", "{", "{}", "\x1b[2J", '{"type":"\\u001b[2J"}', '{"type":"__proto__"}', '{"type":7}'];
+const LIMITS = { frame: 1_000, content: 1_000, rate: 0, burst: 0 };
+
+/** What the nonsense server answers a frame with: the wrong things, and much of it. */
+function nonsense({ type, id }: { type?: string; id?: string }): (string | object)[] {
+  if (type === "conversations") return [{ type: "group", op: "members", id }, { type: "error", id, ...OWNED }];
+  if (type === "group" || type === "history") {
+    return [{ type: "conversations", conversations: [], more: true, id }, { type: "error", id, ...OWNED }];
+  }
+  if (type !== "hello") return [];
+  const welcome = { type: "welcome", v: 1, device: "x", caps: [], epoch: "e", seq: 0, recovered: true, limits: LIMITS };
+  const from = { recipient: "bob", ts: "no time" };
+  return [
+    ...[{ ...welcome, user: "bob" }, { type: "synced", seq: 0 }, ...NOT_FRAMES, { ...welcome, user: "mallory", epoch: "f" }],
+    { ...from, sender: "a" + "\u0301".repeat(40) + "b", content: "a name of marks", seq: 1 },
+    { ...from, sender: "\x1b[2Jalice", content: "no name", seq: 2 },
+    { sender: "alice", recipient: "carol", content: "for somebody else", seq: Number.MAX_SAFE_INTEGER, ts: "\x1b[2J" },
+    { type: "presence", user: "alice", status: "online", last_seen: "\x1b[2J" },
+    { type: "receipt", kind: "read", user: "alice", with: "bob", seq: Number.MAX_SAFE_INTEGER, ts: "x" },
+    { type: "group", op: "invite", group: "#g", user: "bob" },
+    { type: "error", ...OWNED, retry_after_ms: Number.MAX_SAFE_INTEGER },
+  ];
+}
+
+const OWNED = { code: "\x1b[2J", message: "\x1b]0;owned\x07\u202eevil\nline", retryable: false };
+
 function say(content: string, recipient = "bob", sender = "alice"): object {
   return { sender, recipient, content };
 }
@@ -257,6 +316,38 @@ onTerminal("nothing that others say is obeyed", async (place) => {
   assert(!(await bob.colors()).includes("\x1b[8m"));
   await bob.press("Enter");
   assertEquals((await alice.next() as { content: string }).content, "unharmed");
+});
+
+onTerminal("nor what a server says that talks nonsense", async (place) => {
+  const evil = new NonsenseServer();
+  {
+    await using bob = await Terminal.start(
+      place.client,
+      ["--name", "bob", "--to", "alice", "--server", `127.0.0.1:${evil.port}`],
+      place.env,
+      { columns: 100 },
+    );
+    await bob.shows("as bob");
+    await bob.type("unharmed");
+    await bob.shows("! ^[]0;owned^Gevil\\nline");
+    await bob.press("C-u");
+    await bob.type("/group list");
+    await bob.press("Enter");
+    await bob.type("unharmed");
+    const name = "\u00e1\u0301\u0301\u0301\u0301b"; // no more marks than that
+    const lines = await bob.endsWith(`[1 new: ${name}] alice> unharmed`);
+    assert(!lines.some((line) => line.includes("fault of the program")));
+    await bob.press("C-u");
+    await bob.type("@");
+    await bob.press("Tab");
+    await bob.shows(`@${name}  `);
+    await bob.press("C-u");
+    await bob.type("unharmed");
+    evil.leave("\x1b[2Jgone\u202e");
+    await bob.shows("! ^[[2Jgone");
+    await bob.endsWith(`[offline, 1 new: ${name}] alice> unharmed`);
+  }
+  await evil.stop();
 });
 
 onTerminal("it is restored after Ctrl-C, Ctrl-D and SIGTERM", async (place) => {

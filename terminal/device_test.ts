@@ -128,6 +128,8 @@ Deno.test({
       for (const line of ["one", "two", "one"]) recall.add(line);
       assertEquals(new Recall(folder).load(), ["one", "two"]);
       if (Deno.build.os !== "windows") assertEquals((await Deno.stat(`${folder}/typed`)).mode! & 0o777, 0o600);
+      await Deno.writeTextFile(`${folder}/typed`, "\x1b]52;c;aGk=\x07evil\x9b2J\r\n\x1b\n");
+      assertEquals(recall.load(), ["]52;c;aGk=evil2J"]);
       for (let i = 0; i < 1_100; i++) recall.add(`line ${i}`);
       assertEquals(recall.load().length, 500);
       assert((await Deno.readTextFile(`${folder}/typed`)).split("\n").length < 600);

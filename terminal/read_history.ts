@@ -68,10 +68,12 @@ export async function gather(
   for (;;) {
     const wanted = Math.min(limit - count, HISTORY_LIMIT_MAX);
     const page = await source.history({ with: conversation, limit: wanted, ...(before === undefined ? {} : { before }) });
+    const oldest = page.messages[0]?.seq;
+    if (before !== undefined && oldest !== undefined && oldest >= before) break; // the server repeats itself
     const kept = page.messages.filter(({ ts }) => since === undefined || Date.parse(ts ?? "") >= since);
     pages.push(kept);
     count += kept.length;
-    before = page.messages[0]?.seq;
+    before = oldest;
     if (!page.more || before === undefined || kept.length < page.messages.length || count >= limit) break;
     if (watched) warn(`${count} messages so far`);
   }

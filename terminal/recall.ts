@@ -17,7 +17,7 @@ export class Recall {
   load(): string[] {
     let lines: string[];
     try {
-      lines = Deno.readTextFileSync(this.#file).split("\n").filter((line) => line !== "");
+      lines = Deno.readTextFileSync(this.#file).split("\n").map(withoutControls).filter((line) => line !== "");
     } catch {
       return [];
     }
@@ -33,4 +33,10 @@ export class Recall {
       Deno.writeTextFileSync(this.#file, line + "\n", { append: true, mode: 0o600 });
     } catch { /* it can be typed again */ }
   }
+}
+
+/** What is called back is written to the terminal as it is. */
+function withoutControls(line: string): string {
+  // deno-lint-ignore no-control-regex
+  return line.replace(/[\x00-\x1f\x7f-\x9f]/g, "");
 }

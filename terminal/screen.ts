@@ -10,6 +10,7 @@ import readline from "node:readline";
 import { PassThrough } from "node:stream";
 import { commonStart } from "./commands.ts";
 import { PASTE_OFF, PASTE_ON, PasteFilter } from "./paste.ts";
+import { sanitize } from "./sanitize.ts";
 import { rowsOf } from "./view.ts";
 
 /** Typed lines that can be called back. */
@@ -150,7 +151,7 @@ export class Screen {
     const common = commonStart(candidates);
     if (common.length > word.length) return [[common], word];
     // Written here, as readline's own list swallows the next key in some releases.
-    if (candidates.length > 1) queueMicrotask(() => this.print(candidates.join("  ")));
+    if (candidates.length > 1) queueMicrotask(() => this.print(candidates.map((candidate) => sanitize(candidate)).join("  ")));
     return [[], word];
   }
 

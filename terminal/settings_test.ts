@@ -151,3 +151,9 @@ Deno.test("gather reads pages backwards, as many as are wanted and none before i
   assertEquals((await seqs(Infinity)).length, 1_200);
   assertEquals((await seqs(Infinity, 600_000))[0], 601);
 });
+
+Deno.test("gather ends where a server gives the same page for ever", async () => {
+  const message = { sender: "b", recipient: "a", content: "again", id: "1", seq: 7, ts: "2026-01-01T00:00:00.000Z" };
+  const source = { history: () => Promise.resolve({ type: "history" as const, with: "b", messages: [message], more: true }) };
+  assertEquals((await gather(source, "b", Infinity, 0)).length, 1);
+});

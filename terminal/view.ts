@@ -53,7 +53,7 @@ export function cut(text: string, columns: number): string {
 
 /** Hours and minutes, here. */
 export function clock(ts: string | undefined): string {
-  const time = ts === undefined ? new Date() : new Date(ts);
+  const time = timeOf(ts);
   return [time.getHours(), time.getMinutes()].map((part) => String(part).padStart(2, "0")).join(":");
 }
 
@@ -65,9 +65,15 @@ export function dayText(ts: string | undefined, previous: string | undefined, st
 
 /** A day in words, here. */
 export function dayOf(ts: string | undefined): string {
-  const time = ts === undefined ? new Date() : new Date(ts);
+  const time = timeOf(ts);
   const words = time.toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
   return words.replaceAll(",", ""); // some releases have one
+}
+
+/** Now, where no time is said, or what is none. */
+function timeOf(ts: string | undefined): Date {
+  const time = new Date(ts ?? Date.now());
+  return Number.isNaN(time.getTime()) ? new Date() : time;
 }
 
 /** The prompt: what is wrong, what is unread, and to whom one writes. */

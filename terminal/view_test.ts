@@ -53,6 +53,7 @@ Deno.test("promptText says what is wrong, what is unread, and what became of the
 Deno.test("dayText separates days and no more", () => {
   const first = dayText(MESSAGE.ts, undefined, PLAIN);
   assertMatch(first!, /^--- \w+ \d+ January 2026 ---$/);
+  assertEquals(dayOf("no time at all"), dayOf(undefined));
   assertEquals(dayText("2026-01-02T12:30:00.000Z", dayOf(MESSAGE.ts), PLAIN), undefined);
   assert(dayText("2026-01-04T12:30:00.000Z", dayOf(MESSAGE.ts), PLAIN) !== undefined);
 });
