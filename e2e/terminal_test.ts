@@ -340,7 +340,7 @@ onTerminal("nor what a server says that talks nonsense", async (place) => {
     await bob.press("C-u");
     await bob.type("@");
     await bob.press("Tab");
-    await bob.shows(`@${name}  `);
+    await bob.until((lines) => lines.some((line) => line.endsWith(`  @${name}`)));
     await bob.press("C-u");
     await bob.type("unharmed");
     evil.leave("\x1b[2Jgone\u202e");
