@@ -186,6 +186,25 @@ onTerminal("a wrapped line with wide characters is neither cut nor doubled, what
   assertEquals(typed(sent).split("日本語").length, 2);
 });
 
+onTerminal("a line that wide characters wrap early, or joined emoji, can be edited anywhere", async (place) => {
+  await using alice = await place.alice();
+  await using bob = await place.bob({ columns: 40, rows: 12 }, "--to", "alice");
+  await bob.shows("=== alice ===");
+  const family = "👨\u200d👩\u200d👧\u200d👦";
+  for (const text of [`we are ${family} and ${family} and ${family}`, `we are ${"a".repeat(25)}${"日本語".repeat(20)}`]) {
+    await bob.type(text);
+    await bob.until((lines) => lines.at(-1)!.endsWith(text.slice(-1)) || lines.at(-1)!.endsWith("👦"));
+    await bob.press("Left", "Left", "Left");
+    await bob.type("!");
+    await bob.until((lines) => lines.at(-1)!.includes("!"));
+    await bob.press("BSpace");
+    const lines = await bob.until((lines) => !lines.at(-1)!.includes("!"));
+    assertEquals(lines.filter((line) => line.includes("> we are")).length, 1, lines.join("\n"));
+    await bob.press("Enter");
+    assertEquals(await alice.next(), say(text, "alice", "bob") as never);
+  }
+});
+
 onTerminal("resizing keeps the line being typed", async (place) => {
   await using alice = await place.alice();
   await using bob = await place.bob({}, "--to", "alice");

@@ -9,6 +9,10 @@ export const PASTE_OFF = "\x1b[?2004l";
 
 const START = "\x1b[200~";
 const END = "\x1b[201~";
+/** Stands for a joiner between emoji in the line being typed. */
+const JOIN_SIGN = "\u2040";
+const JOINER_REGEXP = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u200d(?=\p{Extended_Pictographic})/gu;
+const JOIN_SIGN_REGEXP = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u2040(?=\p{Extended_Pictographic})/gu;
 /** Characters from which on a sequence that is cut short is waited for; a lone escape key is not held back. */
 const HELD_MIN = 3;
 
@@ -53,7 +57,15 @@ function pasted(text: string): string {
     .replace(/[\x00-\x1f\x7f-\x9f]/g, "");
 }
 
-/** The message that an edited line stands for: signs become line breaks again, those at its end nothing. */
+/**
+ * Keys with the joiners of emoji as signs: terminals do not agree on how wide joined ones are, and the line being typed would be
+ * drawn in the wrong place.
+ */
+export function withJoinSigns(keys: string): string {
+  return keys.replace(JOINER_REGEXP, JOIN_SIGN);
+}
+
+/** The message that an edited line stands for: signs become what they stand for again, line breaks at its end nothing. */
 export function toContent(line: string): string {
-  return line.replaceAll(BREAK_SIGN, "\n").replace(/\n+$/, "");
+  return line.replaceAll(BREAK_SIGN, "\n").replace(/\n+$/, "").replace(JOIN_SIGN_REGEXP, "\u200d");
 }

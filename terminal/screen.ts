@@ -5,17 +5,24 @@
  * Nothing is redrawn while somebody types but by readline itself; what arrives moves the line being typed down.
  */
 
+import { Buffer } from "node:buffer";
 import process from "node:process";
 import readline from "node:readline";
 import { PassThrough } from "node:stream";
 import { commonStart } from "./commands.ts";
-import { PASTE_OFF, PASTE_ON, PasteFilter } from "./paste.ts";
+import { PASTE_OFF, PASTE_ON, PasteFilter, withJoinSigns } from "./paste.ts";
 import { sanitize } from "./sanitize.ts";
 import { rowsOf } from "./view.ts";
 
 /** Typed lines that can be called back. */
 const RECALL_MAX = 500;
 const CTRL_Z = "\x1a";
+/** One key that is no text. */
+// deno-lint-ignore no-control-regex
+const KEY_REGEXP = /(\x1b(?:\[[\d;]*[ -/]*[@-~]|O.|[^])?|[\x00-\x1f\x7f])/u;
+/** The end of a chunk in the middle of a key. */
+// deno-lint-ignore no-control-regex
+const CUT_KEY_REGEXP = /\x1b(?:\[[\d;]*|O)?$/;
 
 /** What a screen tells. */
 export interface ScreenOptions {
@@ -115,18 +122,33 @@ export class Screen {
   async #read(): Promise<void> {
     const decoder = new TextDecoder();
     const buffer = new Uint8Array(16_384);
+    let isCut = false;
     for (;;) {
       const count = await Deno.stdin.read(buffer).catch(() => null);
       if (count === null || !this.#open) break;
       const keys = this.#filter.feed(decoder.decode(buffer.subarray(0, count), { stream: true }));
       if (keys.includes(CTRL_Z)) this.#suspend();
-      const rest = keys.replaceAll(CTRL_Z, "");
+      const rest = withJoinSigns(keys.replaceAll(CTRL_Z, ""));
       if (rest === "") continue;
-      // A tab among other keys would be taken for text.
-      for (const part of rest.split(/(\t)/)) if (part !== "") this.#keys.write(part);
+      // What follows a key that was cut in two may belong to it: readline knows.
+      if (isCut) this.#give(rest, true);
+      else for (const part of rest.split(KEY_REGEXP)) if (part !== "") this.#give(part, KEY_REGEXP.test(part));
+      isCut = CUT_KEY_REGEXP.test(rest);
       this.#options.key();
     }
     if (this.#open) this.#options.end();
+  }
+
+  /**
+   * Text is inserted whole, which does not draw a long paste once for every character; keys go by events, at once, so that the
+   * order stays. Either way readline has to know the row that the cursor is in: it does not count one that a wide character
+   * began, as it did not fit.
+   */
+  #give(part: string, isKey: boolean): void {
+    if (!this.#open) return;
+    if (isKey) this.#keys.emit("data", Buffer.from(part));
+    else this.#readline.write(part);
+    if (this.#open) this.#rows = this.#readline.getCursorPos().rows;
   }
 
   /** What was typed stands on the screen as it was typed; it is taken away, for the message to be shown in its place. */
@@ -168,7 +190,12 @@ export class Screen {
 
   /** The cursor is at the beginning of an empty line, which readline cannot know. */
   #forgetRows(): void {
-    (this.#readline as unknown as { prevRows: number }).prevRows = 0;
+    this.#rows = 0;
+  }
+
+  /** Rows above the cursor that belong to the line being typed, as readline believes. */
+  set #rows(rows: number) {
+    (this.#readline as unknown as { prevRows: number }).prevRows = rows;
   }
 
   #raw(on: boolean): void {

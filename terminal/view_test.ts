@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { PasteFilter, toContent } from "./paste.ts";
+import { PasteFilter, toContent, withJoinSigns } from "./paste.ts";
 import { Chats } from "./model.ts";
 import { colorOf, NAME_COLORS, styleFor, wantsColor } from "./style.ts";
 import { cut, dayOf, dayText, messageText, previewText, promptText, ringText, rowsOf } from "./view.ts";
@@ -113,4 +113,9 @@ Deno.test("PasteFilter makes text of what is pasted, wherever chunks are cut", (
   }
   assertEquals(new PasteFilter().feed("\x1b"), "\x1b");
   assertEquals(toContent("one␤␤two␤"), "one\n\ntwo");
+});
+
+Deno.test("withJoinSigns takes joiners from between emoji alone, and toContent gives them back", () => {
+  for (const text of ["👨‍👩‍👧", "🏳️‍🌈", "👩🏽‍🚀", "क्‍ष", "a\u200db", "a⁀b", ""]) assertEquals(toContent(withJoinSigns(text)), text);
+  assertEquals(withJoinSigns("👩🏽‍🚀 क्‍ष"), "👩🏽⁀🚀 क्‍ष");
 });
