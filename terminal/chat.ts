@@ -171,7 +171,7 @@ class TerminalChat {
         this.#display.warning(input.why, line);
         break;
       case "command":
-        if (input.name === "help") this.#display.notice(helpLines(input.rest).join("\n"));
+        if (input.name === "help") this.#display.notice(helpLines(input.rest, this.#screen.columns).join("\n"));
         else {this.#commands.run(input.name, input.rest, (recipient, text) => this.#send(recipient, text)).catch((error) =>
             this.#failed(error)
           );}

@@ -84,14 +84,32 @@ const HELP_HEAD = [
   "Tab completes, Up recalls, what is pasted is one message. Commands:",
 ];
 
-/** The lines of `/help`. */
-export function helpLines(command = ""): string[] {
+/** Columns under which what a command does stands below it, not beside it. */
+const BESIDE_MIN = 66;
+
+/** The lines of `/help`, on a terminal of `columns` columns. */
+export function helpLines(command = "", columns = Infinity): string[] {
   const wanted = NAMES.filter((name) => command === "" || name === command.replace(/^\//, ""));
   if (wanted.length === 0) return [`There is no command /${command}`];
   const rows = wanted.map((name) => [`/${name} ${CHAT_COMMANDS[name].args}`.trim(), CHAT_COMMANDS[name].help] as const);
-  const width = Math.max(...rows.map(([left]) => left.length)) + 2;
-  const lines = rows.map(([left, right]) => `  ${left.padEnd(width)}${right}`);
-  return command === "" ? [...HELP_HEAD, ...lines] : lines;
+  const width = Math.max(...rows.map(([left]) => left.length)) + 4;
+  const lines = rows.flatMap(([left, right]) => {
+    if (columns < BESIDE_MIN) return [`  ${left}`, ...filled(right, columns - 6).map((line) => `      ${line}`)];
+    return filled(right, columns - width).map((line, index) => (index === 0 ? `  ${left}` : "").padEnd(width) + line);
+  });
+  return command === "" ? [...HELP_HEAD.flatMap((line) => filled(line, columns)), ...lines] : lines;
+}
+
+/** Plain text as lines shorter than `columns`, cut between words. */
+function filled(text: string, columns: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1)!;
+    if (line === "") lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length < columns) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** What completion can choose from. */

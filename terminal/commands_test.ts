@@ -53,3 +53,13 @@ Deno.test("helpLines lists every command, or the one that is asked for", () => {
   assertEquals(helpLines("/quit").length, 1);
   assertEquals(helpLines("nothing"), ["There is no command /nothing"]);
 });
+
+Deno.test("helpLines are cut between words, and never wider than the terminal", () => {
+  const words = (lines: string[]) => lines.join(" ").split(/\s+/).filter((word) => word !== "");
+  for (const columns of [40, 60, 80, 100]) {
+    const lines = helpLines("", columns);
+    assertEquals(lines.filter((line) => line.length >= columns), []);
+    assertEquals(words(lines), words(helpLines()));
+  }
+  assertEquals(helpLines("who", 30), ["  /who [NAME]", "      Show who is online, or", "      when they were"]);
+});

@@ -34,7 +34,11 @@ export interface Account {
 /** Takes the first device that is free, or the one called `wanted`. `warn` is told of state that could not be kept. */
 export async function takeDevice(account: Account, wanted: string | undefined, warn: (line: string) => void): Promise<Device> {
   const folder = `${account.folder}/${await accountKey(account)}`;
-  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  try {
+    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new Error(`Cannot make a folder for what is to be remembered: ${(error as Error).message}. Set XDG_STATE_HOME`);
+  }
   if (wanted !== undefined) {
     const state = `${folder}/named-${await digest(wanted)}.json`;
     return { name: wanted, store: new FileStore(state, warn), folder, [Symbol.asyncDispose]: async () => {} };

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotEquals, assertRejects } from "@std/assert";
 import { lacks } from "../testing/permissions.ts";
 import { FileStore, takeDevice } from "./device.ts";
 import { IgnoredFile } from "./ignored.ts";
@@ -31,6 +31,17 @@ Deno.test({
       const again = await takeDevice(account, undefined, () => {});
       assertEquals(again.name, one.name);
       await Promise.all([again, two].map((device) => device[Symbol.asyncDispose]()));
+    }),
+});
+
+Deno.test({
+  name: "takeDevice says what to do where there is no folder to be had",
+  ignore,
+  fn: () =>
+    inFolder(async (folder) => {
+      Deno.writeTextFileSync(`${folder}/file`, "");
+      const taken = takeDevice({ ...ACCOUNT, folder: `${folder}/file` }, undefined, () => {});
+      await assertRejects(() => taken, Error, "Set XDG_STATE_HOME");
     }),
 });
 
