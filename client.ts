@@ -25,7 +25,14 @@ import { EXIT, print, type RunContext, warn } from "./terminal/run.ts";
 import { runSend } from "./terminal/send.ts";
 import { configLines } from "./terminal/show_config.ts";
 import { wantsColor } from "./terminal/style.ts";
-import { accountOf, type ConnectionValues, ownFolders, settingsFile, surroundings } from "./terminal/settings.ts";
+import {
+  accountOf,
+  type ConnectionValues,
+  ownFolders,
+  settingsFile,
+  strangeSettings,
+  surroundings,
+} from "./terminal/settings.ts";
 
 /** Runs the client. The exit status; throws a {@linkcode UsageError} for a command line that cannot be understood. */
 async function run(args: readonly string[]): Promise<number> {
@@ -81,7 +88,10 @@ async function chat(args: readonly string[]): Promise<number> {
 
 function config(args: readonly string[]): number {
   const given = parse(CLIENT_OPTIONS, args, "config");
-  if (given) print(configLines(given.values, given.origins, settingsFile(given.folders)).join("\n"));
+  if (!given) return EXIT.ok;
+  const known = Object.keys({ ...CLIENT_OPTIONS, ...SEND_OPTIONS, ...LISTEN_OPTIONS, ...HISTORY_OPTIONS });
+  const { values, origins, folders } = given;
+  print(configLines(values, origins, settingsFile(folders), strangeSettings(folders, known)).join("\n"));
   return EXIT.ok;
 }
 

@@ -320,7 +320,7 @@ Deno.test({
   fn: async () => {
     await using place = new Place();
     await Deno.mkdir(`${place.home}/config/parley`, { recursive: true });
-    await Deno.writeTextFile(`${place.home}/config/parley/client.json`, '{"notify": "all", "name": "bob"}');
+    await Deno.writeTextFile(`${place.home}/config/parley/client.json`, '{"notify": "all", "name": "bob", "nmae": 7}');
     const env = { ...place.env, PARLEY_TOKEN: "secret", PARLEY_COLOR: "never" };
     const { code, out } = await runToEnd(CLIENT, ["config", "--name", "alice"], "", env);
     assertEquals(code, 0);
@@ -329,7 +329,7 @@ Deno.test({
     assertEquals(rows.get("notify"), ["all", "settings"]);
     assertEquals(rows.get("color"), ["never", "environment"]);
     assertEquals(rows.get("token"), ["(hidden)", "environment"]);
-    assertStringIncludes(out, `${place.home}/config/parley/client.json`);
+    assertStringIncludes(out, `${place.home}/config/parley/client.json\nThese in it are no settings: nmae`);
     for (const [shell, check] of [["bash", ["-n"]], ["zsh", ["-n"]], ["fish", ["--no-execute"]]] as const) {
       const script = await runToEnd(CLIENT, ["completions", shell], "", place.env);
       assertEquals(script.code, 0);

@@ -59,6 +59,14 @@ export function surroundings(folders: Folders, options: OptionTable, args: reado
   return { env: (name) => Deno.env.get(name), settings: known };
 }
 
+/** What stands in the settings and is none of `known`: likely a slip. */
+export function strangeSettings(folders: Folders, known: readonly string[]): string[] {
+  const { servers, ...common } = readSettings(settingsFile(folders));
+  const entries = isObject(servers) ? Object.values(servers).filter(isObject) : [];
+  const names = [common, ...entries].flatMap((settings) => Object.keys(settings));
+  return [...new Set(names)].filter((name) => !known.includes(name));
+}
+
 /** The address that `--server` names in the settings' `servers`; else what was given. */
 export function namedServer(folders: Folders, given: string): string {
   const { servers } = readSettings(settingsFile(folders));
