@@ -409,15 +409,26 @@ export function parseClientFrame(text: string, contentBytes = CONTENT_BYTES_MAX)
 /** What programs send most: plain names, nothing escaped, members in this order. It is its own canonical form. */
 const PLAIN_MESSAGE_REGEXP =
   // deno-lint-ignore no-control-regex
-  /^\{"sender":"([a-z0-9][a-z0-9_.-]{0,63})","recipient":"(#?[a-z0-9][a-z0-9_.-]{0,63})","content":"([^"\\\0-\x1f]*)"(?:,"id":"([ !#-[\]-~]{1,64})")?\}$/;
+  /^\{"sender":"[a-z0-9][a-z0-9_.-]{0,63}","recipient":"#?[a-z0-9][a-z0-9_.-]{0,63}","content":"[^"\\\0-\x1f]*"(?:,"id":"[ !#-[\]-~]{1,64}")?\}$/;
+/** What stands before each value, with the quotes. */
+const SENDER_CHARS = '{"sender":"'.length, RECIPIENT_CHARS = '","recipient":"'.length;
+const CONTENT_CHARS = '","content":"'.length, PLAIN_ID_CHARS = '","id":"'.length, END_CHARS = '"}'.length;
 
-/** The hot path: several times as fast as JSON. Undefined for what it does not know; the long way says what is wrong with it. */
+/**
+ * The hot path: several times as fast as JSON. Undefined for what it does not know; the long way says what is wrong with it.
+ * Values are cut out by their quotes, as a match with groups takes longer.
+ */
 function parsePlainMessage(text: string, contentBytes: number): Message | undefined {
-  const match = PLAIN_MESSAGE_REGEXP.exec(text);
-  if (!match) return undefined;
-  const sender = match[1]!, recipient = match[2]!, content = match[3]!, id = match[4];
+  if (!PLAIN_MESSAGE_REGEXP.test(text)) return undefined;
+  const senderEnd = text.indexOf('"', SENDER_CHARS);
+  const recipientEnd = text.indexOf('"', senderEnd + RECIPIENT_CHARS);
+  const contentEnd = text.indexOf('"', recipientEnd + CONTENT_CHARS);
+  const sender = text.slice(SENDER_CHARS, senderEnd);
+  const recipient = text.slice(senderEnd + RECIPIENT_CHARS, recipientEnd);
+  const content = text.slice(recipientEnd + CONTENT_CHARS, contentEnd);
   if (isOverBytes(content, contentBytes) || !content.isWellFormed()) return undefined;
-  return id === undefined ? { sender, recipient, content } : { sender, recipient, content, id };
+  if (contentEnd + END_CHARS === text.length) return { sender, recipient, content };
+  return { sender, recipient, content, id: text.slice(contentEnd + PLAIN_ID_CHARS, -END_CHARS) };
 }
 
 /** Parses one object that the server sent. Members and types it does not know are for a newer client: ignore the refusal. */

@@ -54,6 +54,8 @@ interface Thread {
   open: boolean;
   /** Member and the position since which they see messages, in the order of joining. */
   readonly members: Map<string, number>;
+  /** A group's members: looking up a thousand names for every message would be most of its cost. */
+  readonly users: Set<User>;
   readonly markers: Map<string, Markers>;
   /** Positions of its messages, ascending. */
   seqs: number[];
@@ -187,9 +189,7 @@ export class MemoryBroker implements Broker {
 
   #deliver(message: Stored, thread: Thread, sender: User, recipient: User | undefined): void {
     if (thread.group !== "") {
-      for (const name of thread.members.keys()) {
-        for (const subscriber of this.#users.get(name)!.subscribers) subscriber.message(message);
-      }
+      for (const { subscribers } of thread.users) for (const subscriber of subscribers) subscriber.message(message);
       return;
     }
     if (recipient) { for (const subscriber of recipient.subscribers) subscriber.message(message); }
@@ -207,7 +207,7 @@ export class MemoryBroker implements Broker {
     const other = this.#users.get(address);
     if (!other) return refuse("unknown_recipient", `There is no user "${address}"; they have to connect once first`);
     const members = new Map([[sender.name, 0], [other.name, 0]]);
-    const thread: Thread = { group: "", owner: "", open: false, members, markers: new Map(), seqs: [] };
+    const thread: Thread = { group: "", owner: "", open: false, members, users: new Set(), markers: new Map(), seqs: [] };
     sender.threads.set(other.name, thread);
     other.threads.set(sender.name, thread);
     return thread;
@@ -274,7 +274,7 @@ export class MemoryBroker implements Broker {
       return refuse("unknown_group", `There is no group "${other}"`);
     }
     if (!this.#users.has(other)) return refuse("unknown_recipient", `There is no user "${other}"`);
-    return { group: "", owner: "", open: false, members: new Map([[name, 0]]), markers: new Map(), seqs: [] };
+    return { group: "", owner: "", open: false, members: new Map([[name, 0]]), users: new Set(), markers: new Map(), seqs: [] };
   }
 
   conversations(name: string, limit: number): Promise<{ conversations: readonly Conversation[]; more: boolean }> {
@@ -365,7 +365,7 @@ export class MemoryBroker implements Broker {
   #create(request: Extract<GroupRequest, { op: "create" }>, existing: Thread | undefined): GroupAnswer | BrokerRefusal {
     if (existing) return refuse("group_exists", `There is a group "${request.group}" already`);
     const { group, user: owner, open } = request;
-    const thread: Thread = { group, owner, open, members: new Map(), markers: new Map(), seqs: [] };
+    const thread: Thread = { group, owner, open, members: new Map(), users: new Set(), markers: new Map(), seqs: [] };
     const entered = this.#enter(thread, owner);
     if (!("code" in entered)) this.#groups.set(group, thread);
     return entered;
@@ -382,6 +382,7 @@ export class MemoryBroker implements Broker {
     }
     user.groups++;
     thread.members.set(name, this.#log.head);
+    thread.users.add(this.#user(name));
     user.threads.set(thread.group, thread);
     return answer(thread, true);
   }
@@ -390,6 +391,7 @@ export class MemoryBroker implements Broker {
     const user = this.#user(name);
     user.groups--;
     thread.members.delete(name);
+    thread.users.delete(this.#user(name));
     thread.markers.delete(name);
     user.threads.delete(thread.group);
     const [eldest] = thread.members.keys();
