@@ -348,7 +348,7 @@ export class Hub implements SessionHost {
   #drafts: Draft[] = [];
   #draftSessions: Session[] = [];
   /** Sessions with something to write, in the order in which they got it. */
-  readonly #touched = new Set<Session>();
+  readonly #touched: Session[] = [];
   readonly #flushMax: number;
   #turnDue = false;
   /** Appends that the broker has not answered. */
@@ -439,7 +439,6 @@ export class Hub implements SessionHost {
   /** Leaves the registry; the last device takes the user's entry with it. */
   forget(session: Session): void {
     this.#sessions.delete(session);
-    this.#touched.delete(session);
     this.presence.unwatch(session);
     this.#handOver([session]);
     const member = this.#members.get(session.user);
@@ -682,7 +681,9 @@ export class Hub implements SessionHost {
   // ---- The turn ----
 
   touch(session: Session): void {
-    this.#touched.add(session);
+    if (session.isTouched) return;
+    session.isTouched = true;
+    this.#touched.push(session);
     this.#wake();
   }
 
@@ -727,17 +728,13 @@ export class Hub implements SessionHost {
   }
 
   readonly #flush = (): void => {
-    if (this.#touched.size > 0) {
-      const due: Session[] = [];
-      for (const session of this.#touched) {
-        due.push(session);
-        this.#touched.delete(session);
-        session.flush();
-        if (due.length === this.#flushMax) break;
-      }
-      this.#handOver(due);
-      if (this.#touched.size > 0) return this.#wake();
+    const due = this.#touched.splice(0, this.#flushMax);
+    for (const session of due) {
+      session.isTouched = false;
+      session.flush();
     }
+    this.#handOver(due);
+    if (this.#touched.length > 0) return this.#wake();
     if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();
   };
 

@@ -63,6 +63,8 @@ export class Session {
   lastTyping = 0;
   /** Whom it wrote to last. */
   lastRecipient = "";
+  /** It is among those whose turn to be flushed comes. */
+  isTouched = false;
   helloTimer: ReturnType<typeof setTimeout> | undefined;
 
   readonly #host: SessionHost;
