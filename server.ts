@@ -89,6 +89,7 @@ export function startServer(options: ServerOptions = {}): Server {
     sockets,
     gate: new Gate({ ...options, admission }),
     scheme: certificate ? "wss" : "ws",
+    trustedHops: options.trustedHops ?? 0,
     front: undefined,
     draining: false,
   };
@@ -133,6 +134,8 @@ interface Context {
   readonly gate: Gate;
   readonly sockets: OpenSockets;
   readonly scheme: "ws" | "wss";
+  /** Proxies in front. */
+  readonly trustedHops: number;
   front: TlsFront | undefined;
   draining: boolean;
 }
@@ -148,9 +151,15 @@ function route(request: Request, remote: Deno.NetAddr, context: Context): Respon
   if (request.method !== "GET" && request.method !== "HEAD") {
     return plain(405, "Only GET is answered here", { allow: "GET, HEAD" });
   }
-  if (pathname === "/") return plain(200, welcomeText(request, context.scheme));
+  if (pathname === "/") return plain(200, welcomeText(request, schemeOf(request, context)));
   if (pathname === "/healthz") return context.draining ? plain(503, "draining") : plain(200, "ok");
   return upgrade(request, address, context);
+}
+
+/** What clients connect with. Only a proxy of ours is believed that it speaks TLS for this server. */
+function schemeOf(request: Request, context: Context): "ws" | "wss" {
+  const isForwarded = context.trustedHops > 0 && request.headers.get("x-forwarded-proto") === "https";
+  return isForwarded ? "wss" : context.scheme;
 }
 
 function plain(status: number, text: string, headers: Record<string, string> = {}): Response {
@@ -379,7 +388,7 @@ async function serve(values: ServerValues): Promise<number> {
   }
   announce(server, values);
   const stopRenewing = renewOnHangup(server, values);
-  await terminated();
+  await terminated(endsOnHangup(values));
   stopRenewing();
   revoked?.close();
   console.error("Draining");
@@ -438,8 +447,9 @@ function readCertificate({ cert, key }: ServerValues): Certificate | undefined {
 
 /** SIGHUP: certificates are read again. Returns how to stop that. */
 function renewOnHangup(server: Server, values: ServerValues): () => void {
-  if (values.cert === undefined || Deno.build.os === "windows") return () => {};
+  if (Deno.build.os === "windows" || endsOnHangup(values)) return () => {};
   const renew = async () => {
+    if (values.cert === undefined) return log("SIGHUP: there is no --cert to read again");
     try {
       await server.renew(readCertificate(values)!);
       log("the certificate was read again");
@@ -449,6 +459,11 @@ function renewOnHangup(server: Server, values: ServerValues): () => void {
   };
   Deno.addSignalListener("SIGHUP", renew);
   return () => Deno.removeSignalListener("SIGHUP", renew);
+}
+
+/** SIGHUP has nothing to renew, and says that the terminal which the server was started in is gone. */
+function endsOnHangup(values: ServerValues): boolean {
+  return values.cert === undefined && Deno.stdin.isTerminal();
 }
 
 async function runBackup(args: readonly string[], env: (name: string) => string | undefined): Promise<number> {
@@ -538,8 +553,9 @@ Stop it with Ctrl-C.`);
 }
 
 /** Resolves at the first signal to end. */
-async function terminated(): Promise<void> {
+async function terminated(hangup: boolean): Promise<void> {
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT", "SIGBREAK"] : ["SIGINT", "SIGTERM"];
+  if (hangup && Deno.build.os !== "windows") signals.push("SIGHUP");
   let stop = () => {};
   await new Promise<void>((resolve) => {
     stop = resolve;

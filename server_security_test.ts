@@ -216,6 +216,19 @@ Deno.test({
 });
 
 Deno.test({
+  name: "server - the page at / names wss where a proxy of ours says so, and nobody else is believed",
+  ignore,
+  async fn() {
+    for (const trustedHops of [0, 1]) {
+      await using server = await serve({ trustedHops }, true);
+      const page = async (headers: HeadersInit) => await (await fetch(`http://127.0.0.1:${server.port}/`, { headers })).text();
+      assertStringIncludes(await page({ "x-forwarded-proto": "https" }), `${trustedHops ? "wss" : "ws"}://127.0.0.1`);
+      assertStringIncludes(await page({}), " ws://127.0.0.1");
+    }
+  },
+});
+
+Deno.test({
   name: "server - a user who sends too fast is told to wait, over all devices, and the others are not",
   ignore,
   async fn() {

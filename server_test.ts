@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { main, type Server, startServer } from "./server.ts";
-import { lacks } from "./testing/permissions.ts";
+import { CAN_RUN, lacks } from "./testing/permissions.ts";
+import { fromSource, RunningServer } from "./testing/process.ts";
 import { RawSocket } from "./testing/raw_socket.ts";
 
 const ignore = lacks("net");
@@ -177,5 +178,17 @@ Deno.test({
     assertEquals(lines.length, 4);
     assertStringIncludes(lines[0]!, "is in use");
     for (const line of lines) assert(!line.includes("\n") && line.startsWith("chat-server: "), line);
+  },
+});
+
+Deno.test({
+  name: "server - SIGHUP without a certificate is a line in the log, and SIGTERM ends it with status 0",
+  ignore: !CAN_RUN || Deno.build.os === "windows",
+  async fn() {
+    await using server = await RunningServer.start(fromSource("server"), ["--broker", "memory"]);
+    server.kill("SIGHUP");
+    await server.err.next("there is no --cert to read again");
+    server.kill("SIGTERM");
+    assertEquals(await server.code(), 0);
   },
 });
