@@ -184,6 +184,14 @@ Deno.test({
       parseOptions(TOKEN_OPTIONS, ["--name", "Alice", "--jwt-private-key", `${out}/private.pem`]).values,
     );
     assert("user" in await verify(token, { publicKey: readKey(`${out}/public.pem`) }));
+    const file = `${dir}/alice.token`;
+    Deno.writeTextFileSync(file, "an older one", { mode: 0o644 });
+    const said = await tokenCommand(
+      parseOptions(TOKEN_OPTIONS, ["--name", "alice", "--out", file, "--jwt-private-key", `${out}/private.pem`]).values,
+    );
+    assertEquals(said, `The token of alice is in ${file}, for 30 days`);
+    assert("user" in await verify(readKey(file).trim(), { publicKey: readKey(`${out}/public.pem`) }));
+    if (Deno.build.os !== "windows") assertEquals(Deno.statSync(file).mode! & 0o777, 0o600);
     for (const args of [[], ["--name", "a b", "--jwt-private-key", "x"], ["--name", "alice"]]) {
       await assertRejects(() => tokenCommand(parseOptions(TOKEN_OPTIONS, args).values), UsageError);
     }

@@ -12,6 +12,7 @@ export const TOKEN_OPTIONS = {
   name: { kind: "string", value: "NAME", help: "Whom the token is for" },
   days: { kind: "integer", value: "DAYS", default: 30, min: 1, max: 3_650, help: "Days until it expires" },
   admin: { kind: "flag", help: "May list and disconnect users" },
+  out: { kind: "string", value: "FILE", help: "File to write it to, for its owner alone, instead of printing it" },
   "jwt-secret-file": { kind: "string", value: "FILE", env: "PARLEY_JWT_SECRET_FILE", help: "The server's HS256 secret" },
   "jwt-private-key": {
     kind: "string",
@@ -33,10 +34,10 @@ export const KEYS_OPTIONS = {
 /** Both commands, for the help. */
 export const AUTH_COMMANDS = {
   token: {
-    summary: "Make a token that somebody logs in with, and print it",
+    summary: "Make a token that somebody logs in with",
     operands: "",
     options: TOKEN_OPTIONS,
-    examples: ["(umask 077; chat-server token --name alice --jwt-secret-file secret > alice.token)"],
+    examples: ["chat-server token --name alice --jwt-secret-file secret --out alice.token"],
   },
   keys: {
     summary: "Make a key pair: the private one makes tokens, the server needs only the public one",
@@ -46,7 +47,7 @@ export const AUTH_COMMANDS = {
   },
 } as const satisfies Record<string, CommandSpec>;
 
-/** A new token. Throws {@linkcode UsageError} and {@linkcode KeyError}. */
+/** A new token, or where it was written. Throws {@linkcode UsageError} and {@linkcode KeyError}. */
 export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>): Promise<string> {
   if (values.name === undefined) throw new UsageError("token needs --name NAME");
   const name = parseName(values.name, "--name");
@@ -56,7 +57,7 @@ export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>): Promis
     throw new UsageError("token needs one of --jwt-secret-file FILE and --jwt-private-key FILE");
   }
   const audience = values["jwt-audience"], issuer = values["jwt-issuer"];
-  return await makeToken({
+  const token = await makeToken({
     name,
     days: values.days,
     admin: values.admin,
@@ -64,6 +65,9 @@ export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>): Promis
     ...(audience === undefined ? {} : { audience }),
     ...(issuer === undefined ? {} : { issuer }),
   });
+  if (values.out === undefined) return token;
+  replace(values.out, token + "\n");
+  return `The token of ${name} is in ${values.out}, for ${values.days} ${values.days === 1 ? "day" : "days"}`;
 }
 
 /** Writes a new pair; says where. Throws {@linkcode KeyError}. */
@@ -104,6 +108,18 @@ function write(file: string, text: string): void {
     Deno.writeTextFileSync(file, text, { createNew: true, mode: 0o600 });
   } catch (error) {
     if (error instanceof Deno.errors.AlreadyExists) throw alreadyThere(file);
+    throw new KeyError(`Cannot write ${file}: ${reason(error)}`);
+  }
+}
+
+/** Tokens are renewed, so one may be there; whoever could read that one cannot read this one. */
+function replace(file: string, text: string): void {
+  const next = `${file}.${crypto.randomUUID()}`;
+  write(next, text);
+  try {
+    Deno.renameSync(next, file);
+  } catch (error) {
+    Deno.removeSync(next);
     throw new KeyError(`Cannot write ${file}: ${reason(error)}`);
   }
 }
