@@ -14,7 +14,7 @@ import { BrokerError } from "./broker/sqlite_schema.ts";
 import { Gate, type GateOptions, type Pass } from "./gate.ts";
 import { type Broker, type Connection, Hub, type HubOptions, type Peer } from "./hub.ts";
 import { isLoopback } from "./limits/address.ts";
-import { Admission, type AdmissionLimits } from "./limits/admission.ts";
+import { Admission, type AdmissionLimits, ZOMBIES_MAX, ZOMBIES_PER_USER_MAX } from "./limits/admission.ts";
 import { TokenBuckets } from "./limits/rate.ts";
 import { Serving } from "./limits/serve.ts";
 import { commandOf, helpText, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
@@ -64,11 +64,14 @@ export interface Server {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-const NO_ADMISSION_LIMITS: AdmissionLimits = {
+/** What is not given is not bounded, but for what no peer of good will meets. */
+const ADMISSION_LIMITS: AdmissionLimits = {
   connections: Infinity,
   namelessPerAddress: Infinity,
   upgradesPerSecond: Infinity,
   memoryBytes: Infinity,
+  zombies: ZOMBIES_MAX,
+  zombiesPerUser: ZOMBIES_PER_USER_MAX,
 };
 
 /** Starts a server. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
@@ -81,7 +84,7 @@ export function startServer(options: ServerOptions = {}): Server {
     ...options,
     broker,
   });
-  const admission = new Admission({ ...NO_ADMISSION_LIMITS, ...options.admission }, () => Deno.memoryUsage().rss);
+  const admission = new Admission({ ...ADMISSION_LIMITS, ...options.admission }, () => Deno.memoryUsage().rss);
   const sockets = new OpenSockets();
   const { hostname: host = "127.0.0.1", port: wanted = 8080, certificate } = options;
   const context: Context = {
@@ -480,6 +483,7 @@ function openBroker(values: ServerValues): Promise<Broker> {
     mailbox: values.mailbox || Infinity,
     retentionDays: values["retention-days"] || Infinity,
     groupsPerUser: values["max-groups"] || Infinity,
+    groupMembers: values["max-group-members"] || Infinity,
   };
   if (values.broker === "memory" || values.data === ":memory:") return Promise.resolve(new MemoryBroker(limits));
   const report = (error: unknown, where: string) => log(`${where} failed: ${reason(error)}`);
@@ -504,6 +508,7 @@ type ServerValues = Values<typeof SERVER_OPTIONS>;
 
 function listen(values: ServerValues, parts: Partial<ServerOptions>): Server {
   const { host, port, rate, burst } = values;
+  const refusalsMax = values["max-refusals"] || Infinity;
   try {
     return startServer({
       ...parts,
@@ -514,12 +519,15 @@ function listen(values: ServerValues, parts: Partial<ServerOptions>): Server {
       queueBytes: values["queue-bytes"],
       helloTimeoutMs: values["hello-timeout"] * 1_000,
       devicesMax: values["max-devices"] || Infinity,
-      ...rate > 0 && { rateLimit: new TokenBuckets(rate, burst), rate: { rate, burst } },
+      refusalsMax,
+      ...rate > 0 && { rateLimit: new TokenBuckets(rate, burst, { refusalsMax }), rate: { rate, burst } },
       admission: {
         connections: values["max-connections"] || Infinity,
         namelessPerAddress: values["max-connections-per-address"] || Infinity,
         upgradesPerSecond: values["max-upgrades-per-second"] || Infinity,
         memoryBytes: values["max-memory"] * 1_048_576 || Infinity,
+        zombies: values["max-stalled"] || Infinity,
+        zombiesPerUser: values["max-stalled-per-user"] || Infinity,
       },
       allowOrigin: values["allow-origin"],
       trustedHops: values["trust-proxy"],

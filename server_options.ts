@@ -3,7 +3,8 @@
 import config from "./deno.json" with { type: "json" };
 import { AUTH_COMMANDS } from "./auth/commands.ts";
 import { DEFAULT_LIMITS } from "./broker/limits.ts";
-import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX } from "./hub.ts";
+import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "./hub.ts";
+import { ZOMBIES_MAX, ZOMBIES_PER_USER_MAX } from "./limits/admission.ts";
 import type { OptionTable, ProgramSpec } from "./options.ts";
 import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "./protocol.ts";
 
@@ -188,6 +189,38 @@ export const SERVER_OPTIONS = {
     default: DEFAULT_LIMITS.groupsPerUser,
     group: "Limits (0 lifts one)",
     help: "Groups that one user is in",
+  },
+  "max-group-members": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_GROUP_MEMBERS",
+    default: DEFAULT_LIMITS.groupMembers,
+    group: "Limits (0 lifts one)",
+    help: "Members of one group",
+  },
+  "max-refusals": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_REFUSALS",
+    default: REFUSALS_MAX,
+    group: "Limits (0 lifts one)",
+    help: "Frames refused within a minute before the connection is closed",
+  },
+  "max-stalled": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_STALLED",
+    default: ZOMBIES_MAX,
+    group: "Limits (0 lifts one)",
+    help: "Connections that were closed and whose peers hold on",
+  },
+  "max-stalled-per-user": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_STALLED_PER_USER",
+    default: ZOMBIES_PER_USER_MAX,
+    group: "Limits (0 lifts one)",
+    help: "The same of one user",
   },
   "max-memory": {
     kind: "integer",

@@ -12,12 +12,12 @@ const SWEEP_ADDRESSES = 1_024;
 /** Seconds that a refused client is told to wait. */
 const RETRY_S = 5;
 /**
- * Connections that the server has closed and whose peer does not let go, as a part of all that there may be: Deno cannot end
- * them, and each may hold as much as a queue.
+ * Connections that the server has closed and whose peers hold on, before nobody new is let in: Deno cannot end them, and each may
+ * keep as much as a queue, which makes a gibibyte.
  */
-const ZOMBIE_PART = 0.1;
+export const ZOMBIES_MAX = 1_000;
 /** The same of one user: nobody has that many stalled devices by accident. */
-const ZOMBIES_PER_USER = 4;
+export const ZOMBIES_PER_USER_MAX = 4;
 
 /** Bounds; `Infinity` lifts one. */
 export interface AdmissionLimits {
@@ -26,6 +26,8 @@ export interface AdmissionLimits {
   readonly upgradesPerSecond: number;
   /** Bytes of resident memory. */
   readonly memoryBytes: number;
+  readonly zombies: number;
+  readonly zombiesPerUser: number;
 }
 
 /** Why somebody may not come in: an HTTP answer. */
@@ -90,7 +92,7 @@ export class Admission {
     if (this.#connections >= limits.connections) {
       return deny(503, "The server has no room for more connections; try again later");
     }
-    if (this.#zombies >= Math.max(1, limits.connections * ZOMBIE_PART)) {
+    if (this.#zombies >= limits.zombies) {
       return deny(503, "Too many connections are not read by their peers; try again later");
     }
     const entry = this.#address(addressKey(address));
@@ -106,7 +108,7 @@ export class Admission {
 
   /** Whether `user` may have another connection, as far as those count that they do not read. */
   hasTooManyZombies(user: string): boolean {
-    return (this.#zombiesOf.get(user) ?? 0) >= ZOMBIES_PER_USER;
+    return (this.#zombiesOf.get(user) ?? 0) >= this.#limits.zombiesPerUser;
   }
 
   #ticket(entry: Address): Ticket {

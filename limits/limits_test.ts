@@ -7,7 +7,7 @@ import { TokenBuckets } from "./rate.ts";
 
 Deno.test("TokenBuckets let a burst through, then the rate, and say how long to wait", () => {
   let now = 0;
-  const buckets = new TokenBuckets(5, 20, () => now);
+  const buckets = new TokenBuckets(5, 20, { now: () => now });
   assertEquals(Array.from({ length: 21 }, () => buckets.take("ann")).filter((wait) => wait === 0).length, 20);
   assertEquals(buckets.take("ann"), 200);
   now += 100;
@@ -19,7 +19,7 @@ Deno.test("TokenBuckets let a burst through, then the rate, and say how long to 
 
 Deno.test("TokenBuckets let what costs more than the bucket holds through when it is full, and then wait for the debt", () => {
   let now = 0;
-  const buckets = new TokenBuckets(1, 4, () => now);
+  const buckets = new TokenBuckets(1, 4, { now: () => now });
   assertEquals([buckets.take("ann", 3), buckets.take("ann", 3)], [0, 2_000]);
   now += 2_000;
   assertEquals([buckets.take("ann", 3), buckets.take("ann", 9)], [0, 4_000]);
@@ -29,7 +29,7 @@ Deno.test("TokenBuckets let what costs more than the bucket holds through when i
 
 Deno.test("TokenBuckets call it abuse when the refusals do not end", () => {
   let now = 0;
-  const buckets = new TokenBuckets(1, 1, () => now);
+  const buckets = new TokenBuckets(1, 1, { now: () => now });
   const waits = Array.from({ length: 1_002 }, () => buckets.take("ann"));
   assertEquals([waits[0], waits[1], waits.at(-1)], [0, 1_000, Infinity]);
   now += 61_000;
@@ -38,7 +38,7 @@ Deno.test("TokenBuckets call it abuse when the refusals do not end", () => {
 
 Deno.test("TokenBuckets forget those who rest", () => {
   let now = 0;
-  const buckets = new TokenBuckets(5, 20, () => now);
+  const buckets = new TokenBuckets(5, 20, { now: () => now });
   for (let i = 0; i < 1_000_000; i += 100) {
     buckets.take(`user${i}`);
     now += 1_000;
@@ -53,6 +53,8 @@ const LIFTED: AdmissionLimits = {
   namelessPerAddress: Infinity,
   upgradesPerSecond: Infinity,
   memoryBytes: Infinity,
+  zombies: Infinity,
+  zombiesPerUser: Infinity,
 };
 
 function admission(limits: Partial<AdmissionLimits>, memory = () => 0): { admission: Admission; turn(ms: number): void } {
@@ -99,7 +101,7 @@ Deno.test("Admission bounds new connections per second and address", () => {
 });
 
 Deno.test("Admission bounds connections that it closed and whose peers hold on", () => {
-  const { admission: door } = admission({ connections: 20 });
+  const { admission: door } = admission({ zombies: 2 });
   const [one, two] = [ticket(door.admit("10.0.0.1")), ticket(door.admit("10.0.0.1"))];
   for (const stalled of [one, two]) {
     stalled.named("mallory");
@@ -112,7 +114,7 @@ Deno.test("Admission bounds connections that it closed and whose peers hold on",
 });
 
 Deno.test("Admission knows the users who do not read what they are sent", () => {
-  const { admission: door } = admission({});
+  const { admission: door } = admission({ zombiesPerUser: 4 });
   const tickets = Array.from({ length: 4 }, () => ticket(door.admit("10.0.0.1")));
   for (const stalled of tickets) {
     stalled.named("mallory");

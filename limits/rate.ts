@@ -3,7 +3,7 @@
 import type { RateLimit } from "../hub.ts";
 
 /** Refusals within the window after which a user is abusing and not just quick: a client that waits as it is told has none. */
-const ABUSE_REFUSALS = 1_000;
+const REFUSALS_MAX = 1_000;
 const ABUSE_WINDOW_MS = 60_000;
 /** Users after which those with a full bucket are forgotten. */
 const SWEEP_USERS = 1_024;
@@ -21,14 +21,20 @@ interface Bucket {
 export class TokenBuckets implements RateLimit {
   readonly #rate: number;
   readonly #burst: number;
+  readonly #refusalsMax: number;
   readonly #now: () => number;
   readonly #buckets = new Map<string, Bucket>();
   #sweepAt = SWEEP_USERS;
 
-  /** `rate` in frames per second, `burst` in frames. */
-  constructor(rate: number, burst: number, now: () => number = () => performance.now()) {
+  /** `rate` in frames per second, `burst` in frames; `refusalsMax` a minute, `now` in milliseconds. */
+  constructor(
+    rate: number,
+    burst: number,
+    { refusalsMax = REFUSALS_MAX, now = () => performance.now() }: { refusalsMax?: number; now?: () => number } = {},
+  ) {
     this.#rate = rate;
     this.#burst = Math.max(1, burst);
+    this.#refusalsMax = refusalsMax;
     this.#now = now;
   }
 
@@ -65,7 +71,7 @@ export class TokenBuckets implements RateLimit {
       bucket.refusals = 0;
       bucket.refusalsSince = now;
     }
-    return ++bucket.refusals > ABUSE_REFUSALS;
+    return ++bucket.refusals > this.#refusalsMax;
   }
 
   /** Forgets those whose bucket is full again; looks again when twice as many as are left have come. */
