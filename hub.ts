@@ -440,7 +440,7 @@ export class Hub implements SessionHost {
   forget(session: Session): void {
     this.#sessions.delete(session);
     this.presence.unwatch(session);
-    this.#handOver([session]);
+    this.handOver([session]);
     const member = this.#members.get(session.user);
     if (!member?.sessions.delete(session) || member.sessions.size > 0) return;
     member.subscription.close();
@@ -507,7 +507,8 @@ export class Hub implements SessionHost {
     if (session.level !== "extended") {
       return this.#refuse(session, refusal("hello_required", `Send hello before frames of type "${frame.type}"`, frame));
     }
-    const wait = frame.type === "ack" || frame.type === "receipt" ? 0 : this.#wait(session);
+    const isFree = (frame.type === "ack" || frame.type === "receipt") && session.mayConfirm();
+    const wait = isFree ? 0 : this.#wait(session);
     if (wait > 0) return this.#refuseRate(session, wait, frame);
     this.#extended(session, frame).catch((error) => {
       this.report(error, frame.type);
@@ -733,25 +734,26 @@ export class Hub implements SessionHost {
       session.isTouched = false;
       session.flush();
     }
-    this.#handOver(due);
+    this.handOver(due);
     if (this.#touched.length > 0) return this.#wake();
     if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();
   };
 
   /** Tells the broker what devices have, and the authors that it was delivered. */
-  #handOver(sessions: Iterable<Session>): void {
+  handOver(sessions: Iterable<Session>): void {
     const marks: Mark[] = [];
     const moves: { user: string; device: string; seq: number }[] = [];
     for (const session of sessions) {
       const seq = session.takeConfirmed(marks);
+      session.takeRead(marks);
       if (seq !== undefined) moves.push({ user: session.user, device: session.device, seq });
     }
     if (moves.length > 0) this.broker.advance(moves).catch((error) => this.report(error, "advance"));
-    if (marks.length > 0) this.mark(marks).catch((error) => this.report(error, "mark"));
+    if (marks.length > 0) this.#mark(marks).catch((error) => this.report(error, "mark"));
   }
 
   /** Moves markers and tells those whose messages they cover; a read marker also goes to the user's own devices. */
-  async mark(marks: readonly Mark[]): Promise<void> {
+  async #mark(marks: readonly Mark[]): Promise<void> {
     const results = await this.broker.mark(marks);
     for (const [index, { moved, authors, ts }] of results.entries()) {
       if (!moved) continue;

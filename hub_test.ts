@@ -400,6 +400,39 @@ Deno.test("Hub answers history in order, a page at a time, to those who took par
   close(alice, bob, carol);
 });
 
+Deno.test("Hub gathers the receipts of a turn, and counts those that come with no message", async () => {
+  const broker = new MemoryBroker();
+  const marks: string[] = [];
+  const mark = broker.mark.bind(broker);
+  broker.mark = (all) => {
+    marks.push(all.map(({ kind, with: other }) => `${kind} ${other}`).join());
+    return mark(all);
+  };
+  let counted = 0;
+  const { hub } = setUp({
+    broker,
+    defer: setImmediate,
+    rateLimit: { take: (user) => user === "bob" && ++counted > 1 ? 500 : 0 },
+  });
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob");
+  alice.tell("bob", "one", "1");
+  await settle();
+  const { seq } = alice.last("ack");
+  for (let i = 0; i < 4; i++) bob.say({ type: "receipt", kind: "read", with: "alice", seq });
+  await settle();
+  assertEquals([marks, counted], [["read alice"], 2]);
+  assertEquals(bob.last("error").code, "rate_limited");
+  assertEquals(alice.last("receipt"), {
+    type: "receipt",
+    kind: "read",
+    user: "bob",
+    with: "alice",
+    seq,
+    ts: alice.last("receipt").ts,
+  });
+  close(alice, bob);
+});
+
 Deno.test("Hub closes those who never say who they are", async () => {
   const { hub } = setUp({ helloTimeoutMs: 0 });
   const silent = new Device(hub);

@@ -32,7 +32,7 @@ export async function handleRequest(hub: Hub, session: Session, frame: Request):
     case "ack":
       return session.confirm(frame.seq);
     case "receipt":
-      return await hub.mark([{ user: session.user, kind: "read", with: frame.with, seq: Math.min(frame.seq, session.cursor) }]);
+      return session.read(frame.with, frame.seq);
     case "watch":
       return await watch(hub, session, frame);
     case "presence":
@@ -154,6 +154,7 @@ async function history(hub: Hub, session: Session, frame: ClientFrameOf<"history
 }
 
 async function conversations(hub: Hub, session: Session, frame: ClientFrameOf<"conversations">): Promise<void> {
+  hub.handOver([session]); // what was read is not counted as unread
   const answer = await hub.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT);
   const rows = answer.conversations.map(({ with: other, last, read, unread }) => {
     const row = { with: other, seq: last?.seq ?? 0, read, unread };

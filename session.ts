@@ -15,6 +15,8 @@ const GATHERED_CHARS_MAX = 65_536;
 const ROOM_PARTS = 16;
 /** Bytes still in the socket at which the backlog pauses: enough to keep a fast reader busy, a fraction of the queue's limit. */
 const BACKLOG_BUFFERED_MAX = 262_144;
+/** Acks and receipts per message: what a client says of each that comes. More count as other frames do. */
+const CONFIRMATIONS_PER_MESSAGE = 2;
 /** Messages in one page of backlog: one query, and at most a few MiB in passing. */
 const BACKLOG_PAGE = 128;
 /** Milliseconds between looks at a socket that was full: Deno tells nobody when a WebSocket drains. */
@@ -79,6 +81,10 @@ export class Session {
   #cursor = 0;
   /** The newest position that the subscription has shown. */
   #newest = 0;
+  /** Acks and receipts that it may still send for nothing. */
+  #confirmations = 0;
+  /** How far the person has read in conversations, where the broker does not know it yet. Most have none. */
+  #reads: Map<string, number> | undefined;
   /** Highest position handed over per conversation and not yet confirmed: what "delivered" is made from. Idle ones have none. */
   #unconfirmed: Map<string, number> | undefined;
   /** The device has everything up to here. */
@@ -94,10 +100,6 @@ export class Session {
 
   get closed(): boolean {
     return this.#closed;
-  }
-
-  get cursor(): number {
-    return this.#cursor;
   }
 
   // ---- Out ----
@@ -209,6 +211,7 @@ export class Session {
   #isDue(message: Stored): boolean {
     this.#cursor = message.seq;
     if (message.sender === this.user) return !this.#isOwn(message);
+    this.#confirmations += CONFIRMATIONS_PER_MESSAGE;
     this.#unconfirmed ??= new Map();
     this.#unconfirmed.set(isGroup(message.recipient) ? message.recipient : message.sender, message.seq);
     return true;
@@ -256,9 +259,21 @@ export class Session {
     }
   }
 
+  /** Whether an ack or receipt is one of those that come with messages, and counts for nothing. */
+  mayConfirm(): boolean {
+    return this.#confirmations > 0 && this.#confirmations-- > 0;
+  }
+
   /** The device has everything up to `seq`. */
   confirm(seq: number): void {
     if (this.#confirmAt(seq)) this.#host.touch(this);
+  }
+
+  /** The person has read the conversation with `other` up to `seq`. */
+  read(other: string, seq: number): void {
+    this.#reads ??= new Map();
+    this.#reads.set(other, Math.max(this.#reads.get(other) ?? 0, Math.min(seq, this.#cursor)));
+    this.#host.touch(this);
   }
 
   #confirmAt(seq: number): boolean {
@@ -281,5 +296,11 @@ export class Session {
       marks.push({ user: this.user, kind: "delivered", with: conversation, seq: Math.min(seq, this.#confirmed) });
     }
     return this.#confirmed;
+  }
+
+  /** Adds to `marks` what was read. */
+  takeRead(marks: Mark[]): void {
+    for (const [conversation, seq] of this.#reads ?? []) marks.push({ user: this.user, kind: "read", with: conversation, seq });
+    this.#reads = undefined;
   }
 }
