@@ -25,7 +25,7 @@ const PUBLIC_ALGORITHMS = ["EdDSA", "ES256", "RS256"];
 export interface Identity {
   /** Canonical name. */
   readonly user: string;
-  /** Milliseconds since 1970. */
+  /** When the connection has to end, in milliseconds since 1970: what is let in late because clocks differ has as much longer. */
   readonly expiresAt: number;
   readonly tokenId: string | undefined;
   readonly admin: boolean;
@@ -103,7 +103,8 @@ function identityOf({ sub, exp, jti, [ROLE_CLAIM]: role }: JWTPayload): Identity
   }
   // Some issuers count their tokens: a number has to be found among the revoked too.
   const tokenId = jti === undefined ? undefined : String(jti);
-  return { user, expiresAt: exp! * 1_000, tokenId, admin: role === ADMIN_ROLE };
+  const isLate = exp! * 1_000 <= Date.now();
+  return { user, expiresAt: (exp! + (isLate ? CLOCK_TOLERANCE_S : 0)) * 1_000, tokenId, admin: role === ADMIN_ROLE };
 }
 
 function failureOf(error: unknown): AuthFailure {
