@@ -29,6 +29,12 @@ export const DRAIN_TIMEOUT_MS = 4_000;
 /** Characters of a request's URL: a name fits many times. */
 const URL_CHARS_MAX = 2_048;
 
+const TEXT_HEADERS = { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" };
+/** 16 bytes in base64 (RFC 6455, 4.2.1). */
+const WEBSOCKET_KEY_REGEXP = /^[+/0-9A-Za-z]{22}==$/;
+/** Characters of one line in the log: what comes from others must not fill it. */
+const LOG_CHARS_MAX = 1_000;
+
 /** Milliseconds that a handshake may take: a peer that has not finished it by then has gone. */
 const OPEN_TIMEOUT_MS = 10_000;
 /** The longest that a timer takes, in milliseconds; a token may last longer. */
@@ -146,17 +152,32 @@ interface Context {
 function route(request: Request, remote: Deno.NetAddr, context: Context): Response | Promise<Response> {
   const address = context.front ? context.front.peerOf(remote.port) : remote.hostname;
   if (address === undefined) return plain(403, "Connect with TLS, on the server's own port");
+  const isRead = request.method === "GET" || request.method === "HEAD";
+  if (hasBody(request.headers)) return cutOff(isRead ? 400 : 405, "Only GET is answered here, and no body is read");
   if (request.url.length > URL_CHARS_MAX) return plain(414, "The address is too long");
+  if (!URL.canParse(request.url)) return plain(400, "Host is no name of a host");
   const { pathname } = new URL(request.url);
   if (pathname !== "/" && pathname !== "/healthz" && pathname !== "/ws") {
     return plain(404, "There is nothing at this address; try /");
   }
-  if (request.method !== "GET" && request.method !== "HEAD") {
-    return plain(405, "Only GET is answered here", { allow: "GET, HEAD" });
-  }
+  if (!isRead) return plain(405, "Only GET is answered here", { allow: "GET, HEAD" });
   if (pathname === "/") return plain(200, welcomeText(request, schemeOf(request, context)));
   if (pathname === "/healthz") return context.draining ? plain(503, "draining") : plain(200, "ok");
   return upgrade(request, address, context);
+}
+
+function hasBody(headers: Headers): boolean {
+  return headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";
+}
+
+/**
+ * Answers a request and ends its connection: the runtime would read the body for as long as anybody sends one. There is no call
+ * for that, but an answer that ends before its announced length is cut off.
+ */
+function cutOff(status: number, text: string): Response {
+  const bytes = new TextEncoder().encode(text + "\n");
+  const headers = { ...TEXT_HEADERS, "content-length": String(bytes.length + 1) };
+  return new Response(ReadableStream.from([bytes]), { status, headers });
 }
 
 /** What clients connect with. Only a proxy of ours is believed that it speaks TLS for this server. */
@@ -166,10 +187,7 @@ function schemeOf(request: Request, context: Context): "ws" | "wss" {
 }
 
 function plain(status: number, text: string, headers: Record<string, string> = {}): Response {
-  return new Response(text + "\n", {
-    status,
-    headers: { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff", ...headers },
-  });
+  return new Response(text + "\n", { status, headers: { ...TEXT_HEADERS, ...headers } });
 }
 
 function welcomeText(request: Request, scheme: string): string {
@@ -186,10 +204,17 @@ With the terminal client:
 // ---- WebSockets --------------------------------------------------------------------------------------------------------------
 
 async function upgrade(request: Request, address: string, context: Context): Promise<Response> {
-  if (request.headers.get("upgrade")?.toLowerCase() !== "websocket") {
+  const { headers, method } = request;
+  if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
     return plain(426, "This is a WebSocket; connect with a WebSocket client", { upgrade: "websocket", connection: "Upgrade" });
   }
-  if (!request.headers.has("sec-websocket-key")) return plain(400, "Sec-WebSocket-Key is missing");
+  if (method !== "GET") return plain(405, "A WebSocket begins with GET", { allow: "GET" });
+  if (headers.get("sec-websocket-version") !== "13") {
+    return plain(426, "Only version 13 of WebSockets is spoken here", { "sec-websocket-version": "13" });
+  }
+  if (!WEBSOCKET_KEY_REGEXP.test(headers.get("sec-websocket-key") ?? "")) {
+    return plain(400, "Sec-WebSocket-Key is missing, or not 16 bytes in base64");
+  }
   if (context.draining) return plain(503, "The server is restarting", { "retry-after": "5" });
   const pass = await context.gate.enter(request, address);
   if (pass instanceof Response) return pass;
@@ -496,8 +521,10 @@ function print(text: string): number {
 }
 
 /** One line for the operator. */
+/** A line on stderr. What others chose is in some, so whatever a terminal or a reader of logs might obey is spelled out. */
 function log(line: string): void {
-  console.error(`${new Date().toISOString()} ${line}`);
+  const safe = line.slice(0, LOG_CHARS_MAX).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`);
+  console.error(`${new Date().toISOString()} ${safe}`);
 }
 
 function reason(error: unknown): string {

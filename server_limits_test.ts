@@ -153,22 +153,58 @@ for (const [option, forBob, forOthers] of STALLED) {
   });
 }
 
+const UPGRADE = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const UNFINISHED: [string, string, string][] = [
   ["a body that was announced and never comes", "POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n", "405"],
   ["a body without an end", "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\nbegins", "405"],
+  ["a body of a GET", "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nbegins", "400"],
+  [
+    "an upgrade with a body",
+    `GET /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nSec-WebSocket-Version: 13\r\n${UPGRADE}\r\n`,
+    "400",
+  ],
   ["a head of too many lines", `GET / HTTP/1.1\r\nHost: x\r\n${"a: b\r\n".repeat(200)}\r\n`, "400|431"],
   ["a head without an end", `GET / HTTP/1.1\r\nHost: x\r\na: ${"b".repeat(600_000)}`, "400|431"],
 ];
 
 for (const [what, request, statuses] of UNFINISHED) {
   Deno.test({
-    name: `limits - ${what} is answered and not waited for`,
+    name: `limits - ${what} is answered, and the connection ends`,
     ignore,
     async fn() {
       await using server = await serve();
       using socket = await RawSocket.connect(Number(new URL(server.url).port));
       await socket.write(request).catch(() => {}); // it may be cut off before its end
       assertMatch(await socket.readSome(), new RegExp(`^HTTP/1\\.1 (${statuses}) `));
+      await deadline(socket.drain(), 30_000);
     },
   });
 }
+
+const ODD: [string, string, string][] = [
+  ["a host that is none", "GET /ws?token=secret HTTP/1.1\r\nHost: [\u009b31m\r\n\r\n", "400"],
+  ["an address that is none", "GET http://[/ws HTTP/1.1\r\nHost: x\r\n\r\n", "400"],
+  ["an upgrade by HEAD", `HEAD /ws HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Version: 13\r\n${UPGRADE}\r\n`, "405"],
+  ["another version of WebSockets", `GET /ws HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Version: 8\r\n${UPGRADE}\r\n`, "426"],
+  [
+    "a key that is none",
+    `GET /ws HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Version: 13\r\n${UPGRADE.replace("dGh", "")}\r\n`,
+    "400",
+  ],
+];
+
+Deno.test({
+  name: "limits - requests that are nonsense are refused, and are no line in the log",
+  ignore,
+  async fn() {
+    await using server = await serve();
+    for (const [what, request, status] of ODD) {
+      using socket = await RawSocket.connect(Number(new URL(server.url).port));
+      await socket.write(request);
+      assertMatch(await socket.readSome(), new RegExp(`^HTTP/1\\.1 ${status} `), what);
+    }
+    server.kill("SIGTERM");
+    assertEquals(await server.code(), 0);
+    assertEquals(server.err.all(), ["Draining"]);
+  },
+});

@@ -92,7 +92,9 @@ Deno.test({
   async fn() {
     await using server = serve();
     using raw = await RawSocket.connect(server.port);
-    await raw.write("GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n");
+    await raw.write(
+      "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
+    );
     assertStringIncludes(await raw.readSome(), "HTTP/1.1 400");
     const bad = new Client(server, "?name=a%20b");
     await bad.open.catch(() => {});
