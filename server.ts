@@ -29,6 +29,8 @@ export const DRAIN_TIMEOUT_MS = 4_000;
 /** Characters of a request's URL: a name fits many times. */
 const URL_CHARS_MAX = 2_048;
 
+/** Milliseconds for an answer to leave before its connection is cut off. */
+const CUT_OFF_MS = 50;
 const TEXT_HEADERS = { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" };
 /** 16 bytes in base64 (RFC 6455, 4.2.1). */
 const WEBSOCKET_KEY_REGEXP = /^[+/0-9A-Za-z]{22}==$/;
@@ -177,7 +179,15 @@ function hasBody(headers: Headers): boolean {
 function cutOff(status: number, text: string): Response {
   const bytes = new TextEncoder().encode(text + "\n");
   const headers = { ...TEXT_HEADERS, "content-length": String(bytes.length + 1) };
-  return new Response(ReadableStream.from([bytes]), { status, headers });
+  let timer: ReturnType<typeof setTimeout>;
+  const body = new ReadableStream({
+    start(controller) {
+      controller.enqueue(bytes);
+      timer = setTimeout(() => controller.close(), CUT_OFF_MS);
+    },
+    cancel: () => clearTimeout(timer),
+  });
+  return new Response(body, { status, headers });
 }
 
 /** What clients connect with. Only a proxy of ours is believed that it speaks TLS for this server. */
