@@ -55,17 +55,18 @@ export class Gate {
     const name = new URL(request.url).searchParams.get("name");
     const asked = name === null ? undefined : parseName(name);
     if (asked instanceof Refusal) return refusal(400, asked.code, asked.message);
-    const ticket = admission.admit(clientAddress(remote, headers.get("x-forwarded-for"), trustedHops));
+    const address = clientAddress(remote, headers.get("x-forwarded-for"), trustedHops);
+    const ticket = admission.admit(address);
     if ("status" in ticket) return denial(ticket);
     let pass: Pass | Response | undefined;
     try {
-      return pass = await this.#identify(headers, asked, ticket, remote);
+      return pass = await this.#identify(headers, asked, ticket, address);
     } finally {
       if (!pass || pass instanceof Response) ticket.release();
     }
   }
 
-  async #identify(headers: Headers, asked: string | undefined, ticket: Ticket, remote: string): Promise<Pass | Response> {
+  async #identify(headers: Headers, asked: string | undefined, ticket: Ticket, address: string): Promise<Pass | Response> {
     const protocols = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()) ?? [];
     const protocol = protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : undefined;
     const { tokens } = this.#options;
@@ -82,7 +83,7 @@ export class Gate {
     }
     const identity = await this.#verify(tokens, headers, asked);
     if (identity instanceof AuthFailure) {
-      this.#options.log?.(`login of ${remote} refused: ${identity.cause}`);
+      this.#options.log?.(`login of ${address} refused: ${identity.cause}`);
       return refusal(identity.status, identity.status === 401 ? "unauthorized" : "forbidden", identity.message);
     }
     const { user, admin, expiresAt, tokenId } = identity;

@@ -147,8 +147,10 @@ export interface GroupAnswer {
   readonly members: readonly string[];
   /** For every op but `list`. */
   readonly owner?: string;
-  /** For `list`: the groups that the user is in, and the open ones. */
+  /** For `list`: the groups that the user is in, and then the open ones, by name. */
   readonly groups?: readonly GroupInfo[];
+  /** For `list`: there are more than one answer takes. */
+  readonly more?: boolean;
 }
 
 /** A frame of the at-most-once lane: never stored, first to be dropped. */

@@ -456,6 +456,23 @@ Deno.test("Hub lets only administrators list and disconnect users", async () => 
   peer.gone(true);
 });
 
+Deno.test("Hub cuts a list of users that is too long for an answer, and says so", async () => {
+  const { hub } = setUp();
+  const crowd = Array.from({ length: 3_000 }, (_, i) => new Device(hub, String(i).padStart(64, "u")));
+  for (const device of crowd) device.say({ type: "hello", v: 1, device: "d" });
+  const root = new FakeConnection();
+  const peer = hub.connect(root, { user: "root", admin: true });
+  peer.receive('{"type":"hello","v":1}');
+  await settle();
+  peer.receive('{"type":"admin","op":"list"}');
+  await settle();
+  const answer = root.frames.findLast((frame) => frame.type === "admin");
+  assert(answer?.type === "admin" && answer.more && answer.users!.length > 1_000 && answer.users!.length < 3_000);
+  assert(root.sent.at(-1)!.length < 512 * 1_024);
+  close(...crowd);
+  peer.gone(true);
+});
+
 Deno.test("Hub drains: what is in flight is stored and acked, then everybody is told to come back", async () => {
   const { hub } = setUp({ defer: setImmediate });
   const alice = await extended(hub, "alice");

@@ -360,6 +360,7 @@ const SERVER_FRAMES = {
     members: optional(list(user, 100_000)),
     owner: optional(user),
     groups: optional(list(groupSummary, 100_000)),
+    more: optional(flag),
   },
   history: { with: address, messages: list(object(MESSAGE), HISTORY_LIMIT_MAX), more: flag, id: optional(id) },
   conversations: { conversations: list(conversationSummary, HISTORY_LIMIT_MAX), more: flag, id: optional(id) },
@@ -368,6 +369,7 @@ const SERVER_FRAMES = {
     users: optional(list(object({ user, devices: list(text(NAME_CHARS_MAX + 1), 100_000) }), 100_000)),
     user: optional(user),
     closed: optional(integer(0)),
+    more: optional(flag),
     id: optional(id),
   },
   error: {

@@ -19,6 +19,8 @@ import type { Session } from "./session.ts";
 const HISTORY_LIMIT = 50;
 /** UTF-16 units of one answer: a page is cut here, well below what may be queued to a connection. */
 const ANSWER_CHARS_MAX = 262_144;
+/** What an entry of an answer has beside its content, or its names. */
+const MESSAGE_CHARS = 256, USER_CHARS = 32;
 /** Members up to which everybody in a group is told who comes and goes; above it only those whom it concerns. */
 const GROUP_NOTICE_MEMBERS_MAX = 100;
 /** Milliseconds between two typing signals of a device that are passed on. */
@@ -116,6 +118,7 @@ function toGroupReply(frame: ClientFrameOf<"group">, answer: GroupAnswer): Serve
   if (answer.owner) reply.owner = answer.owner; // a group whose last member left has none
   if (frame.op === "members") reply.members = [...answer.members];
   if (answer.groups) reply.groups = answer.groups.map((info) => ({ ...info }));
+  if (answer.more) reply.more = true;
   return reply;
 }
 
@@ -142,7 +145,7 @@ async function history(hub: Hub, session: Session, frame: ClientFrameOf<"history
   if ("code" in page) return refuse(session, page.code, page.message, frame.id);
   const messages = page.messages.map(toMessage);
   const forward = after !== undefined && before === undefined;
-  const kept = cut(forward ? messages : messages.toReversed(), (message) => message.content.length);
+  const kept = cut(forward ? messages : messages.toReversed(), (message) => MESSAGE_CHARS + message.content.length);
   const reply: ServerFrameOf<"history"> = {
     type: "history",
     with: frame.with,
@@ -160,7 +163,7 @@ async function conversations(hub: Hub, session: Session, frame: ClientFrameOf<"c
     const row = { with: other, seq: last?.seq ?? 0, read, unread };
     return last ? { ...row, last: toMessage(last) } : row;
   });
-  const kept = cut(rows, (row) => "last" in row ? row.last.content.length : 0);
+  const kept = cut(rows, (row) => MESSAGE_CHARS + ("last" in row ? row.last.content.length : 0));
   const reply: ServerFrameOf<"conversations"> = {
     type: "conversations",
     conversations: kept,
@@ -172,9 +175,8 @@ async function conversations(hub: Hub, session: Session, frame: ClientFrameOf<"c
 
 /** As many of the first entries as fit into one answer, at least one. */
 function cut<T>(entries: readonly T[], chars: (entry: T) => number): T[] {
-  const overhead = 256;
   let total = 0;
-  const end = entries.findIndex((entry, index) => (total += chars(entry) + overhead) > ANSWER_CHARS_MAX && index > 0);
+  const end = entries.findIndex((entry, index) => (total += chars(entry)) > ANSWER_CHARS_MAX && index > 0);
   return end < 0 ? [...entries] : entries.slice(0, end);
 }
 
@@ -186,7 +188,9 @@ function admin(hub: Hub, session: Session, frame: ClientFrameOf<"admin">): void 
   const reply: ServerFrameOf<"admin"> = { type: "admin", op };
   if (id !== undefined) reply.id = id;
   if (op === "list") {
-    reply.users = hub.list();
+    const users = hub.list();
+    reply.users = cut(users, ({ user, devices }) => USER_CHARS + user.length + devices.join('","').length);
+    if (reply.users.length < users.length) reply.more = true;
     return session.send(reply);
   }
   if (user === undefined) return refuse(session, "bad_frame", '"disconnect" needs a "user"', id);

@@ -424,9 +424,10 @@ async function serve(values: ServerValues): Promise<number> {
     await broker.close();
     throw error;
   }
-  announce(server, values);
+  const ended = terminated(endsOnHangup(values));
   const stopRenewing = renewOnHangup(server, values);
-  await terminated(endsOnHangup(values));
+  announce(server, values);
+  await ended;
   stopRenewing();
   revoked?.close();
   console.error("Draining");
@@ -453,6 +454,11 @@ async function openTokens(values: ServerValues): Promise<Tokens | undefined> {
   const { "jwt-secret-file": secret, "jwt-public-key": publicKey, jwks, "jwt-audience": audience, "jwt-issuer": issuer } =
     values;
   if (secret === undefined && publicKey === undefined && jwks === undefined) {
+    for (const option of ["revoked", "jwt-audience", "jwt-issuer"] as const) {
+      if (values[option] !== undefined) {
+        throw new UsageError(`--${option} is about tokens, and needs a key such as --jwt-public-key`);
+      }
+    }
     if (isLoopback(values.host) || values["insecure-open"]) return undefined;
     throw new StartError(
       `Without a key anybody who reaches ${values.host} could take any name, so only this machine is served. ` +

@@ -217,6 +217,11 @@ Deno.test({
     using _one = await RawSocket.upgrade(server.port);
     assertEquals((await ask(server)).status, 429);
     assertEquals((await ask(server, { "x-forwarded-for": "192.0.2.7" })).status, 101);
+
+    const lines: string[] = [];
+    await using guarded = await serve({ trustedHops: 1, log: (line) => lines.push(line) });
+    assertEquals((await ask(guarded, { "x-forwarded-for": "192.0.2.7" })).status, 401);
+    assertEquals(lines, ["login of 192.0.2.7 refused: no token"]);
   },
 });
 

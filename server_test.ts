@@ -171,13 +171,14 @@ Deno.test({
         await main(["--port", String(server.port), "--broker", "memory"]),
         await main(["--prot", "1"]),
         await main(["--port", "many"]),
+        await main(["--revoked", "file"]),
         await main(["dance"]),
       ];
-      assertEquals(statuses, [1, 2, 2, 2]);
+      assertEquals(statuses, [1, 2, 2, 2, 2]);
     } finally {
       console.error = error;
     }
-    assertEquals(lines.length, 4);
+    assertEquals(lines.length, 5);
     assertStringIncludes(lines[0]!, "is in use");
     for (const line of lines) assert(!line.includes("\n") && line.startsWith("chat-server: "), line);
   },

@@ -221,13 +221,18 @@ Deno.test({
     revoked.look();
     assertEquals([revoked.has("alice", undefined), revoked.has("bob", "t2"), revoked.has("bob", "t1")], [true, true, false]);
     assertEquals([revoked.has("jos\u00e9", undefined), revoked.has("x", "t#3"), revoked.has("x", "")], [true, true, false]);
+    const utf16 = new Uint16Array([..."\uFEFFalice\r\nann lee\r\n'bob'\rt9"].map((c) => c.charCodeAt(0)));
+    await Deno.writeFile(file, new Uint8Array(utf16.buffer));
+    revoked.look();
+    assertEquals([revoked.has("alice", undefined), revoked.has("x", "t9"), revoked.has("ann", undefined)], [true, true, false]);
+    assertStringIncludes(lines.pop()!, "2, the first is line 2");
     await Deno.remove(file);
     revoked.look();
     revoked.look();
-    assertEquals([revoked.has("alice", undefined), lines.length, changes], [true, 1, 1]);
+    assertEquals([revoked.has("alice", undefined), lines.length, changes], [true, 1, 2]);
     await Deno.writeTextFile(file, "");
     revoked.look();
-    assertEquals([revoked.has("alice", undefined), changes], [false, 2]);
+    assertEquals([revoked.has("alice", undefined), changes], [false, 3]);
     revoked.close();
     await Deno.remove(dir, { recursive: true });
   },

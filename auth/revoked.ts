@@ -23,7 +23,7 @@ export class Revoked {
     this.#changed = changed;
     this.#report = report;
     this.#stamp = stampOf(file);
-    this.#entries = parse(Deno.readTextFileSync(file));
+    this.#entries = this.#read();
     this.#timer = setInterval(() => this.look(), LOOK_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
   }
@@ -38,7 +38,7 @@ export class Revoked {
     try {
       const stamp = stampOf(this.#file);
       if (stamp === this.#stamp) return;
-      this.#entries = parse(Deno.readTextFileSync(this.#file));
+      this.#entries = this.#read();
       this.#stamp = stamp;
     } catch (error) {
       if (this.#stamp !== "") this.#report(`${this.#file} cannot be read, what was revoked stays so: ${String(error)}`);
@@ -51,18 +51,33 @@ export class Revoked {
   close(): void {
     clearInterval(this.#timer);
   }
+
+  /** Names count in their canonical form, whatever the case they are written in; token ids as they are. */
+  #read(): Set<string> {
+    const entries = new Set<string>();
+    const odd: number[] = [];
+    for (const [index, line] of textOf(Deno.readFileSync(this.#file)).split(/\r\n|\r|\n/).entries()) {
+      const entry = line.replace(/(^|\s)#.*/, "").trim();
+      if (entry === "") continue;
+      const name = parseName(entry);
+      if (!(name instanceof Refusal)) entries.add(name);
+      else if (/[\s"'\p{C}]/u.test(entry)) odd.push(index + 1);
+      entries.add(entry);
+    }
+    if (odd.length > 0) {
+      this.#report(`lines of ${this.#file} that are no names and no token ids: ${odd.length}, the first is line ${odd[0]}`);
+    }
+    return entries;
+  }
+}
+
+/** Editors and shells of Windows write UTF-16. */
+function textOf(bytes: Uint8Array): string {
+  const isUtf16 = bytes[0] === 0xff && bytes[1] === 0xfe;
+  return new TextDecoder(isUtf16 ? "utf-16le" : "utf-8").decode(bytes);
 }
 
 function stampOf(file: string): string {
   const { mtime, size, ino } = Deno.statSync(file);
   return `${mtime?.getTime()} ${size} ${ino}`;
-}
-
-/** Names count in their canonical form, whatever the case they are written in; token ids as they are. */
-function parse(text: string): Set<string> {
-  const lines = text.split("\n").map((line) => line.replace(/(^|\s)#.*/, "").trim()).filter((line) => line !== "");
-  return new Set(lines.flatMap((line) => {
-    const name = parseName(line);
-    return name instanceof Refusal ? [line] : [line, name];
-  }));
 }

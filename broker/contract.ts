@@ -14,7 +14,7 @@ import {
   type Stored,
   UNREAD_MAX,
 } from "../hub.ts";
-import { type BrokerLimits, DEVICES_KEPT } from "./limits.ts";
+import { type BrokerLimits, DEVICES_KEPT, GROUPS_LISTED_MAX } from "./limits.ts";
 
 /** Makes brokers for a test, and takes them away after it. */
 export interface Opened extends AsyncDisposable {
@@ -480,6 +480,23 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await list("ben"), [{ group: "#g", owner: "ann", open: false, members: 2 }]);
     assertEquals(await list("cat"), []);
   });
+
+  test("lists groups, one's own first, and no more than an answer takes", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const names = Array.from({ length: GROUPS_LISTED_MAX }, (_, i) => `#g${1_000 + i}`);
+    await Promise.all(names.map((name) => group(broker, { op: "create", user: "ann", group: name, open: true })));
+    await group(broker, { op: "create", user: "ann", group: "#closed", open: false });
+    await group(broker, { op: "create", user: "ben", group: "#z", open: true });
+    const list = async (user: string) => {
+      const answer = await broker.group({ op: "list", user });
+      assert("groups" in answer && answer.groups);
+      return [answer.groups.map((info) => info.group), answer.more];
+    };
+    assertEquals(await list("ben"), [["#z", ...names.slice(0, -1)], true]);
+    assertEquals(await list("ann"), [["#closed", ...names.slice(0, -1)], true]);
+    await group(broker, { op: "leave", user: "ben", group: "#z" });
+    assertEquals(await list("ben"), [names, false]);
+  }, { groupsPerUser: Infinity });
 
   test("hands a group over to the eldest member, and ends it with the last", async ({ broker, expire }) => {
     await know(broker, "ann", "zoe", "ben");

@@ -27,6 +27,9 @@ export const DEVICES_KEPT = 100;
 /** Authors that are told when one mark covers messages of many. */
 export const MARK_AUTHORS_MAX = 100;
 
+/** Groups in one list: with the longest names they make some 256 KiB, a part of what may be queued to a connection. */
+export const GROUPS_LISTED_MAX = 1_000;
+
 /** A refusal as a value. */
 export function refuse(code: ErrorCode, message: string): BrokerRefusal {
   return { code, message };

@@ -22,7 +22,7 @@ import type {
   Subscription,
 } from "../hub.ts";
 import { UNREAD_MAX } from "../hub.ts";
-import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
+import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT, GROUPS_LISTED_MAX, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
 import { MessageLog } from "./message_log.ts";
 
 /** Messages that are kept in all: a quarter of a gigabyte of ordinary chat. */
@@ -406,10 +406,16 @@ export class MemoryBroker implements Broker {
   }
 
   #list(name: string): GroupAnswer {
-    const groups = [...this.#groups.values()].filter(({ open, members }) => open || members.has(name))
-      .map(({ group, owner, open, members }) => ({ group, owner, open, members: members.size }))
-      .sort((a, b) => a.group < b.group ? -1 : 1);
-    return { changed: false, members: [], groups };
+    const own: Thread[] = [], others: Thread[] = [];
+    for (const thread of this.#groups.values()) {
+      if (thread.members.has(name)) own.push(thread);
+      else if (thread.open) others.push(thread);
+    }
+    const byName = (a: Thread, b: Thread) => a.group < b.group ? -1 : 1;
+    const threads = [...own.sort(byName), ...others.sort(byName)];
+    const groups = threads.slice(0, GROUPS_LISTED_MAX)
+      .map(({ group, owner, open, members }) => ({ group, owner, open, members: members.size }));
+    return { changed: false, members: [], groups, more: threads.length > groups.length };
   }
 
   // ---- Retention ----

@@ -21,7 +21,7 @@ import type {
   Stored,
 } from "../hub.ts";
 import { UNREAD_MAX } from "../hub.ts";
-import { type BrokerLimits, DEVICES_KEPT, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
+import { type BrokerLimits, DEVICES_KEPT, GROUPS_LISTED_MAX, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
 
 /** Names and conversations that are remembered: past it everything is forgotten and read again. */
 const CACHE_ENTRIES_MAX = 200_000;
@@ -627,16 +627,17 @@ export class SqliteStore {
   }
 
   #list(user: number): GroupAnswer {
-    const sql =
-      `SELECT t.name, t.owner, t.open, (SELECT count(*) FROM members m WHERE m.thread = t.id) AS members FROM threads t
-      WHERE t.owner > 0 AND (t.open = 1 OR EXISTS (SELECT 1 FROM members m WHERE m.thread = t.id AND m.user = ?)) ORDER BY t.name`;
-    const groups = this.#all(sql, user).map((row) => ({
+    const sql = `SELECT t.name, t.owner, t.open, (SELECT count(*) FROM members m WHERE m.thread = t.id) AS members,
+      EXISTS (SELECT 1 FROM members m WHERE m.thread = t.id AND m.user = ?) AS own FROM threads t
+      WHERE t.owner > 0 AND (t.open = 1 OR own) ORDER BY own DESC, t.name LIMIT ?`;
+    const rows = this.#all(sql, user, GROUPS_LISTED_MAX + 1);
+    const groups = rows.slice(0, GROUPS_LISTED_MAX).map((row) => ({
       group: String(row.name),
       owner: this.#userName(row.owner as number),
       open: row.open === 1,
       members: row.members as number,
     }));
-    return { changed: false, members: [], groups };
+    return { changed: false, members: [], groups, more: rows.length > groups.length };
   }
 
   // ---- Retention ----

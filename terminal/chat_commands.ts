@@ -250,7 +250,7 @@ function toSwitch(text: string, otherwise: boolean): boolean | undefined {
   return text === "" ? otherwise : text === "on" ? true : text === "off" ? false : undefined;
 }
 
-function groupAnswer({ op, group = "", user, members, owner, groups }: ServerFrameOf<"group">): string {
+function groupAnswer({ op, group = "", user, members, owner, groups, more }: ServerFrameOf<"group">): string {
   const where = sanitize(group);
   switch (op) {
     case "create":
@@ -267,8 +267,7 @@ function groupAnswer({ op, group = "", user, members, owner, groups }: ServerFra
       return `${where}: ${(members ?? []).map((name) => sanitize(name) + (name === owner ? " (owner)" : "")).join(", ")}`;
     case "list":
       if (!groups || groups.length === 0) return "There are no groups: /group create #NAME makes one";
-      return groups.map((info) => `  ${sanitize(info.group)}  ${info.members} members${info.open ? "" : ", closed"}`).join(
-        "\n",
-      );
+      return groups.map((info) => `  ${sanitize(info.group)}  ${info.members} members${info.open ? "" : ", closed"}`)
+        .concat(more ? ["  and more"] : []).join("\n");
   }
 }
