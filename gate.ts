@@ -71,8 +71,8 @@ export class Gate {
     const protocol = protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : undefined;
     const { tokens } = this.#options;
     if (!tokens) {
-      const isZombie = asked !== undefined && this.#options.admission.hasTooManyZombies(asked);
-      if (isZombie) return tooManyStalled();
+      const denied = asked === undefined ? undefined : ticket.claim(asked);
+      if (denied) return denial(denied);
       return {
         introduction: asked === undefined ? {} : { user: asked },
         ticket,
@@ -87,7 +87,8 @@ export class Gate {
       return refusal(identity.status, identity.status === 401 ? "unauthorized" : "forbidden", identity.message);
     }
     const { user, admin, expiresAt, tokenId } = identity;
-    if (this.#options.admission.hasTooManyZombies(user)) return tooManyStalled();
+    const denied = ticket.claim(user);
+    if (denied) return denial(denied);
     return { introduction: { user, admin }, ticket, expiresAt, tokenId, protocol };
   }
 
@@ -115,10 +116,6 @@ export class Gate {
     }
     return identity;
   }
-}
-
-function tooManyStalled(): Response {
-  return denial({ status: 429, message: "Too many connections of this user are not read; close them first", retryAfterS: 60 });
 }
 
 function denial({ status, message, retryAfterS }: Denial): Response {

@@ -273,8 +273,9 @@ export const HELLO_TIMEOUT_MS = 10_000;
 export const HELLO_GRACE_MS = 250;
 /** Refused frames in a minute before the connection is closed: a fuzzer by hand stays below it, a flood does not. */
 export const REFUSALS_MAX = 1_000;
-/** Frames that may arrive while the broker settles a name. */
+/** Frames that may arrive while the broker settles a name, and UTF-16 units of them: a script's outbox, not a flood. */
 export const INBOX_FRAMES_MAX = 4_096;
+export const INBOX_CHARS_MAX = 1_048_576;
 /**
  * Connections written to in one turn of the event loop. Deno's runtime reads at most 128 sockets a turn, those first that became
  * readable last; were all written to at once, the peers just answered would take the whole of the next turn again, and others
@@ -496,7 +497,9 @@ export class Hub implements SessionHost {
   }
 
   #keep(session: Session, line: string): void {
-    if (session.inbox.length >= INBOX_FRAMES_MAX) session.close("flood", "Too many frames before the welcome");
+    session.inboxChars += line.length;
+    const isFull = session.inbox.length >= INBOX_FRAMES_MAX || session.inboxChars > INBOX_CHARS_MAX;
+    if (isFull) session.close("flood", "Too many frames before the welcome");
     else session.inbox.push(line);
   }
 
@@ -657,6 +660,7 @@ export class Hub implements SessionHost {
   #release(session: Session): void {
     session.settling = false;
     while (session.inbox.length > 0 && !session.closed && !session.settling) this.#frame(session, session.inbox.shift()!);
+    if (session.inbox.length === 0) session.inboxChars = 0;
   }
 
   // ---- What is delivered ----

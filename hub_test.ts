@@ -433,6 +433,27 @@ Deno.test("Hub gathers the receipts of a turn, and counts those that come with n
   close(alice, bob);
 });
 
+Deno.test("Hub keeps what comes before the welcome, but neither too many frames nor too much of them", async () => {
+  const broker = new MemoryBroker();
+  broker.attach = () => new Promise(() => {});
+  const { hub } = setUp({ broker });
+  const { code: flood } = CLOSE_CODES.flood;
+  const cases: [number, number, number | undefined][] = [
+    [60_000, 17, undefined],
+    [60_000, 18, flood],
+    [1, 4_096, undefined],
+    [1, 4_097, flood],
+  ];
+  for (const [chars, frames, code] of cases) {
+    const bob = new Device(hub, "bob");
+    bob.say({ type: "hello", v: 1, device: "d" });
+    for (let i = 0; i < frames; i++) bob.peer.receive("x".repeat(chars));
+    assertEquals(bob.closed?.code, code);
+    close(bob);
+  }
+  await settle();
+});
+
 Deno.test("Hub closes those who never say who they are", async () => {
   const { hub } = setUp({ helloTimeoutMs: 0 });
   const silent = new Device(hub);

@@ -80,6 +80,7 @@ const ADMISSION_LIMITS: AdmissionLimits = {
   memoryBytes: Infinity,
   zombies: ZOMBIES_MAX,
   zombiesPerUser: ZOMBIES_PER_USER_MAX,
+  connectionsPerUser: Infinity,
 };
 
 /** Starts a server. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
@@ -571,6 +572,8 @@ function listen(values: ServerValues, parts: Partial<ServerOptions>): Server {
         memoryBytes: values["max-memory"] * 1_048_576 || Infinity,
         zombies: values["max-stalled"] || Infinity,
         zombiesPerUser: values["max-stalled-per-user"] || Infinity,
+        // The hub refuses devices that are too many once it knows them; those that come all at once are stopped here.
+        connectionsPerUser: (values["max-devices"] || Infinity) + (values["max-stalled-per-user"] || Infinity),
       },
       allowOrigin: values["allow-origin"],
       trustedHops: values["trust-proxy"],

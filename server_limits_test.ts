@@ -126,6 +126,21 @@ for (const [option, value, admitted, status] of DOORS) {
   });
 }
 
+Deno.test({
+  name: "limits - a user gets no more sockets than devices and stalled ones may be, however fast they are opened",
+  ignore,
+  async fn() {
+    await using server = await serve("--max-devices", "2", "--max-stalled-per-user", "2", ...NO_ADDRESS_LIMITS);
+    const port = Number(new URL(server.url).port);
+    const attempts = await Promise.allSettled(Array.from({ length: 10 }, () => RawSocket.upgrade(port, "/ws?name=bob")));
+    const sockets = attempts.flatMap((attempt) => attempt.status === "fulfilled" ? [attempt.value] : []);
+    assertEquals(sockets.length, 4);
+    assertEquals([(await knock(server, "bob")).status, (await knock(server, "ann")).status], [429, 101]);
+    for (const socket of sockets) socket[Symbol.dispose]();
+    while ((await knock(server, "bob")).status !== 101);
+  },
+});
+
 const STALLED: [string, number, number][] = [["--max-stalled-per-user", 429, 101], ["--max-stalled", 503, 503]];
 
 for (const [option, forBob, forOthers] of STALLED) {

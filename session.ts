@@ -58,6 +58,7 @@ export class Session {
   saidGoodbye = false;
   /** Frames that arrived while the name was being settled. */
   readonly inbox: string[] = [];
+  inboxChars = 0;
   /** Whom it watches. */
   watched: readonly string[] = [];
   refusals = 0;

@@ -19,6 +19,8 @@ export const ZOMBIES_MAX = 1_000;
 /** The same of one user: nobody has that many stalled devices by accident. */
 export const ZOMBIES_PER_USER_MAX = 4;
 
+const STALLED_RETRY_S = 60;
+
 /** Bounds; `Infinity` lifts one. */
 export interface AdmissionLimits {
   readonly connections: number;
@@ -28,6 +30,8 @@ export interface AdmissionLimits {
   readonly memoryBytes: number;
   readonly zombies: number;
   readonly zombiesPerUser: number;
+  /** Whatever their state. */
+  readonly connectionsPerUser: number;
 }
 
 /** Why somebody may not come in: an HTTP answer. */
@@ -39,6 +43,8 @@ export interface Denial {
 
 /** One admitted connection. */
 export interface Ticket {
+  /** It is going to be `user`'s; or why it may not be, and the ticket is to be released. Once, before `named`. */
+  claim(user: string): Denial | undefined;
   /** It has said who it is, and no longer counts against its address. */
   named(user: string): void;
   /** The server has closed it; the peer may hold on. */
@@ -54,13 +60,20 @@ interface Address {
   at: number;
 }
 
+interface User {
+  readonly name: string;
+  connections: number;
+  /** Those of them that are closed and whose peers hold on. */
+  zombies: number;
+}
+
 /** Counts connections, and says who may come in. */
 export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #now: () => number;
   readonly #memory: () => number;
   readonly #addresses = new Map<string, Address>();
-  readonly #zombiesOf = new Map<string, number>();
+  readonly #users = new Map<string, User>();
   #sweepAt = SWEEP_ADDRESSES;
   #connections = 0;
   #zombies = 0;
@@ -74,10 +87,10 @@ export class Admission {
   }
 
   /** What is counted now: all zero when nobody is there and every address has rested. */
-  get counts(): { connections: number; zombies: number; zombieUsers: number; addresses: number } {
+  get counts(): { connections: number; zombies: number; users: number; addresses: number } {
     this.#sweep();
     const { size: addresses } = this.#addresses;
-    return { connections: this.#connections, zombies: this.#zombies, zombieUsers: this.#zombiesOf.size, addresses };
+    return { connections: this.#connections, zombies: this.#zombies, users: this.#users.size, addresses };
   }
 
   /** Addresses that are remembered. */
@@ -106,45 +119,53 @@ export class Admission {
     return this.#ticket(entry);
   }
 
-  /** Whether `user` may have another connection, as far as those count that they do not read. */
-  hasTooManyZombies(user: string): boolean {
-    return (this.#zombiesOf.get(user) ?? 0) >= this.#limits.zombiesPerUser;
-  }
-
-  #ticket(entry: Address): Ticket {
+  #ticket(address: Address): Ticket {
     let state: "nameless" | "named" | "closing" | "gone" = "nameless";
-    let user = "";
+    let user: User | undefined;
     this.#connections++;
-    entry.nameless++;
+    address.nameless++;
     const leave = () => {
-      if (state === "nameless") entry.nameless--;
-      if (state === "closing") {
-        this.#zombies--;
-        const left = this.#zombiesOf.get(user)! - 1;
-        if (left > 0) this.#zombiesOf.set(user, left);
-        else this.#zombiesOf.delete(user);
-      }
+      if (state === "nameless") address.nameless--;
+      if (state !== "closing") return;
+      this.#zombies--;
+      if (user) user.zombies--;
     };
     return {
+      claim: (name) => {
+        const entry = this.#users.get(name);
+        if (entry && entry.zombies >= this.#limits.zombiesPerUser) return STALLED;
+        if (entry && entry.connections >= this.#limits.connectionsPerUser) return TOO_MANY;
+        user = this.#enter(name);
+        return undefined;
+      },
       named: (name) => {
         if (state !== "nameless") return;
         leave();
-        [state, user] = ["named", name];
+        state = "named";
+        user ??= this.#enter(name);
       },
       closing: () => {
         if (state === "closing" || state === "gone") return;
         leave();
         state = "closing";
         this.#zombies++;
-        this.#zombiesOf.set(user, (this.#zombiesOf.get(user) ?? 0) + 1);
+        if (user) user.zombies++;
       },
       release: () => {
         if (state === "gone") return;
         leave();
         state = "gone";
         this.#connections--;
+        if (user && --user.connections === 0) this.#users.delete(user.name);
       },
     };
+  }
+
+  #enter(name: string): User {
+    let user = this.#users.get(name);
+    if (!user) this.#users.set(name, user = { name, connections: 0, zombies: 0 });
+    user.connections++;
+    return user;
   }
 
   #address(key: string): Address {
@@ -186,6 +207,9 @@ export class Admission {
   }
 }
 
-function deny(status: 429 | 503, message: string): Denial {
-  return { status, message, retryAfterS: RETRY_S };
+function deny(status: 429 | 503, message: string, retryAfterS = RETRY_S): Denial {
+  return { status, message, retryAfterS };
 }
+
+const STALLED = deny(429, "Too many connections of this user are not read; close them first", STALLED_RETRY_S);
+const TOO_MANY = deny(429, "This user has too many connections; close some first", STALLED_RETRY_S);

@@ -55,6 +55,7 @@ const LIFTED: AdmissionLimits = {
   memoryBytes: Infinity,
   zombies: Infinity,
   zombiesPerUser: Infinity,
+  connectionsPerUser: Infinity,
 };
 
 function admission(limits: Partial<AdmissionLimits>, memory = () => 0): { admission: Admission; turn(ms: number): void } {
@@ -120,9 +121,23 @@ Deno.test("Admission knows the users who do not read what they are sent", () => 
     stalled.named("mallory");
     stalled.closing();
   }
-  assertEquals([door.hasTooManyZombies("mallory"), door.hasTooManyZombies("ann")], [true, false]);
+  const another = ticket(door.admit("10.0.0.1"));
+  assertEquals([another.claim("mallory")?.status, another.claim("ann")], [429, undefined]);
   tickets[0]!.release();
-  assertEquals(door.hasTooManyZombies("mallory"), false);
+  assertEquals(ticket(door.admit("10.0.0.1")).claim("mallory"), undefined);
+});
+
+Deno.test("Admission bounds the connections of a user from before they are made until they are gone", () => {
+  const { admission: door } = admission({ connectionsPerUser: 2 });
+  const tickets = Array.from({ length: 3 }, (_, i) => ticket(door.admit(`10.0.0.${i}`)));
+  assertEquals(tickets.map((each) => each.claim("mallory")?.status), [undefined, undefined, 429]);
+  tickets[2]!.release();
+  tickets[0]!.named("mallory");
+  tickets[0]!.closing();
+  assertEquals(ticket(door.admit("10.0.0.9")).claim("mallory")?.status, 429);
+  tickets[0]!.release();
+  assertEquals(ticket(door.admit("10.0.0.9")).claim("mallory"), undefined);
+  assertEquals(door.counts.users, 1);
 });
 
 Deno.test("Admission lets nobody in when memory is short, and looks at it at most once a second", () => {
@@ -144,7 +159,7 @@ Deno.test("Admission has nothing left when everybody has gone", () => {
     each.release();
   }
   turn(10_000);
-  assertEquals(door.counts, { connections: 0, zombies: 0, zombieUsers: 0, addresses: 0 });
+  assertEquals(door.counts, { connections: 0, zombies: 0, users: 0, addresses: 0 });
 });
 
 Deno.test("Admission does not look through all addresses again for every one that comes", () => {

@@ -17,8 +17,9 @@ export class RawSocket implements Disposable {
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     );
     const head = await socket.readSome();
-    if (!head.startsWith("HTTP/1.1 101")) throw new Error(`The server answered ${head.split("\r\n")[0]}`);
-    return socket;
+    if (head.startsWith("HTTP/1.1 101")) return socket;
+    socket[Symbol.dispose]();
+    throw new Error(`The server answered ${head.split("\r\n")[0]}`);
   }
 
   /** Writes text or bytes as they are. */
