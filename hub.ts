@@ -465,7 +465,7 @@ export class Hub implements SessionHost {
         return this.#refuse(session, new Refusal("binary_frame", "Send text frames, not binary ones"));
       }
       if (isOverBytes(data, this.#limits.frame)) return this.#refuseOversized(session, data);
-      if (session.level !== "undecided" && session.inbox.length === 0 && !data.includes("\n")) {
+      if (session.level !== "undecided" && !session.settling && session.inbox.length === 0 && !data.includes("\n")) {
         return this.#frame(session, data);
       }
       for (const line of linesOf(data)) {
