@@ -1,6 +1,6 @@
 /**
  * The whole frame path under random input: three connections, whatever they send. PARLEY_SEED repeats a run; what was found once
- * stands in REGRESSIONS and is tried first, every time.
+ * stands in testing/fuzz_regressions.ts and is tried first, every time.
  */
 
 import { assert, assertEquals } from "@std/assert";
@@ -10,28 +10,13 @@ import { MemoryBroker } from "./broker/memory.ts";
 import { Hub } from "./hub.ts";
 import { CLIENT_TYPES, ERROR_CODES, parseClientFrame, Refusal } from "./protocol.ts";
 import { FakeConnection } from "./testing/fake_connection.ts";
+import { REGRESSIONS } from "./testing/fuzz_regressions.ts";
 import { lacks } from "./testing/permissions.ts";
 
 /** Frames that go through the hub, and texts that go through the parser alone: 100,000 together. */
 const HUB_RUNS = 2_000;
 const HUB_FRAMES = 40;
 const PARSER_RUNS = 40_000;
-
-/** Input that once went wrong. Add to it; never remove. */
-const REGRESSIONS: readonly string[] = [
-  '{"type":"constructor"}',
-  '{"type":"__proto__","seq":1}',
-  '{"type":"hello","v":1,"caps":["batch"],"resume":{"epoch":"x","seq":9007199254740991}}',
-  '{"type":"group","op":"members"}',
-  '{"type":"history","with":"ann","before":0,"limit":1}',
-  '{"type":"history","with":"#g","after":9007199254740991}',
-  '{"type":"receipt","kind":"read","with":"nobody","seq":9007199254740991}',
-  '{"type":"ack","seq":9007199254740991}',
-  '{"sender":"ann","recipient":"ann","content":"\\u2028\\u2029"}',
-  "[".repeat(60_000),
-  "\n\n\n",
-  "",
-];
 
 const NAMES = ["ann", "ben", "cat", "Ann", "nobody", "#g", "#h", "", "bad name", "a\u202eb"];
 const name = fc.constantFrom(...NAMES);

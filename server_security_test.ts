@@ -8,6 +8,7 @@ import { TokenBuckets } from "./limits/rate.ts";
 import { CLOSE_CODES } from "./protocol.ts";
 import { main, type Server, type ServerOptions, startServer } from "./server.ts";
 import { CAN_RUN, lacks, lacksProgram } from "./testing/permissions.ts";
+import { fromSource, RunningServer } from "./testing/process.ts";
 import { RawSocket } from "./testing/raw_socket.ts";
 
 const SECRET = "a secret of more than thirty-two bytes";
@@ -76,6 +77,7 @@ Deno.test({
       [{}, "/ws", 401],
       [{}, `/ws?token=${good}`, 401],
       [{ authorization: "Bearer nonsense" }, "/ws", 401],
+      [{ authorization: `Bearer ${await token("alice", 60, { more: "x".repeat(4_096) })}` }, "/ws", 401],
       [{ authorization: `Bearer ${other}` }, "/ws", 401],
       [{ "sec-websocket-protocol": `bearer.${good}` }, "/ws", 401],
       [{ authorization: `Bearer ${good}` }, "/ws?name=bob", 403],
@@ -118,6 +120,34 @@ Deno.test({
     assertEquals(alice.frames.map(({ code }) => code), ["forbidden", "forbidden"]);
     alice.socket.close();
     await alice.closed;
+  },
+});
+
+Deno.test({
+  name: "gate - who has the role of an administrator lists and disconnects users, and nobody else does",
+  ignore,
+  async fn() {
+    await using server = await serve();
+    const root = connect(server, "", await token("root", 60, { role: "admin" }));
+    const alice = connect(server, "", await token("alice", 60, { role: ["admin"], admin: true }));
+    await Promise.all([root.open, alice.open]);
+    for (const device of [root, alice]) {
+      device.socket.send('{"type":"hello","v":1,"device":"d"}');
+      await device.until(() => device.frames.some(({ type }) => type === "synced"));
+    }
+    for (const device of [root, alice]) {
+      device.socket.send('{"type":"admin","op":"list","id":"1"}');
+      await device.until(() => device.frames.some(({ id }) => id === "1"));
+    }
+    assertEquals(alice.frames.at(-1)!.code, "forbidden");
+    const users = root.frames.at(-1)!.users as { user: string }[];
+    assertEquals(users.map(({ user }) => user).toSorted(), ["alice", "root"]);
+    alice.socket.send('{"type":"admin","op":"disconnect","user":"root","id":"2"}');
+    await alice.until(() => alice.frames.some(({ id }) => id === "2"));
+    root.socket.send('{"type":"admin","op":"disconnect","user":"alice","id":"2"}');
+    assertEquals(await alice.closed, CLOSE_CODES.revoked.code);
+    root.socket.close();
+    await root.closed;
   },
 });
 
@@ -322,8 +352,8 @@ async function openssl(...args: string[]): Promise<void> {
   assert(success, new TextDecoder().decode(stderr));
 }
 
-/** A certificate authority and a certificate of it for localhost with this serial number. */
-async function certificate(dir: string, serial: number): Promise<{ cert: string; key: string }> {
+/** Makes `leaf.pem` and `leaf.key`, a certificate for localhost with this serial number, and with the first one their authority. */
+async function certificate(dir: string, serial: number): Promise<void> {
   const at = (name: string) => `${dir}/${name}`;
   if (serial === 1) {
     await openssl(
@@ -377,19 +407,22 @@ async function certificate(dir: string, serial: number): Promise<{ cert: string;
     "-out",
     at("leaf.pem"),
   );
-  return { cert: await Deno.readTextFile(at("leaf.pem")), key: await Deno.readTextFile(at("leaf.key")) };
 }
 
 Deno.test({
-  name: "server - TLS: a renewed certificate is for new connections, and open ones live on",
+  name:
+    "server - TLS: at SIGHUP a renewed certificate is for new connections, open ones live on, and a broken one changes nothing",
   ignore: !CAN_RUN || lacksProgram("openssl", ["version"]),
   async fn() {
     const dir = await Deno.makeTempDir({ prefix: "tls-" });
-    await using server = await serve({ certificate: await certificate(dir, 1) }, true);
+    await certificate(dir, 1);
+    const files = ["--cert", `${dir}/leaf.pem`, "--key", `${dir}/leaf.key`];
+    await using server = await RunningServer.start(fromSource("server"), ["--broker", "memory", ...files]);
+    const port = Number(new URL(server.url).port);
     assert(server.url.startsWith("wss://"));
     using http = Deno.createHttpClient({ caCerts: [await Deno.readTextFile(`${dir}/ca.pem`)] });
     // deno-lint-ignore no-explicit-any -- Deno's own option
-    const socket = new WebSocket(`wss://127.0.0.1:${server.port}/ws?name=alice`, { client: http } as any);
+    const socket = new WebSocket(`${server.url}?name=alice`, { client: http } as any);
     const frames: string[] = [];
     let wake = () => {};
     socket.onmessage = ({ data }) => {
@@ -399,7 +432,7 @@ Deno.test({
     await new Promise((resolve) => socket.onopen = resolve);
     const serialNow = async () => {
       const { stdout } = await new Deno.Command("openssl", {
-        args: ["s_client", "-connect", `127.0.0.1:${server.port}`, "-showcerts"],
+        args: ["s_client", "-connect", `127.0.0.1:${port}`, "-showcerts"],
         stdin: "null",
         stderr: "null",
       }).output();
@@ -409,13 +442,19 @@ Deno.test({
       return new TextDecoder().decode(shown.stdout).trim();
     };
     assertEquals(await serialNow(), "serial=01");
-    await server.renew(await certificate(dir, 2));
+    await certificate(dir, 2);
+    server.kill("SIGHUP");
+    await server.err.next("the certificate was read again");
+    assertEquals(await serialNow(), "serial=02");
+    await Deno.writeTextFile(`${dir}/leaf.pem`, "broken");
+    server.kill("SIGHUP");
+    await server.err.next("the certificate stays as it was");
     assertEquals(await serialNow(), "serial=02");
     socket.send('{"sender":"alice","recipient":"alice","content":"still here","id":"1"}');
     while (frames.length === 0) await new Promise<void>((resolve) => wake = resolve);
     assertStringIncludes(frames[0]!, '"id":"1"');
     // The port behind the front takes nobody who did not come through it, and plain text gets nowhere.
-    using plain = await RawSocket.connect(server.port);
+    using plain = await RawSocket.connect(port);
     await plain.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     await plain.drain();
     const closed = new Promise((resolve) => socket.onclose = resolve);

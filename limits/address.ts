@@ -48,6 +48,7 @@ export function isOriginAllowed(origin: string | null, host: string | null, allo
   if (origin === null) return true;
   if (allowed.includes("*") || allowed.includes(origin)) return true;
   if (!URL.canParse(origin)) return false;
-  const { host: own, hostname } = new URL(origin);
+  const { host: own, hostname, protocol } = new URL(origin);
+  if (protocol !== "http:" && protocol !== "https:") return false;
   return own === host?.toLowerCase() && (named || hostname === "localhost" || /^[\d.]+$|^\[.*\]$/.test(hostname));
 }
