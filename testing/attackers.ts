@@ -6,10 +6,10 @@
 import { rawFrame, RawSocket } from "./raw_socket.ts";
 
 /** Frames of one flood, and pieces of one endless message. */
-const FLOOD_FRAMES = 200;
+const FLOOD_FRAMES = 600;
 /** Milliseconds between two bursts of a flood: the point is what one connection may cost, not how much loopback carries. */
 const BURST_MS = 100;
-const BURST_FRAMES = 1;
+const BURST_FRAMES = 4;
 
 type Attack = (port: number, name: string) => Promise<RawSocket>;
 
@@ -17,9 +17,10 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-async function flood(socket: RawSocket, frame: Uint8Array): Promise<void> {
+async function flood(socket: RawSocket, ...frames: Uint8Array<ArrayBuffer>[]): Promise<void> {
+  const burst = await new Blob(Array.from({ length: BURST_FRAMES }, (_, i) => frames[i % frames.length]!)).bytes();
   for (let sent = 0; sent < FLOOD_FRAMES; sent += BURST_FRAMES) {
-    for (let i = 0; i < BURST_FRAMES; i++) await socket.write(frame);
+    await socket.write(burst);
     await pause(BURST_MS);
   }
 }
@@ -46,11 +47,16 @@ export const ATTACKS: Record<string, Attack> = {
   },
   "floods tiny frames": (port, name) => flooding(port, `/ws?name=${name}`, "x"),
   "floods hellos": (port, name) => flooding(port, "/ws", JSON.stringify({ type: "hello", v: 1, name, device: "d" })),
-  "floods history requests": async (port, name) => {
+  "floods history requests, receipts and acks": async (port, name) => {
     const socket = await RawSocket.upgrade(port);
     void socket.drain();
     await socket.frame(JSON.stringify({ type: "hello", v: 1, name, device: "d" }));
-    flood(socket, rawFrame(JSON.stringify({ type: "history", with: name, limit: 500 }))).catch(() => {});
+    const frames = [
+      { type: "history", with: name, limit: 500 },
+      { type: "receipt", kind: "read", with: name, seq: 1 },
+      { type: "ack", seq: 1 },
+    ];
+    flood(socket, ...frames.map((frame) => rawFrame(JSON.stringify(frame)))).catch(() => {});
     return socket;
   },
   "sends frames over the limit": async (port, name) => {
