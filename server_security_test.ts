@@ -7,6 +7,7 @@ import { Tokens } from "./auth/tokens.ts";
 import { TokenBuckets } from "./limits/rate.ts";
 import { CLOSE_CODES } from "./protocol.ts";
 import { main, type Server, type ServerOptions, startServer } from "./server.ts";
+import { certificate, filesIn } from "./testing/certificate.ts";
 import { CAN_RUN, lacks, lacksProgram } from "./testing/permissions.ts";
 import { fromSource, RunningServer } from "./testing/process.ts";
 import { RawSocket } from "./testing/raw_socket.ts";
@@ -346,69 +347,6 @@ Deno.test({
 
 // ---- TLS ----
 
-async function openssl(...args: string[]): Promise<void> {
-  const { success, stderr } = await new Deno.Command("openssl", { args, stdin: "null", stdout: "null", stderr: "piped" })
-    .output();
-  assert(success, new TextDecoder().decode(stderr));
-}
-
-/** Makes `leaf.pem` and `leaf.key`, a certificate for localhost with this serial number, and with the first one their authority. */
-async function certificate(dir: string, serial: number): Promise<void> {
-  const at = (name: string) => `${dir}/${name}`;
-  if (serial === 1) {
-    await openssl(
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-nodes",
-      "-days",
-      "1",
-      "-subj",
-      "/CN=test ca",
-      "-keyout",
-      at("ca.key"),
-      "-out",
-      at("ca.pem"),
-    );
-  }
-  await Deno.writeTextFile(at("ext"), "subjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n");
-  await openssl(
-    "req",
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-nodes",
-    "-subj",
-    "/CN=localhost",
-    "-keyout",
-    at("leaf.key"),
-    "-out",
-    at("leaf.csr"),
-  );
-  await openssl(
-    "x509",
-    "-req",
-    "-in",
-    at("leaf.csr"),
-    "-CA",
-    at("ca.pem"),
-    "-CAkey",
-    at("ca.key"),
-    "-set_serial",
-    String(serial),
-    "-days",
-    "1",
-    "-extfile",
-    at("ext"),
-    "-out",
-    at("leaf.pem"),
-  );
-}
-
 Deno.test({
   name:
     "server - TLS: at SIGHUP a renewed certificate is for new connections, open ones live on, and a broken one changes nothing",
@@ -416,11 +354,12 @@ Deno.test({
   async fn() {
     const dir = await Deno.makeTempDir({ prefix: "tls-" });
     await certificate(dir, 1);
-    const files = ["--cert", `${dir}/leaf.pem`, "--key", `${dir}/leaf.key`];
-    await using server = await RunningServer.start(fromSource("server"), ["--broker", "memory", ...files]);
+    const { ca, cert, key } = filesIn(dir);
+    const options = ["--broker", "memory", "--cert", cert, "--key", key];
+    await using server = await RunningServer.start(fromSource("server"), options);
     const port = Number(new URL(server.url).port);
     assert(server.url.startsWith("wss://"));
-    using http = Deno.createHttpClient({ caCerts: [await Deno.readTextFile(`${dir}/ca.pem`)] });
+    using http = Deno.createHttpClient({ caCerts: [await Deno.readTextFile(ca)] });
     // deno-lint-ignore no-explicit-any -- Deno's own option
     const socket = new WebSocket(`${server.url}?name=alice`, { client: http } as any);
     const frames: string[] = [];
@@ -446,7 +385,7 @@ Deno.test({
     server.kill("SIGHUP");
     await server.err.next("the certificate was read again");
     assertEquals(await serialNow(), "serial=02");
-    await Deno.writeTextFile(`${dir}/leaf.pem`, "broken");
+    await Deno.writeTextFile(cert, "broken");
     server.kill("SIGHUP");
     await server.err.next("the certificate stays as it was");
     assertEquals(await serialNow(), "serial=02");

@@ -5,8 +5,13 @@
  * goes to the server over loopback, on a port that takes nobody else.
  */
 
-/** Milliseconds that a peer has for its handshake. */
-const HANDSHAKE_MS = 10_000;
+/**
+ * Milliseconds that a peer has to become a WebSocket: what is none by then is done, or never will be. One that is still in its
+ * handshake is given up too, but its socket stays until it goes: Deno does not end a handshake.
+ */
+const UPGRADE_MS = 10_000;
+/** How the answer to an upgrade begins. */
+const SWITCHING = new TextEncoder().encode("HTTP/1.1 101 ");
 /** Milliseconds between attempts to accept where descriptors have run out. */
 const RETRY_MS = 100;
 /** Bytes that are carried at once. */
@@ -23,6 +28,7 @@ export interface TlsFrontOptions extends Certificate {
   readonly hostname: string;
   readonly port: number;
   readonly target: number;
+  readonly upgradeMs?: number;
 }
 
 /** Ends TLS. */
@@ -30,6 +36,7 @@ export class TlsFront {
   readonly port: number;
   readonly #hostname: string;
   readonly #target: number;
+  readonly #upgradeMs: number;
   #listener: Deno.TlsListener;
   #accepting: Promise<void>;
   /** Addresses of peers by the local port of the connection that carries them on. */
@@ -40,6 +47,7 @@ export class TlsFront {
   constructor(options: TlsFrontOptions) {
     this.#hostname = options.hostname;
     this.#target = options.target;
+    this.#upgradeMs = options.upgradeMs ?? UPGRADE_MS;
     this.#listener = listen(options.hostname, options.port, options);
     this.port = this.#listener.addr.port;
     this.#accepting = this.#accept(this.#listener);
@@ -86,7 +94,7 @@ export class TlsFront {
 
   async #carry(peer: Deno.TlsConn): Promise<void> {
     this.#connections.add(peer);
-    const timer = setTimeout(() => end(peer), HANDSHAKE_MS);
+    const timer = setTimeout(() => end(peer), this.#upgradeMs);
     let inner: Deno.TcpConn | undefined;
     try {
       await peer.handshake();
@@ -94,7 +102,7 @@ export class TlsFront {
       inner.setNoDelay(true);
       this.#connections.add(inner);
       this.#peers.set(inner.localAddr.port, peer.remoteAddr.hostname);
-      await Promise.all([pump(peer, inner), pump(inner, peer)]);
+      await Promise.all([pump(peer, inner), pump(inner, peer, (bytes) => isSwitching(bytes) && clearTimeout(timer))]);
     } catch { /* one side broke off, or is no TLS */ }
     clearTimeout(timer);
     if (inner) {
@@ -104,18 +112,24 @@ export class TlsFront {
     }
     this.#connections.delete(peer);
     end(peer);
-
-    /** Carries one direction; the end of it ends both, as nobody talks half a WebSocket. */
-    async function pump(from: Deno.Conn, to: Deno.Conn): Promise<void> {
-      clearTimeout(timer);
-      const buffer = new Uint8Array(BUFFER_BYTES);
-      for (let length; (length = await from.read(buffer)) !== null;) {
-        for (let sent = 0; sent < length;) sent += await to.write(buffer.subarray(sent, length));
-      }
-      end(from);
-      end(to);
-    }
   }
+}
+
+/** Carries one direction, and shows its beginning; the end of it ends both, as nobody talks half a WebSocket. */
+async function pump(from: Deno.Conn, to: Deno.Conn, show: (bytes: Uint8Array) => void = () => {}): Promise<void> {
+  const buffer = new Uint8Array(BUFFER_BYTES);
+  let isFirst = true;
+  for (let length; (length = await from.read(buffer)) !== null;) {
+    if (isFirst) show(buffer.subarray(0, length));
+    isFirst = false;
+    for (let sent = 0; sent < length;) sent += await to.write(buffer.subarray(sent, length));
+  }
+  end(from);
+  end(to);
+}
+
+function isSwitching(bytes: Uint8Array): boolean {
+  return SWITCHING.every((byte, i) => bytes[i] === byte);
 }
 
 function listen(hostname: string, port: number, { cert, key }: Certificate): Deno.TlsListener {

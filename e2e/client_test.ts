@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { MemoryBroker } from "../broker/memory.ts";
 import { type Server, startServer } from "../server.ts";
+import { certificate, filesIn } from "../testing/certificate.ts";
 import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
 import { fromSource, Running, RunningServer, runToEnd } from "../testing/process.ts";
 import { quoted } from "../testing/tmux.ts";
@@ -47,15 +48,6 @@ function isThere(shell: string): boolean {
       return false;
     }
   });
-}
-
-/** A certificate for this machine that vouches for itself. */
-async function makeCertificate(cert: string, key: string): Promise<void> {
-  const args = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-  const leaf = ["-addext", "basicConstraints=critical,CA:FALSE", "-out", cert, "-keyout", key];
-  const { code, err } = await runToEnd({ command: "openssl", args }, [...subject, ...leaf]);
-  assertEquals(code, 0, err);
 }
 
 /** A broker that has seen a user. */
@@ -136,7 +128,8 @@ Deno.test({
     const folder = await Deno.makeTempDir();
     const at = (name: string) => `${folder}/${name}`;
     const env = { XDG_CONFIG_HOME: at("config"), XDG_STATE_HOME: at("state") };
-    await makeCertificate(at("cert.pem"), at("key.pem"));
+    await certificate(folder);
+    const { ca, cert, key } = filesIn(folder);
     assertEquals((await runToEnd(SERVER, ["keys", "--out", at("keys")])).code, 0);
     for (const name of ["alice", "bob"]) {
       const { out } = await runToEnd(SERVER, ["token", "--name", name, "--jwt-private-key", at("keys/private.pem")]);
@@ -144,11 +137,11 @@ Deno.test({
     }
     await Deno.writeTextFile(at("garbage"), "x.y.z");
     await Deno.writeTextFile(at("empty"), "\n");
-    const options = ["--jwt-public-key", at("keys/public.pem"), "--cert", at("cert.pem"), "--key", at("key.pem")];
+    const options = ["--jwt-public-key", at("keys/public.pem"), "--cert", cert, "--key", key];
     {
       await using server = await RunningServer.start(SERVER, ["--data", ":memory:", ...options]);
       const run = (...args: string[]) => runToEnd(CLIENT, ["--server", server.url, ...args], "", env);
-      const trusted = ["--ca", at("cert.pem")];
+      const trusted = ["--ca", ca];
       assertEquals((await run(...trusted, "--token-file", at("bob"))).err, `Connected to ${new URL(server.url).host}`);
       const sent = await runToEnd(
         CLIENT,
@@ -164,7 +157,7 @@ Deno.test({
         [[...trusted, "--name", "bob"], 1, "--token-file FILE"],
         [[...trusted, "--token-file", at("bob"), "--name", "alice"], 1, 'You are "bob" and cannot be "alice"'],
         [[...trusted, "--token-file", at("empty")], 2, "There is no token in"],
-        [["--ca", at("key.pem"), "--token-file", at("bob")], 2, "There is no certificate (PEM) in"],
+        [["--ca", key, "--token-file", at("bob")], 2, "There is no certificate (PEM) in"],
         [["--server", server.url.replace("wss:", "ws:"), "--token-file", at("bob")], 3, "try wss://"],
       ];
       for (const [args, code, words] of table) {

@@ -1,6 +1,7 @@
 /** A server that has run out of file descriptors: nobody new comes in, nobody is thrown out, and it passes. */
 
 import { assertEquals } from "@std/assert";
+import { certificate, filesIn } from "../testing/certificate.ts";
 import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
 import { fromSource, RunningServer } from "../testing/process.ts";
 
@@ -17,11 +18,13 @@ for (const isSecure of [false, true]) {
     ignore: !CAN_RUN || lacksProgram("sh", ["-c", `ulimit -n ${DESCRIPTORS}`]) || lacksProgram("openssl", ["version"]),
     async fn() {
       const dir = await Deno.makeTempDir({ prefix: "descriptors-" });
-      const tls = isSecure ? await selfSigned(dir) : [];
+      if (isSecure) await certificate(dir);
+      const { ca, cert, key } = filesIn(dir);
+      const tls = isSecure ? ["--cert", cert, "--key", key] : [];
       const { command, args } = fromSource("server");
       const limited = { command: "sh", args: ["-c", `ulimit -n ${DESCRIPTORS}; exec "$0" "$@"`, command, ...args] };
       await using server = await RunningServer.start(limited, ["--broker", "memory", ...tls]);
-      using client = Deno.createHttpClient({ caCerts: isSecure ? [await Deno.readTextFile(`${dir}/cert.pem`)] : [] });
+      using client = Deno.createHttpClient({ caCerts: isSecure ? [await Deno.readTextFile(ca)] : [] });
       // deno-lint-ignore no-explicit-any -- Deno's own option
       const socket = new WebSocket(`${server.url}?name=alice`, { client } as any);
       await new Promise((resolve) => socket.onopen = resolve);
@@ -80,19 +83,4 @@ async function echo(socket: WebSocket, id: string): Promise<void> {
   });
   socket.send(JSON.stringify({ sender: "alice", recipient: "alice", content: "x", id }));
   await acked;
-}
-
-/** A certificate for loopback, as the server's options for it. */
-async function selfSigned(dir: string): Promise<string[]> {
-  const [cert, key] = [`${dir}/cert.pem`, `${dir}/key.pem`];
-  const args = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost".split(" ");
-  const extensions = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
-  const { success } = await new Deno.Command("openssl", {
-    args: [...args, ...extensions, "-out", cert, "-keyout", key],
-    stdin: "null",
-    stdout: "null",
-    stderr: "null",
-  }).output();
-  assertEquals(success, true);
-  return ["--cert", cert, "--key", key];
 }
