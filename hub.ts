@@ -182,7 +182,8 @@ export interface Broker {
   /**
    * Makes `user` known, and `device` a device of theirs; says where it stands. A new device starts `last` of the user's messages
    * before the head (0: now); without `last` where the user's most advanced device stands, so that what none of them has seen
-   * is not missed, and the first device of a user at the head. That start is kept as its position.
+   * is not missed, and the first device of a user at the head. That start is kept as its position. A broker may remember so many
+   * devices of a user, at least 100, and give the place of the one furthest behind to a new one.
    */
   attach(user: string, device: string, last?: number): Promise<Attached>;
 
