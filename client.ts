@@ -72,13 +72,14 @@ async function chat(args: readonly string[]): Promise<number> {
   if (!given) return EXIT.ok;
   const { values, operands } = given;
   if (operands.length > 0) throw new UsageError(`There is no command ${JSON.stringify(operands[0])}; see chat-client --help`);
-  if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal() && !values.json && Deno.env.get("TERM") !== "dumb") {
+  if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal() && !values.json) {
     const color = wantsColor(values.color, (name) => Deno.env.get(name), true);
     const { to, last, notify } = values;
     return await runChat(given.context(), {
       to,
       last,
       color,
+      plain: values.plain || Deno.env.get("TERM") === "dumb",
       notify: notify as NotifyChoice,
       receipts: !values["no-receipts"],
     });

@@ -110,6 +110,12 @@ export const CLIENT_OPTIONS = {
     group: "Output",
     help: "Colours; auto heeds NO_COLOR and TERM",
   },
+  plain: {
+    kind: "flag",
+    env: "PARLEY_PLAIN",
+    group: "Output",
+    help: "Draw nothing twice: for those who have it read out, and where TERM is dumb",
+  },
   json: JSON_OUTPUT,
   timeout: { ...TIMEOUT, group: "Output", help: "Seconds to wait at the end of the input for what is not acked" },
   help: HELP,

@@ -147,6 +147,32 @@ onTerminal("@name and /to chat, what is typed is shown once, and the marks follo
   assert(await bob.isRestored());
 });
 
+onTerminal(
+  "where nothing may be drawn twice the terminal echoes, lines follow each other, and commands work",
+  async (place) => {
+    await using alice = await place.alice();
+    await using bob = await place.bob({}, "--plain");
+    await bob.shows("as bob. /help");
+    await bob.type("/tow alice");
+    await bob.press("Enter");
+    await bob.shows("Did you mean /to?");
+    await bob.type("/to alice");
+    await bob.press("Enter");
+    await bob.shows("=== alice ===");
+    await bob.type("plain words");
+    await bob.press("Enter");
+    assertEquals(await alice.next(), say("plain words", "alice", "bob") as never);
+    alice.send(say("and an answer\x1b[2J"));
+    const lines = await bob.shows("and an answer^[[2J");
+    assertEquals(lines.filter((line) => line.includes("plain words")), ["plain words"]);
+    assertEquals(lines.filter((line) => line.endsWith(">")), []);
+    await bob.type("/quit");
+    await bob.press("Enter");
+    await bob.shows("ended with 0");
+    assert(await bob.isRestored());
+  },
+);
+
 onTerminal("the line being typed survives 200 messages, with its cursor in the middle", async (place) => {
   await using alice = await place.alice();
   await using bob = await place.bob({}, "--to", "alice");

@@ -10,7 +10,7 @@ import { toContent } from "./paste.ts";
 import { Recall } from "./recall.ts";
 import { EXIT, MISSED_WORDS, onSignal, openClient, type RunContext, stateWords } from "./run.ts";
 import { sanitize } from "./sanitize.ts";
-import { Screen } from "./screen.ts";
+import { PlainScreen, Screen, type Surface } from "./screen.ts";
 import { addressOf } from "./settings.ts";
 import { styleFor } from "./style.ts";
 import { ChatDisplay } from "./display.ts";
@@ -32,6 +32,8 @@ export interface ChatViewOptions {
   readonly receipts: boolean;
   readonly notify: NotifyChoice;
   readonly color: boolean;
+  /** Nothing is drawn again. */
+  readonly plain: boolean;
 }
 
 /** Chats until the person leaves. The exit status. */
@@ -53,7 +55,7 @@ class TerminalChat {
   readonly #recall: Recall;
   readonly #end = Promise.withResolvers<number>();
   #client!: ChatClient;
-  #screen!: Screen;
+  #screen!: Surface;
   #display!: ChatDisplay;
   #commands!: ChatCommands;
   #wasOnline = false;
@@ -85,7 +87,7 @@ class TerminalChat {
     this.#client = client;
     this.chats.me = client.user;
     this.chats.ignored = ignored.load();
-    this.#screen = new Screen({
+    this.#screen = new (this.#options.plain ? PlainScreen : Screen)({
       recall: this.#recall.load(),
       line: (line) => this.#line(line),
       key: () => this.#key(),
@@ -187,7 +189,7 @@ class TerminalChat {
   #send(recipient: string, text: string): void {
     if (text.trim() === "") return;
     const { message } = this.#client.send(recipient, text);
-    this.#display.message(message, "view");
+    if (!this.#screen.keepsTyped) this.#display.message(message, "view");
     this.#follow(message);
   }
 

@@ -8,7 +8,7 @@ import type { IgnoredFile } from "./ignored.ts";
 import type { Chats } from "./model.ts";
 import { gather } from "./read_history.ts";
 import { sanitize } from "./sanitize.ts";
-import type { Screen } from "./screen.ts";
+import type { Surface } from "./screen.ts";
 import { clock, dayOf } from "./view.ts";
 
 /** Messages that opening a conversation shows. */
@@ -26,7 +26,7 @@ export class ChatCommands {
   readonly #chats: Chats;
   readonly #ignored: IgnoredFile;
   readonly #display: ChatDisplay;
-  readonly #screen: Screen;
+  readonly #screen: Surface;
   readonly #quit: () => void;
   #owed: string | undefined;
 
@@ -35,7 +35,7 @@ export class ChatCommands {
     chats: Chats,
     ignored: IgnoredFile,
     display: ChatDisplay,
-    screen: Screen,
+    screen: Surface,
     quit: () => void,
   ) {
     this.#client = client;

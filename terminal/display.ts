@@ -3,19 +3,19 @@
 import { isGroup, type Message } from "../protocol.ts";
 import type { Chats, Placement } from "./model.ts";
 import { sanitize } from "./sanitize.ts";
-import type { Screen } from "./screen.ts";
+import type { Surface } from "./screen.ts";
 import type { Style } from "./style.ts";
 import { dayOf, dayText, messageText, previewText, promptText, ringText } from "./view.ts";
 
 /** What a person sees of the chat. */
 export class ChatDisplay {
   readonly style: Style;
-  readonly #screen: Screen;
+  readonly #screen: Surface;
   readonly #chats: Chats;
   #day: string | undefined;
   #stateWords = "";
 
-  constructor(screen: Screen, chats: Chats, style: Style) {
+  constructor(screen: Surface, chats: Chats, style: Style) {
     this.#screen = screen;
     this.#chats = chats;
     this.style = style;
@@ -62,7 +62,7 @@ export class ChatDisplay {
 
   /** Something that went wrong; `typed` is what was typed for it. */
   warning(text: string, typed?: string): void {
-    if (typed !== undefined) this.#screen.print(this.style.dim(sanitize(typed)));
+    if (typed !== undefined && !this.#screen.keepsTyped) this.#screen.print(this.style.dim(sanitize(typed)));
     this.#screen.print(this.style.warning(`! ${sanitize(text)}`));
   }
 

@@ -36,8 +36,26 @@ export interface ScreenOptions {
   complete(line: string): { readonly candidates: string[]; readonly word: string };
 }
 
-/** The terminal of this process. Only one can be open. */
-export class Screen {
+/** What a chat is shown on. */
+export interface Surface {
+  readonly columns: number;
+  /** The line being typed, where that is known. */
+  readonly line: string;
+  /** What was typed stays where it was typed. */
+  readonly keepsTyped: boolean;
+  /** Writes lines. `text` has to be harmless already. */
+  print(text: string): void;
+  /** Writes what changes nothing on the screen, such as a bell. */
+  ring(text: string): void;
+  set prompt(text: string);
+  clear(): void;
+  /** Puts the terminal back as it was. Idempotent. */
+  close(): void;
+}
+
+/** The terminal of this process, with the line being typed below what arrives. Only one can be open. */
+export class Screen implements Surface {
+  readonly keepsTyped = false;
   readonly #options: ScreenOptions;
   readonly #keys = new PassThrough();
   readonly #readline: readline.Interface;
@@ -78,7 +96,6 @@ export class Screen {
     return this.#readline.line;
   }
 
-  /** Writes lines above the one being typed. `text` has to be harmless already. */
   print(text: string): void {
     if (!this.#open) return;
     this.#hide();
@@ -86,7 +103,6 @@ export class Screen {
     this.#readline.prompt(true);
   }
 
-  /** Writes what changes nothing on the screen, such as a bell. */
   ring(text: string): void {
     if (this.#open) write(text);
   }
@@ -107,7 +123,6 @@ export class Screen {
     this.#readline.prompt(true);
   }
 
-  /** Puts the terminal back as it was. Idempotent. */
   close(): void {
     if (!this.#open) return;
     this.#open = false;
@@ -224,6 +239,53 @@ export class Screen {
   #listen(signal: Deno.Signal, listener: () => void): void {
     Deno.addSignalListener(signal, listener);
     this.#undo.push(() => Deno.removeSignalListener(signal, listener));
+  }
+}
+
+/**
+ * The terminal as a typewriter: it echoes what is typed, line by line, and nothing is drawn twice. For those who have it read
+ * out, and for terminals that can do no more.
+ */
+export class PlainScreen implements Surface {
+  readonly columns = 80;
+  readonly line = "";
+  readonly keepsTyped = true;
+  readonly #options: ScreenOptions;
+  #open = true;
+
+  constructor(options: ScreenOptions) {
+    this.#options = options;
+    void this.#read();
+  }
+
+  print(text: string): void {
+    if (this.#open) write(text + "\n");
+  }
+
+  /** The bell alone: other sequences could be shown as text. */
+  ring(text: string): void {
+    if (this.#open && text.includes("\x07")) write("\x07");
+  }
+
+  set prompt(_: string) {}
+
+  clear(): void {}
+
+  close(): void {
+    this.#open = false;
+  }
+
+  async #read(): Promise<void> {
+    const decoder = new TextDecoder();
+    const buffer = new Uint8Array(16_384);
+    let rest = "";
+    for (let count; (count = await Deno.stdin.read(buffer).catch(() => null)) !== null;) {
+      const lines = (rest + decoder.decode(buffer.subarray(0, count), { stream: true })).split(/\r?\n/);
+      rest = lines.pop()!;
+      for (const line of lines) if (this.#open) this.#options.line(line);
+    }
+    if (this.#open && rest !== "") this.#options.line(rest);
+    if (this.#open) this.#options.end();
   }
 }
 
