@@ -102,7 +102,12 @@ export class TlsFront {
       inner.setNoDelay(true);
       this.#connections.add(inner);
       this.#peers.set(inner.localAddr.port, peer.remoteAddr.hostname);
-      await Promise.all([pump(peer, inner), pump(inner, peer, (bytes) => isSwitching(bytes) && clearTimeout(timer))]);
+      const stopTiming = (bytes: Uint8Array) => {
+        const isUpgraded = isSwitching(bytes);
+        if (isUpgraded) clearTimeout(timer);
+        return isUpgraded;
+      };
+      await Promise.all([pump(peer, inner), pump(inner, peer, stopTiming)]);
     } catch { /* one side broke off, or is no TLS */ }
     clearTimeout(timer);
     if (inner) {
@@ -115,14 +120,14 @@ export class TlsFront {
   }
 }
 
-/** Carries one direction, and shows its beginning; the end of it ends both, as nobody talks half a WebSocket. */
-async function pump(from: Deno.Conn, to: Deno.Conn, show: (bytes: Uint8Array) => void = () => {}): Promise<void> {
+/** Carries one direction, and shows it until that was enough; the end of it ends both, as nobody talks half a WebSocket. */
+async function pump(from: Deno.Conn, to: Deno.Conn, isEnough: (bytes: Uint8Array) => boolean = () => true): Promise<void> {
   const buffer = new Uint8Array(BUFFER_BYTES);
-  let isFirst = true;
+  let isShown = true;
   for (let length; (length = await from.read(buffer)) !== null;) {
-    if (isFirst) show(buffer.subarray(0, length));
-    isFirst = false;
-    for (let sent = 0; sent < length;) sent += await to.write(buffer.subarray(sent, length));
+    const bytes = buffer.subarray(0, length);
+    if (isShown) isShown = !isEnough(bytes);
+    for (let sent = 0; sent < length;) sent += await to.write(bytes.subarray(sent));
   }
   end(from);
   end(to);
