@@ -142,6 +142,8 @@ export interface ChatOptions extends Listeners {
   readonly socket?: SocketFactory;
   /** Makes words of what the socket said when an attempt failed (often nothing), and says whether trying again helps. */
   readonly explain?: (reason: string) => Diagnosis | undefined | Promise<Diagnosis | undefined>;
+  /** Every marker is told at the beginning, and not only those that moved since the last time. */
+  readonly allMarkers?: boolean;
   /** Takes no messages: they stay for the user's other devices, and for this one nothing is confirmed. */
   readonly deaf?: boolean;
   /** Taken messages after which they are confirmed. Default 32. */
@@ -198,6 +200,7 @@ export class ChatClient {
   #settled: (() => void)[] = [];
   #sendNotBefore = 0;
 
+  #wasWelcome = false;
   #epoch: string | undefined;
   /** Received, handed over or waiting for it. */
   #received = -1;
@@ -373,12 +376,17 @@ export class ChatClient {
     const hello: ClientFrame = { type: "hello", v: PROTOCOL_VERSION, device: this.device, caps: ["batch"] };
     if (this.user !== "") hello.name = this.user;
     if (this.#options.last !== undefined) hello.last = this.#options.last;
-    if (this.#epoch !== undefined && this.#received >= 0) hello.resume = { epoch: this.#epoch, seq: this.#received };
+    // The server knows too what this device has, and gives those who do not resume all markers.
+    const asksForAll = this.#options.allMarkers && !this.#wasWelcome;
+    if (this.#epoch !== undefined && this.#received >= 0 && !asksForAll) {
+      hello.resume = { epoch: this.#epoch, seq: this.#received };
+    }
     socket.send(encode(hello));
   }
 
   #welcomed(frame: ServerFrameOf<"welcome">): void {
     this.#cancelTimer();
+    this.#wasWelcome = true;
     this.#onlineSince = this.#clock.now();
     const known = this.#epoch !== undefined;
     if (frame.epoch !== this.#epoch || !frame.recovered) {

@@ -176,6 +176,20 @@ Deno.test("ChatClient continues from what its store kept: position and messages 
   assertEquals(t.saved.outbox, []);
 });
 
+Deno.test("ChatClient that wants all markers resumes only where it was before, and gives nothing again", async () => {
+  const t = new Setup({ allMarkers: true }, { position: { epoch: "e1", seq: 7 }, outbox: [] });
+  await settled();
+  t.socket.open();
+  assertEquals(t.socket.take()[0]!.resume, undefined);
+  t.socket.give(WELCOME, message(6), message(8), { type: "synced", seq: 8 });
+  await settled();
+  assertEquals(t.messages, ["m8"]);
+  t.socket.drop();
+  await t.clock.pass(60_000);
+  t.socket.open();
+  assertEquals(t.socket.take()[0]!.resume, { epoch: "e1", seq: 8 });
+});
+
 Deno.test("ChatClient keeps the order within a conversation: one message of each is under way", async () => {
   const t = await new Setup().online();
   for (const [to, id] of [["alice", "a1"], ["alice", "a2"], ["carol", "c1"]] as const) t.client.send(to, "x", id);

@@ -618,7 +618,7 @@ export class Hub implements SessionHost {
         recovered,
         limits: this.#limits,
       });
-      const since = recovered ? position : 0;
+      const since = recovered && hello.resume ? position : 0;
       for (const marker of await this.broker.markers(session.user, since)) session.send(toReceipt(marker, marker.ts));
     }
     const caughtUp = session.catchUp(position, (message) => this.#line(session, message));

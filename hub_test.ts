@@ -333,7 +333,17 @@ Deno.test("Hub tells the author what was delivered and read, and read to the rea
   await settle();
   assertEquals([alice.last("receipt").kind, phone.last("receipt").kind], ["read", "read"]);
   assertEquals(phone.last("receipt").user, "bob");
-  close(alice, bob, phone);
+
+  alice.tell("bob", "more", "2");
+  await settle();
+  alice.peer.gone(true);
+  const resume = { epoch: alice.last("welcome").epoch, seq: alice.last("ack").seq };
+  const again = await extended(hub, "alice", "laptop", { resume });
+  assertEquals(again.frames.filter((frame) => frame.type === "receipt"), []);
+  again.peer.gone(true);
+  const afresh = await extended(hub, "alice", "laptop");
+  assertEquals(afresh.last("receipt").seq, seq, "who does not resume is told all");
+  close(bob, phone, afresh);
 });
 
 Deno.test("Hub replaces a device that connects again", async () => {

@@ -469,6 +469,32 @@ onTerminal("a conversation opens with its history, and marks what was read", asy
   }
 });
 
+onTerminal("what others have read is known the next time too", async (place) => {
+  await using alice = await WsPeer.open(place.server.url);
+  alice.send({ type: "hello", v: 1, name: "alice", device: "a" });
+  {
+    await using bob = await place.bob();
+    await bob.type("@alice have you seen this?");
+    await bob.press("Enter");
+    for (;;) {
+      const frame = await alice.next();
+      if (frame.type !== undefined) continue;
+      alice.send({ type: "receipt", kind: "read", with: "bob", seq: frame.seq });
+      break;
+    }
+    await bob.type("/to alice");
+    await bob.press("Enter");
+    await bob.endsWith("alice (read)>");
+    await bob.press("C-d");
+    await bob.shows("ended with 0");
+  }
+  await using bob = await place.bob();
+  await bob.shows("as bob");
+  await bob.type("/to alice");
+  await bob.press("Enter");
+  await bob.shows(/you: have you seen this\?  \(read\)$/);
+});
+
 onTerminal("who is ignored stays so the next time, until they are shown again", async (place) => {
   await using alice = await place.alice();
   {

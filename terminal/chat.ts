@@ -42,6 +42,7 @@ export async function runChat(context: RunContext, options: ChatViewOptions): Pr
   const chat = new TerminalChat(context, options);
   await using open = await openClient(context, "chat", {
     ...(options.last === undefined ? {} : { last: options.last }),
+    allMarkers: true,
     ...chat.listeners,
   });
   return await chat.run(open.client, new IgnoredFile(open.device.folder), to);

@@ -48,7 +48,8 @@ export type Input =
 export function parseInput(line: string): Input {
   if (line.trim() === "") return { kind: "nothing" };
   if (line.startsWith("//")) return { kind: "text", text: line.slice(1) };
-  if (line.startsWith("/")) return parseCommand(line);
+  // Of several lines none is a command: they were pasted, and what is pasted is said.
+  if (line.startsWith("/") && !line.includes("\n")) return parseCommand(line);
   const [, to, text = ""] = /^@(\S+)\s*(.*)$/su.exec(line) ?? [];
   if (to === undefined) return { kind: "text", text: line };
   const name = parseAddress(to.replace(/[:,]$/, ""), "the name");
@@ -66,15 +67,34 @@ function parseCommand(line: string): Input {
   const [, word = "", rest = ""] = /^\/(\S*)\s*(.*)$/su.exec(line) ?? [];
   const name = NAMES.find((known) => known === word.toLowerCase());
   if (name) return { kind: "command", name, rest: rest.trim() };
-  const near = nearest(word, NAMES);
+  const elsewhere = Object.hasOwn(ELSEWHERE, word) ? ELSEWHERE[word] : undefined;
+  const near = elsewhere ?? nearest(word, NAMES);
   const hint = near ? `Did you mean /${near}?` : "/help lists them.";
   return { kind: "wrong", why: `There is no command /${word}, so nothing was sent. ${hint}` };
 }
 
+/** What commands are called in other clients. */
+const ELSEWHERE: Record<string, string> = {
+  block: "ignore",
+  exit: "quit",
+  join: "group join",
+  leave: "group leave",
+  msg: "to",
+  mute: "ignore",
+  names: "who",
+  open: "to",
+  part: "group leave",
+  q: "quit",
+  query: "to",
+  switch: "to",
+};
+
 /** The word of `words` that `word` was meant to be; undefined where none is near. */
 export function nearest(word: string, words: readonly string[]): string | undefined {
   if (word === "") return undefined;
-  const near = words.find((other) => other.startsWith(word)) ?? closestString(word, [...words]);
+  const letters = (text: string) => [...text].sort().join("");
+  const near = words.find((other) => other.startsWith(word)) ??
+    words.find((other) => letters(other) === letters(word)) ?? closestString(word, [...words]);
   const shared = [...word].filter((letter) => near.includes(letter)).length;
   return shared * 2 > word.length ? near : undefined;
 }

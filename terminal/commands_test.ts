@@ -9,11 +9,17 @@ Deno.test("parseInput tells text, messages to a name, and commands", () => {
   assertEquals(parseInput("//etc is a folder"), { kind: "text", text: "/etc is a folder" });
   assertEquals(parseInput("@Alice: hi there\nyou"), { kind: "message", to: "alice", text: "hi there\nyou" });
   assertEquals(parseInput("@#ops hi"), { kind: "message", to: "#ops", text: "hi" });
+  assertEquals(parseInput("/quit\nnow"), { kind: "text", text: "/quit\nnow" });
   assertEquals(parseInput("/TO  alice "), { kind: "command", name: "to", rest: "alice" });
 });
 
 Deno.test("parseInput sends nothing for a slip, and suggests", () => {
-  for (const [typed, near] of [["/hlep", "help"], ["/histroy 5", "history"], ["/qui", "quit"], ["/grup x", "group"]] as const) {
+  for (
+    const [typed, near] of [["/hlep", "help"], ["/histroy 5", "history"], ["/qui", "quit"], ["/qiut", "quit"], [
+      "/grup x",
+      "group",
+    ], ["/exit", "quit"]] as const
+  ) {
     const input = parseInput(typed);
     assert(input.kind === "wrong");
     assertStringIncludes(input.why, `Did you mean /${near}?`);
