@@ -13,7 +13,16 @@ import {
   SEND_OPTIONS,
   VERSION,
 } from "./client_options.ts";
-import { commandOf, helpText, type OptionTable, type Parsed, parseOptions, UsageError, type Values } from "./options.ts";
+import {
+  commandOf,
+  helpText,
+  noCommand,
+  type OptionTable,
+  type Parsed,
+  parseOptions,
+  UsageError,
+  type Values,
+} from "./options.ts";
 import { type NotifyChoice, runChat } from "./terminal/chat.ts";
 import { completionScript, SHELLS } from "./terminal/completions.ts";
 import { runListen } from "./terminal/listen.ts";
@@ -71,7 +80,7 @@ async function chat(args: readonly string[]): Promise<number> {
   const given = parse(CLIENT_OPTIONS, args, "");
   if (!given) return EXIT.ok;
   const { values, operands } = given;
-  if (operands.length > 0) throw new UsageError(`There is no command ${JSON.stringify(operands[0])}; see chat-client --help`);
+  if (operands.length > 0) throw noCommand(CLIENT, operands[0]!);
   if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal() && !values.json) {
     const color = wantsColor(values.color, (name) => Deno.env.get(name), true);
     const { to, last, notify } = values;

@@ -74,6 +74,12 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+/** What is wrong with a word that stands where none belongs, of a program with commands. */
+export function noCommand({ name, commands = {} }: ProgramSpec, word: string): UsageError {
+  if (Object.hasOwn(commands, word)) return new UsageError(`The command comes first: ${name} ${word} ...`);
+  return new UsageError(`There is no command ${JSON.stringify(word)}; see ${name} --help`);
+}
+
 /** What options may be set by, beside the command line. */
 export interface Surroundings {
   /** The value of an environment variable. Default: none is set. */

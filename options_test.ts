@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { commandOf, helpText, type OptionTable, parseOptions, type ProgramSpec, UsageError } from "./options.ts";
+import { commandOf, helpText, noCommand, type OptionTable, parseOptions, type ProgramSpec, UsageError } from "./options.ts";
 
 const OPTIONS = {
   host: { kind: "string", value: "HOST", default: "127.0.0.1", env: "APP_HOST", help: "Where it listens" },
@@ -27,6 +27,21 @@ function usage(line: string, env: Record<string, string> = {}): string {
   assert(!error.message.includes("\n"));
   return error.message;
 }
+
+Deno.test("noCommand tells a command that stands in the wrong place from one that is none", () => {
+  const program = {
+    name: "p",
+    summary: "",
+    options: {},
+    commands: { go: { summary: "", operands: "", options: {}, examples: [] } },
+  };
+  const told = ["go", "gone", "__proto__"].map((word) => noCommand({ ...program, examples: [] }, word).message);
+  assertEquals(told, [
+    "The command comes first: p go ...",
+    'There is no command "gone"; see p --help',
+    'There is no command "__proto__"; see p --help',
+  ]);
+});
 
 Deno.test("an option's value comes from the line, the environment, the settings, or is the default", () => {
   const env = { APP_PORT: "2" }, settings = { port: 3 };

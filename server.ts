@@ -17,7 +17,7 @@ import { isLoopback } from "./limits/address.ts";
 import { Admission, type AdmissionLimits, ZOMBIES_MAX, ZOMBIES_PER_USER_MAX } from "./limits/admission.ts";
 import { TokenBuckets } from "./limits/rate.ts";
 import { Serving } from "./limits/serve.ts";
-import { commandOf, helpText, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
+import { commandOf, helpText, noCommand, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
 import { CLOSE_CODES } from "./protocol.ts";
 import { BACKUP_OPTIONS, SERVER, SERVER_OPTIONS, VERSION } from "./server_options.ts";
 import { type Certificate, TlsFront } from "./tls_front.ts";
@@ -406,7 +406,7 @@ async function run(args: readonly string[]): Promise<number> {
   const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env });
   if (values.help) return print(helpText(SERVER));
   if (values.version) return print(VERSION);
-  if (operands.length > 0) throw new UsageError(`There is no command "${operands[0]}"`);
+  if (operands.length > 0) throw noCommand(SERVER, operands[0]!);
   // It would override --host and --port without a word.
   Deno.env.delete("DENO_SERVE_ADDRESS");
   return await serve(values);
