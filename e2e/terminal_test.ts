@@ -414,7 +414,8 @@ onTerminal("it is restored after Ctrl-C, Ctrl-D and SIGTERM", async (place) => {
   assert(await bob.isRestored());
 });
 
-onTerminal("Ctrl-Z gives the terminal back to the shell, and fg brings the chat with its line", async (place) => {
+/** Ctrl-Z, where a shell was told to run `command`. */
+async function stopsAndGoesOn(place: Place, { command, args }: Command): Promise<void> {
   await using alice = await place.alice();
   await using shell = await Terminal.start(
     { command: "bash", args: ["--norc", "--noprofile", "-i"] },
@@ -422,7 +423,7 @@ onTerminal("Ctrl-Z gives the terminal back to the shell, and fg brings the chat 
     { ...place.env, PS1: "shell> " },
   );
   await shell.shows("shell>");
-  const words = [place.client.command, ...place.client.args, "--name", "bob", "--to", "alice", "--server", place.server.url];
+  const words = [command, ...args, "--name", "bob", "--to", "alice", "--server", place.server.url];
   await shell.type(words.map(quoted).join(" "));
   await shell.press("Enter");
   await shell.shows("=== alice ===");
@@ -442,6 +443,39 @@ onTerminal("Ctrl-Z gives the terminal back to the shell, and fg brings the chat 
   await shell.type("/quit");
   await shell.press("Enter");
   await shell.endsWith("shell>");
+}
+
+onTerminal(
+  "Ctrl-Z gives the terminal back to the shell, and fg brings the chat with its line",
+  (place) => stopsAndGoesOn(place, place.client),
+);
+
+Deno.test({
+  name: "terminal (task) - Ctrl-Z gives the terminal back to the shell, and fg brings the chat with its line",
+  ignore: ignore || lacksProgram("ps", ["-p", "1"]),
+  async fn() {
+    const config = new URL("../deno.json", import.meta.url).pathname;
+    const task = { command: Deno.execPath(), args: ["task", "--quiet", "--config", config, "client"] };
+    await using place = new Place(task);
+    await stopsAndGoesOn(place, task);
+  },
+});
+
+Deno.test({
+  name: "terminal (source) - Ctrl-Z does nothing where no shell would bring it back",
+  ignore: ignore || lacksProgram("setsid", ["--version"]),
+  async fn() {
+    await using place = new Place({ command: "setsid", args: ["--ctty", CLIENTS[0]![1].command, ...CLIENTS[0]![1].args] });
+    await using bob = await place.bob();
+    await bob.shows("as bob. /help");
+    await bob.type("half");
+    await bob.press("C-z");
+    await bob.type(" a line");
+    await bob.endsWith("> half a line");
+    await bob.press("C-c");
+    await bob.press("C-d");
+    await bob.shows("ended with 0");
+  },
 });
 
 onTerminal("a conversation opens with its history, and marks what was read", async (place) => {
@@ -492,7 +526,7 @@ onTerminal("what others have read is known the next time too", async (place) => 
   await bob.shows("as bob");
   await bob.type("/to alice");
   await bob.press("Enter");
-  await bob.shows(/you: have you seen this\?  \(read\)$/);
+  await bob.shows(/you: have you seen this\? {2}\(read\)$/);
 });
 
 onTerminal("who is ignored stays so the next time, until they are shown again", async (place) => {

@@ -4,11 +4,9 @@ import { conversationOf } from "../chat_client.ts";
 import { UsageError } from "../options.ts";
 import type { Message } from "../protocol.ts";
 import { messageLine } from "./format.ts";
+import { Progress } from "./progress.ts";
 import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, warn } from "./run.ts";
 import { addressOf } from "./settings.ts";
-
-/** Messages between two words on how far catching up is, for people. */
-const PROGRESS_EVERY = 500;
 
 /** What `listen` is told. */
 export interface ListenOptions {
@@ -23,7 +21,9 @@ export async function runListen(context: RunContext, operands: readonly string[]
   if (operands.length > 0) throw new UsageError(`listen takes no ${JSON.stringify(operands[0])}; did you mean --from?`);
   const from = options.from === undefined ? undefined : addressOf(options.from.replace(/^@/, ""), "--from");
   const ended = Promise.withResolvers<number>();
-  const progress = new Progress();
+  const progress = new Progress(Deno.stdout);
+  let isCatchingUp = true;
+  let count = 0;
   await using open = await openClient(context, "listen", {
     ...(options.last === undefined ? {} : { last: options.last }),
     // A program may do something that must not be done again: confirm each of its messages.
@@ -31,7 +31,7 @@ export async function runListen(context: RunContext, operands: readonly string[]
     async message(message) {
       const me = client.user;
       if (message.sender === me || (from !== undefined && !isFrom(message, from, me))) return;
-      progress.count();
+      if (isCatchingUp && ++count) progress.step(() => `${count} messages so far`);
       if (options.exec === undefined) return print(messageLine(message, options.json));
       try {
         await hand(message, options.exec, me, context.account.server);
@@ -41,7 +41,10 @@ export async function runListen(context: RunContext, operands: readonly string[]
         await new Promise(() => {}); // not done, so not confirmed: it comes again
       }
     },
-    synced: () => progress.done(),
+    synced() {
+      isCatchingUp = false;
+      progress.done(() => `${count} messages: all that was missed`);
+    },
     welcome: (_, missed) => missed && warn(MISSED_WORDS),
     state(state) {
       if (isNews(state)) warn(stateWords(state, context.account.server));
@@ -84,19 +87,4 @@ async function hand(message: Message, command: string, me: string, server: strin
   await writer.write(new TextEncoder().encode(message.content)).then(() => writer.close()).catch(() => {});
   const { code, signal } = await child.status;
   if (code !== 0) warn(`${program} ended with ${signal ?? `status ${code}`}`);
-}
-
-/** How far catching up is, on a terminal alone. */
-class Progress {
-  #count = 0;
-  #running = Deno.stderr.isTerminal() && !Deno.stdout.isTerminal();
-
-  count(): void {
-    if (this.#running && ++this.#count % PROGRESS_EVERY === 0) warn(`${this.#count} messages so far`);
-  }
-
-  done(): void {
-    if (this.#running && this.#count >= PROGRESS_EVERY) warn(`${this.#count} messages: all that was missed`);
-    this.#running = false;
-  }
 }

@@ -3,14 +3,12 @@
 import type { State } from "../chat_client.ts";
 import type { ErrorFrame, Message } from "../protocol.ts";
 import { messageLine } from "./format.ts";
+import { Progress } from "./progress.ts";
 import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./run.ts";
 import { addressOf } from "./settings.ts";
 
 /** Messages that may wait to be acked before the next line is read. */
 const OUTBOX_MAX = 64;
-
-/** Messages between two words on how far sending is, for people. */
-const PROGRESS_EVERY = 500;
 
 /** What a run between programs is told. */
 export interface PipeOptions {
@@ -55,7 +53,7 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
   const off = onSignal((signal) => unreachable.resolve(signal === "SIGINT" ? 130 : 143));
   client.connect();
 
-  const watched = Deno.stderr.isTerminal() && !Deno.stdin.isTerminal();
+  const progress = new Progress(Deno.stdin);
   let handed = 0;
   const sendAll = async (): Promise<number> => {
     for await (const line of inputLines()) {
@@ -67,13 +65,17 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
         continue;
       }
       client.send(recipient, content);
-      if (watched && ++handed % PROGRESS_EVERY === 0) warn(`${handed - client.outbox.length} messages sent so far`);
+      handed++;
+      progress.step(() => `${handed - client.outbox.length} messages sent so far`);
       await client.flushed(OUTBOX_MAX);
     }
     const late = timeout(options.timeoutMs);
     const end = await Promise.race([synced.promise.then(() => client.flushed()), late.passed]);
     late.cancel();
-    if (end !== "timeout") return refused > 0 ? EXIT.refused : EXIT.ok;
+    if (end !== "timeout") {
+      progress.done(() => `${handed} messages sent`);
+      return refused > 0 ? EXIT.refused : EXIT.ok;
+    }
     warn(client.outbox.length > 0 ? `${client.outbox.length} messages were not acked in time` : "The server took too long");
     return EXIT.unreachable;
   };

@@ -4,6 +4,7 @@ import { ChatError } from "../chat_client.ts";
 import { UsageError } from "../options.ts";
 import { HISTORY_LIMIT_MAX, type Message } from "../protocol.ts";
 import { jsonLine, messageLine } from "./format.ts";
+import { Progress } from "./progress.ts";
 import { EXIT, isNews, openClient, print, type RunContext, stateWords, timeout, warn } from "./run.ts";
 import { addressOf } from "./settings.ts";
 
@@ -62,7 +63,7 @@ export async function gather(
   since: number | undefined,
 ): Promise<Message[]> {
   const pages: Message[][] = [];
-  const watched = Deno.stderr.isTerminal() && !Deno.stdout.isTerminal();
+  const progress = new Progress(Deno.stdout);
   let count = 0;
   let before: number | undefined;
   for (;;) {
@@ -75,7 +76,7 @@ export async function gather(
     count += kept.length;
     before = oldest;
     if (!page.more || before === undefined || kept.length < page.messages.length || count >= limit) break;
-    if (watched) warn(`${count} messages so far`);
+    progress.step(() => `${count} messages so far`);
   }
   return pages.reverse().flat();
 }

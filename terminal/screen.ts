@@ -17,6 +17,8 @@ import { rowsOf } from "./view.ts";
 /** Typed lines that can be called back. */
 const RECALL_MAX = 500;
 const CTRL_Z = "\x1a";
+/** Milliseconds after which a process that was told to stop has stopped. */
+const NOT_STOPPED_MS = 200;
 /** One key that is no text. */
 // deno-lint-ignore no-control-regex
 const KEY_REGEXP = /(\x1b(?:\[[\d;]*[ -/]*[@-~]|O.|[^])?|[\x00-\x1f\x7f])/u;
@@ -63,6 +65,7 @@ export class Screen implements Surface {
   readonly #undo: (() => void)[] = [];
   #prompt = "> ";
   #open = true;
+  #isSuspended = false;
 
   constructor(options: ScreenOptions) {
     this.#options = options;
@@ -223,15 +226,22 @@ export class Screen implements Surface {
     }
   }
 
+  /** As the terminal itself would, for the whole group: the shell notices when what it started has stopped. */
   #suspend(): void {
-    if (Deno.build.os === "windows") return;
+    if (Deno.build.os === "windows" || this.#isSuspended) return;
+    this.#isSuspended = true;
     this.#hide();
     this.#raw(false);
-    Deno.kill(Deno.pid, "SIGSTOP");
+    // `deno task` passes this signal on, and does not stop by it.
+    if (isStartedByWrapper()) Deno.kill(Deno.ppid, "SIGSTOP");
+    Deno.kill(0, "SIGTSTP");
+    // Where no shell would bring it back the system has not stopped it.
+    setTimeout(() => this.#isSuspended && Deno.kill(0, "SIGCONT"), NOT_STOPPED_MS);
   }
 
   #resume(): void {
-    if (!this.#open) return;
+    if (!this.#open || !this.#isSuspended) return;
+    this.#isSuspended = false;
     this.#raw(true);
     this.#readline.prompt(true);
   }
@@ -239,6 +249,18 @@ export class Screen implements Surface {
   #listen(signal: Deno.Signal, listener: () => void): void {
     Deno.addSignalListener(signal, listener);
     this.#undo.push(() => Deno.removeSignalListener(signal, listener));
+  }
+}
+
+/** Whether the process that started this one is in its group, and so part of what the shell started. */
+function isStartedByWrapper(): boolean {
+  try {
+    const args = ["-o", "pgid=", "-p", `${Deno.pid},${Deno.ppid}`];
+    const { stdout } = new Deno.Command("ps", { args, stderr: "null" }).outputSync();
+    const [own, parents] = new TextDecoder().decode(stdout).trim().split(/\s+/);
+    return own === parents;
+  } catch {
+    return false;
   }
 }
 
