@@ -572,7 +572,12 @@ export class Hub implements SessionHost {
   #hello(session: Session, frame: ClientFrameOf<"hello">): void {
     if (session.level === "extended") return this.#refuse(session, new Refusal("bad_frame", "hello was said already"));
     const user = session.user || frame.name;
-    if (user === undefined) return this.#refuse(session, new Refusal("name_required", 'hello needs a "name"'));
+    if (user === undefined) {
+      return this.#refuse(
+        session,
+        new Refusal("name_required", 'Say who you are: hello needs a "name" where no token says it'),
+      );
+    }
     if (frame.name !== undefined && frame.name !== user) {
       return this.#refuse(session, new Refusal("forbidden", `You are "${user}" and cannot be "${frame.name}"`));
     }

@@ -7,6 +7,9 @@ import type { Surface } from "./screen.ts";
 import type { Style } from "./style.ts";
 import { dayOf, dayText, messageText, previewText, promptText, ringText } from "./view.ts";
 
+/** Milliseconds between two bells or notifications: a flood of messages is none of those. */
+const RING_EVERY_MS = 1_000;
+
 /** What a person sees of the chat. */
 export class ChatDisplay {
   readonly style: Style;
@@ -14,6 +17,7 @@ export class ChatDisplay {
   readonly #chats: Chats;
   #day: string | undefined;
   #stateWords = "";
+  #rangAt = -Infinity;
 
   constructor(screen: Surface, chats: Chats, style: Style) {
     this.#screen = screen;
@@ -87,8 +91,11 @@ export class ChatDisplay {
     this.notice(`Unread: ${listed}. /to NAME opens a conversation`);
   }
 
-  /** Rings for a message. */
+  /** Rings for a message, now and then where many come. */
   ring({ sender, recipient, content }: Message): void {
+    const now = performance.now();
+    if (now - this.#rangAt < RING_EVERY_MS) return;
+    this.#rangAt = now;
     this.#screen.ring(ringText(isGroup(recipient) ? `${sender} in ${recipient}` : sender, content));
   }
 

@@ -8,6 +8,8 @@ import type { Style } from "./style.ts";
 
 /** Stands for a line break in the line being typed. */
 export const BREAK_SIGN = "\u2424";
+/** Lines and UTF-16 units of one message of others on the screen: it must not push all else out of sight. */
+const SHOWN_LINES_MAX = 24, SHOWN_CHARS_MAX = 4_000;
 /** Columns of the prompt at most: the rest of the line is for typing. */
 const PROMPT_COLUMNS_MAX = 48;
 
@@ -25,9 +27,21 @@ export function messageText(message: Message, me: string, style: Style, label: b
   const own = sender === me;
   const to = label && (own || isGroup(recipient)) ? style.dim(` to ${sanitize(recipient)}`) : "";
   const who = own ? style.bold("you") : style.name(sanitize(sender), sender);
-  const [first = "", ...rest] = sanitize(content, { multiline: true }).split("\n");
+  const text = sanitize(content, { multiline: true });
+  const shown = own ? text : beginning(text);
+  const [first = "", ...rest] = shown.split("\n");
   const lines = [`${style.dim(clock(message.ts))} ${who}${to}: ${first}`, ...rest.map((line) => `      ${line}`)];
+  if (shown !== text) {
+    lines.push(
+      style.dim(`      (it goes on: "chat-client history ${sanitize(isGroup(recipient) ? recipient : sender)}" has all)`),
+    );
+  }
   return lines.join("\n") + (mark ? style.dim(`  (${MARK_WORDS[mark]})`) : "");
+}
+
+function beginning(text: string): string {
+  const lines = text.slice(0, SHOWN_CHARS_MAX).split("\n", SHOWN_LINES_MAX).join("\n");
+  return lines === text ? text : lines.toWellFormed();
 }
 
 /** A message beside the view: one line, cut at the width of the terminal. */

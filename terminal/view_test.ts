@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { PasteFilter, toContent, withJoinSigns } from "./paste.ts";
 import { Chats } from "./model.ts";
 import { colorOf, NAME_COLORS, styleFor, wantsColor } from "./style.ts";
@@ -7,6 +7,17 @@ import { jsonLine, messageLine } from "./format.ts";
 
 const PLAIN = styleFor(false);
 const MESSAGE = { sender: "alice", recipient: "bob", content: "one\n\x1b[2Jtwo", ts: "2026-01-02T12:00:00.000Z" };
+
+Deno.test("messageText shows the beginning of what would fill the screen, and all of what one wrote", () => {
+  const plain = styleFor(false);
+  const long = { sender: "bob", recipient: "alice", content: "\n".repeat(300), ts: "2026-01-01T10:00:00Z" };
+  assertEquals(messageText(long, "alice", plain, false).split("\n").length, 25);
+  assertStringIncludes(messageText(long, "alice", plain, false), "chat-client history bob");
+  assertEquals(messageText(long, "bob", plain, false).split("\n").length, 301);
+  const wide = messageText({ ...long, recipient: "#ops", content: "\u{1f600}".repeat(4_000) }, "alice", plain, false);
+  assert(wide.length < 4_200 && wide.isWellFormed(), String(wide.length));
+  assertStringIncludes(wide, "chat-client history #ops");
+});
 
 Deno.test("messageText indents further lines, says to whom where all is in view, and marks own messages", () => {
   assertMatch(messageText(MESSAGE, "bob", PLAIN, true), /^\d\d:\d\d alice: one\n {6}\^\[\[2Jtwo$/);
