@@ -77,7 +77,10 @@ export class UsageError extends Error {
 /** What is wrong with a word that stands where none belongs, of a program with commands. */
 export function noCommand({ name, commands = {} }: ProgramSpec, word: string): UsageError {
   if (Object.hasOwn(commands, word)) return new UsageError(`The command comes first: ${name} ${word} ...`);
-  return new UsageError(`There is no command ${JSON.stringify(word)}; see ${name} --help`);
+  const near = nearWord(word, Object.keys(commands));
+  return new UsageError(
+    `There is no command ${JSON.stringify(word)}; ${near ? `did you mean ${near}?` : `see ${name} --help`}`,
+  );
 }
 
 /** What options may be set by, beside the command line. */
@@ -193,10 +196,14 @@ function requireValues(options: OptionTable, alias: Record<string, string>, args
 }
 
 function unknownOption(word: string, names: readonly string[]): string {
-  const bare = word.replace(/^-+/, "").replace(/=.*/s, "");
-  const near = bare.length > 1 && names.length > 0 ? closestString(bare, [...names]) : undefined;
-  const isNear = near !== undefined && (near.startsWith(bare) || distanceAtMost(near, bare));
-  return `There is no option ${JSON.stringify(word.replace(/=.*/s, ""))}${isNear ? `; did you mean --${near}?` : ""}`;
+  const near = nearWord(word.replace(/^-+/, "").replace(/=.*/s, ""), names);
+  return `There is no option ${JSON.stringify(word.replace(/=.*/s, ""))}${near ? `; did you mean --${near}?` : ""}`;
+}
+
+/** What `word` may have been meant for. */
+function nearWord(word: string, names: readonly string[]): string | undefined {
+  const near = word.length > 1 && names.length > 0 ? closestString(word, [...names]) : undefined;
+  return near !== undefined && (near.startsWith(word) || distanceAtMost(near, word)) ? near : undefined;
 }
 
 /** Whether two words share most of their letters: near enough to be a slip. */

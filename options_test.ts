@@ -35,11 +35,11 @@ Deno.test("noCommand tells a command that stands in the wrong place from one tha
     options: {},
     commands: { go: { summary: "", operands: "", options: {}, examples: [] } },
   };
-  const told = ["go", "gone", "__proto__"].map((word) => noCommand({ ...program, examples: [] }, word).message);
+  const told = ["go", "gone", "thither"].map((word) => noCommand({ ...program, examples: [] }, word).message);
   assertEquals(told, [
     "The command comes first: p go ...",
-    'There is no command "gone"; see p --help',
-    'There is no command "__proto__"; see p --help',
+    'There is no command "gone"; did you mean go?',
+    'There is no command "thither"; see p --help',
   ]);
 });
 

@@ -102,9 +102,20 @@ Deno.test({
     assertEquals(refused.code, 1);
     assertStringIncludes(refused.err, 'There is no user "nobody"');
     for (
-      const args of [["--colour"], ["--to"], ["--to", "two words"], ["--server", "ftp://x"], ["dance"], ["send", "alice"], [
-        "history",
-      ], ["--token-file", "/nowhere"]]
+      const args of [
+        ["--colour"],
+        ["--to"],
+        ["--to", "two words"],
+        ["--server", "ftp://x"],
+        ["dance"],
+        ["send", "alice"],
+        [
+          "history",
+        ],
+        ["--token-file", "/nowhere"],
+        ["send", "alice", "hi", "--id", "x".repeat(65)],
+        ["listen", "--exec", " "],
+      ]
     ) {
       const usage = await runToEnd(CLIENT, [...args, "--name", "bob"], "", place.env);
       assertEquals([usage.code, usage.out], [2, ""], args.join(" "));
@@ -115,6 +126,14 @@ Deno.test({
     assertStringIncludes(nameless.err, "--name");
     const nowhere = await runToEnd(CLIENT, ["--name", "bob", "--server", "127.0.0.1:1"], "", place.env);
     assertEquals([nowhere.code, nowhere.err], [3, "There is no server at 127.0.0.1:1"]);
+    const unsent = await runToEnd(
+      CLIENT,
+      ["send", "alice", "hi", "--timeout", "1", "--name", "bob", "--server", "127.0.0.1:1"],
+      "",
+      place.env,
+    );
+    assertEquals(unsent.code, 3);
+    assertStringIncludes(unsent.err, "Not sent: there was no connection");
     const wrong = await runToEnd(CLIENT, ["--name", "bob", "--server", place.url.replace("/ws", "/chat")], "", place.env);
     assertEquals(wrong.code, 1);
     assertStringIncludes(wrong.err, "There is no chat server at");
@@ -254,7 +273,7 @@ Deno.test({
     await using running = new Running(
       { command: "sh", args: ["-c", `cd ${quoted(place.home)} && exec ${line}`] },
       [],
-      { ...place.env, PARLEY_SERVER: place.url },
+      { ...place.env, PARLEY_SERVER: place.url, PARLEY_DEVICE: "box" }, // the device of the listener alone
     );
     await untilOnline(place.url, "bot");
     await using alice = place.start("alice", "--to", "bot");

@@ -303,7 +303,7 @@ onTerminal("a server that goes away is told in words, typing goes on, and what w
   await bob.endsWith("[offline] alice>");
   await bob.type("typed meanwhile");
   await bob.press("Enter");
-  await bob.shows(/you: typed meanwhile$/);
+  await bob.shows(/you: typed meanwhile {2}\(waiting\)$/);
   await bob.endsWith("[offline] alice (waiting)>");
   await bob.type("/to alice");
   await bob.press("Enter");

@@ -190,7 +190,8 @@ class TerminalChat {
   #send(recipient: string, text: string): void {
     if (text.trim() === "") return;
     const { message } = this.#client.send(recipient, text);
-    if (!this.#screen.keepsTyped) this.#display.message(message, "view");
+    const mark = this.#client.state.phase === "online" ? undefined : "waiting";
+    if (!this.#screen.keepsTyped) this.#display.message(message, "view", mark);
     this.#follow(message);
   }
 

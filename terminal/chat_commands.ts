@@ -1,6 +1,6 @@
 /** What the commands of the chat do. */
 
-import type { ChatClient } from "../chat_client.ts";
+import { type ChatClient, ChatError } from "../chat_client.ts";
 import { isGroup, parseAddress, parseGroup, parseName, Refusal, type ServerFrameOf } from "../protocol.ts";
 import { type ChatCommandName, GROUP_OPS, nearest } from "./commands.ts";
 import type { ChatDisplay } from "./display.ts";
@@ -84,6 +84,7 @@ export class ChatCommands {
   /** Brings a conversation into view, with what was said in it. */
   async open(name: string): Promise<void> {
     this.#owed = undefined;
+    const { current } = this.#chats;
     const { unread } = this.#chats.get(name);
     this.#chats.open(name);
     this.#display.prompt(this.#client.state.phase);
@@ -91,7 +92,19 @@ export class ChatCommands {
       this.#owed = name;
       return this.#display.notice(`=== ${sanitize(name)} === (its history comes with the connection)`);
     }
-    await this.#show(name, Math.max(HISTORY_SHOWN, Math.min(unread, HISTORY_MAX)));
+    try {
+      await this.#show(name, Math.max(HISTORY_SHOWN, Math.min(unread, HISTORY_MAX)));
+    } catch (error) {
+      const isThere = !(error instanceof ChatError) || !NOT_THERE.has(error.code);
+      if (!isThere && this.#chats.current === name) this.#chats.open(current);
+      throw error;
+    }
+  }
+
+  /** A group that this user is no longer in goes out of view. */
+  #left(group: string): void {
+    this.#chats.groups.delete(group);
+    if (this.#chats.current === group) this.#chats.open(undefined);
   }
 
   async #show(name: string, count: number): Promise<void> {
@@ -184,7 +197,7 @@ export class ChatCommands {
       ...(closed ? { open: false } : person === undefined ? {} : { user: person }),
     });
     this.#display.notice(groupAnswer(answer));
-    if (known === "leave") this.#chats.groups.delete(named!);
+    if (known === "leave") this.#left(named!);
     if (known === "create" || known === "join") {
       this.#chats.groups.add(named!);
       await this.open(named!);
@@ -201,7 +214,7 @@ export class ChatCommands {
     if (group === undefined || user === undefined) return undefined;
     const [where, who, actor] = [sanitize(group), sanitize(user), sanitize(by ?? "somebody")];
     if (user === this.#chats.me && (op === "invite" || op === "create" || op === "join")) this.#chats.groups.add(group);
-    if (user === this.#chats.me && op === "remove") this.#chats.groups.delete(group);
+    if (user === this.#chats.me && op === "remove") this.#left(group);
     if (op === "invite") return `${actor} brought ${user === this.#chats.me ? "you" : who} into ${where}`;
     if (op === "remove") return `${actor} took ${user === this.#chats.me ? "you" : who} out of ${where}`;
     // Who comes and goes by themselves is told where one looks, and nowhere else.
@@ -245,6 +258,9 @@ export class ChatCommands {
     this.#display.notice(away ? "You are away" : "You are back");
   }
 }
+
+/** Codes of a conversation that cannot be opened. */
+const NOT_THERE = new Set(["unknown_recipient", "unknown_group", "not_member"]);
 
 function toSwitch(text: string, otherwise: boolean): boolean | undefined {
   return text === "" ? otherwise : text === "on" ? true : text === "off" ? false : undefined;

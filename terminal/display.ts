@@ -1,7 +1,7 @@
 /** Puts what happens onto the screen: messages in their place, days between them, notices aside. */
 
 import { isGroup, type Message } from "../protocol.ts";
-import type { Chats, Placement } from "./model.ts";
+import type { Chats, Mark, Placement } from "./model.ts";
 import { sanitize } from "./sanitize.ts";
 import type { Surface } from "./screen.ts";
 import type { Style } from "./style.ts";
@@ -26,13 +26,13 @@ export class ChatDisplay {
   }
 
   /** A message, whole where it is in view. */
-  message(message: Message, placement: Placement): void {
+  message(message: Message, placement: Placement, mark?: Mark): void {
     this.#newDay(message.ts);
     const { me, current } = this.#chats;
     const own = message.sender === me;
     const beside = placement === "beside" || (own && current !== undefined && message.recipient !== current);
     if (beside && !own) return this.#screen.print(previewText(message, this.style, this.#screen.columns));
-    this.#screen.print(messageText(message, me, this.style, current === undefined || beside));
+    this.#screen.print(messageText(message, me, this.style, current === undefined || beside, mark));
   }
 
   /** A page of a conversation, with a heading, and marks on what this user said. */

@@ -19,6 +19,7 @@ export interface ListenOptions {
 /** Listens until a signal or a close that says never. The exit status. */
 export async function runListen(context: RunContext, operands: readonly string[], options: ListenOptions): Promise<number> {
   if (operands.length > 0) throw new UsageError(`listen takes no ${JSON.stringify(operands[0])}; did you mean --from?`);
+  if (options.exec?.trim() === "") throw new UsageError("--exec needs a command");
   const from = options.from === undefined ? undefined : addressOf(options.from.replace(/^@/, ""), "--from");
   const ended = Promise.withResolvers<number>();
   const progress = new Progress(Deno.stdout);
@@ -71,6 +72,7 @@ async function hand(message: Message, command: string, me: string, server: strin
     env: {
       PARLEY_SERVER: server,
       PARLEY_NAME: me,
+      PARLEY_DEVICE: "", // it is another device, or this one would be replaced
       PARLEY_SENDER: message.sender,
       PARLEY_RECIPIENT: message.recipient,
       PARLEY_CONVERSATION: conversationOf(message, me),

@@ -58,9 +58,12 @@ export class Chats {
     return conversation;
   }
 
-  /** All, those with something unread first, then the most recent. */
+  /** Those in which something was said, and the one in view: something unread first, then the most recent. */
   list(): Conversation[] {
-    return [...this.#conversations.values()].sort((a, b) => Math.sign(b.unread) - Math.sign(a.unread) || b.last - a.last);
+    const shown = [...this.#conversations.values()].filter(({ name, last, own }) => {
+      return last > 0 || own.length > 0 || name === this.current || this.groups.has(name);
+    });
+    return shown.sort((a, b) => Math.sign(b.unread) - Math.sign(a.unread) || b.last - a.last);
   }
 
   /** Conversations beside the one in view that have something unread. */
@@ -70,7 +73,7 @@ export class Chats {
 
   /** Names and groups to complete with. */
   names(): string[] {
-    return [...new Set([...this.#conversations.keys(), ...this.groups])].sort();
+    return [...new Set([...this.list().map(({ name }) => name), ...this.groups])].sort();
   }
 
   /** People whose presence matters, the most recent conversations first. */

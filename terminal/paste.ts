@@ -11,8 +11,8 @@ const START = "\x1b[200~";
 const END = "\x1b[201~";
 /** Stands for a joiner between emoji in the line being typed. */
 const JOIN_SIGN = "\u2040";
-const JOINER_REGEXP = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u200d(?=\p{Extended_Pictographic})/gu;
-const JOIN_SIGN_REGEXP = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u2040(?=\p{Extended_Pictographic})/gu;
+const JOINER_REGEXP = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u200d(?=\p{Extended_Pictographic}|$)/gu;
+const JOIN_SIGN_REGEXP = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u2040(?=\p{Extended_Pictographic}|$)/gu;
 /** Characters from which on a sequence that is cut short is waited for; a lone escape key is not held back. */
 const HELD_MIN = 3;
 
@@ -59,10 +59,10 @@ function pasted(text: string): string {
 
 /**
  * Keys with the joiners of emoji as signs: terminals do not agree on how wide joined ones are, and the line being typed would be
- * drawn in the wrong place.
+ * drawn in the wrong place. `before` is what stands before the cursor: a joiner may come alone.
  */
-export function withJoinSigns(keys: string): string {
-  return keys.replace(JOINER_REGEXP, JOIN_SIGN);
+export function withJoinSigns(keys: string, before = ""): string {
+  return (before + keys).replace(JOINER_REGEXP, JOIN_SIGN).slice(before.length);
 }
 
 /** The message that an edited line stands for: signs become what they stand for again, line breaks at its end nothing. */

@@ -146,7 +146,7 @@ export class Screen implements Surface {
       if (count === null || !this.#open) break;
       const keys = this.#filter.feed(decoder.decode(buffer.subarray(0, count), { stream: true }));
       if (keys.includes(CTRL_Z)) this.#suspend();
-      const rest = withJoinSigns(keys.replaceAll(CTRL_Z, ""));
+      const rest = withJoinSigns(keys.replaceAll(CTRL_Z, ""), this.#readline.line.slice(0, this.#readline.cursor));
       if (rest === "") continue;
       // What follows a key that was cut in two may belong to it: readline knows.
       if (isCut) this.#give(rest, true);

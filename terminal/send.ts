@@ -2,6 +2,7 @@
 
 import { ChatError } from "../chat_client.ts";
 import { UsageError } from "../options.ts";
+import { ID_CHARS_MAX } from "../protocol.ts";
 import { jsonLine } from "./format.ts";
 import { refusedWords } from "./pipe.ts";
 import { EXIT, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./run.ts";
@@ -23,15 +24,21 @@ export async function runSend(context: RunContext, operands: readonly string[], 
   const recipient = addressOf(to.replace(/^@/, ""), "the name");
   const content = words.length === 1 && words[0] === "-" ? await readInput() : words.join(" ");
   if (content === "") throw new UsageError("There is no text to send");
+  if (options.id !== undefined && options.id.length > ID_CHARS_MAX) {
+    throw new UsageError(`--id has at most ${ID_CHARS_MAX} characters`);
+  }
   const failed = Promise.withResolvers<number>();
   let reason = "The server did not answer";
+  let wasOnline = false;
   await using open = await openClient(context, "send", {
     deaf: true,
     refused: (error, message, retryMs) => {
       reason = refusedWords(error, message, retryMs);
-      if (retryMs !== undefined) warn(reason);
+      if (retryMs !== undefined || !message) warn(reason);
+      if (retryMs === undefined && !message) failed.resolve(EXIT.refused);
     },
     state(state) {
+      if (state.phase === "online") wasOnline = true;
       if (state.phase === "waiting") warn(reason = stateWords(state, context.account.server));
       if (state.phase === "closed" && state.act) {
         warn(stateWords(state, context.account.server));
@@ -54,11 +61,11 @@ export async function runSend(context: RunContext, operands: readonly string[], 
   late.cancel();
   off();
   if (code !== "timeout") return code;
-  warn(
-    `Not acked within ${
-      options.timeoutMs / 1_000
-    } s, so it may or may not have arrived: sent again with the same --id, it arrives once`,
-  );
+  const seconds = `${options.timeoutMs / 1_000} s`;
+  if (!wasOnline) warn(`Not sent: there was no connection within ${seconds}`);
+  else if (options.id === undefined) {
+    warn(`Not acked within ${seconds}, so it may or may not have arrived; with an --id it can be repeated`);
+  } else warn(`Not acked within ${seconds}, so it may or may not have arrived: sent again with the same --id, it arrives once`);
   return EXIT.unreachable;
 }
 

@@ -77,9 +77,9 @@ export function namedServer(folders: Folders, given: string): string {
 
 /** Checks where to connect and as whom. Throws a {@linkcode UsageError}. */
 export function accountOf(values: ConnectionValues, folders: Folders): Account {
-  if (values.device !== undefined) check(parseName(values.device, "--device"));
+  if (values.device !== undefined) check(parseName(values.device, "--device"), "--device");
   const token = tokenOf(values);
-  const name = values.name === undefined ? nameIn(token?.() ?? "") : check(parseName(values.name, "--name"));
+  const name = values.name === undefined ? nameIn(token?.() ?? "") : check(parseName(values.name, "--name"), "--name");
   if (name === "" && !token) throw new UsageError('Say who you are: --name NAME, or PARLEY_NAME, or "name" in the settings');
   let server: string;
   try {
@@ -96,11 +96,11 @@ export function accountOf(values: ConnectionValues, folders: Folders): Account {
 
 /** A name or #group that was typed, in its canonical form. Throws a {@linkcode UsageError}. */
 export function addressOf(text: string, where: string): string {
-  return check(parseAddress(text, where));
+  return check(parseAddress(text, where), where);
 }
 
-function check(name: string | Refusal): string {
-  if (name instanceof Refusal) throw new UsageError(`${name.message}`);
+function check(name: string | Refusal, where: string): string {
+  if (name instanceof Refusal) throw new UsageError(name.message.replace(`"${where}"`, where));
   return name;
 }
 

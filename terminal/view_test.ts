@@ -129,4 +129,5 @@ Deno.test("PasteFilter makes text of what is pasted, wherever chunks are cut", (
 Deno.test("withJoinSigns takes joiners from between emoji alone, and toContent gives them back", () => {
   for (const text of ["👨‍👩‍👧", "🏳️‍🌈", "👩🏽‍🚀", "क्‍ष", "a\u200db", "a⁀b", ""]) assertEquals(toContent(withJoinSigns(text)), text);
   assertEquals(withJoinSigns("👩🏽‍🚀 क्‍ष"), "👩🏽⁀🚀 क्‍ष");
+  assertEquals([withJoinSigns("\u200d", "a 👩🏽"), withJoinSigns("\u200d", "क्")], ["⁀", "\u200d"]);
 });
