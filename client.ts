@@ -109,7 +109,9 @@ function completions(args: readonly string[]): number {
   const given = parse(PLAIN_OPTIONS, args, "completions");
   if (!given) return EXIT.ok;
   const shell = SHELLS.find((known) => known === given.operands[0]);
-  if (!shell) throw new UsageError(`completions needs a shell: chat-client completions ${SHELLS.join("|")}`);
+  if (!shell || given.operands.length > 1) {
+    throw new UsageError(`completions needs a shell: chat-client completions ${SHELLS.join("|")}`);
+  }
   print(completionScript(CLIENT, shell).trimEnd());
   return EXIT.ok;
 }

@@ -83,7 +83,7 @@ export class Session {
   /** The newest position that the subscription has shown. */
   #newest = 0;
   /** Acks and receipts that it may still send for nothing. */
-  #confirmations = 0;
+  #confirmations = CONFIRMATIONS_PER_MESSAGE; // the end of the backlog is confirmed too
   /** How far the person has read in conversations, where the broker does not know it yet. Most have none. */
   #reads: Map<string, number> | undefined;
   /** Highest position handed over per conversation and not yet confirmed: what "delivered" is made from. Idle ones have none. */
@@ -211,8 +211,8 @@ export class Session {
   /** Goes past a message; whether the device gets it: all but what it sent itself. */
   #isDue(message: Stored): boolean {
     this.#cursor = message.seq;
-    if (message.sender === this.user) return !this.#isOwn(message);
     this.#confirmations += CONFIRMATIONS_PER_MESSAGE;
+    if (message.sender === this.user) return !this.#isOwn(message);
     this.#unconfirmed ??= new Map();
     this.#unconfirmed.set(isGroup(message.recipient) ? message.recipient : message.sender, message.seq);
     return true;

@@ -50,6 +50,14 @@ function isThere(shell: string): boolean {
   });
 }
 
+/** A program that answers every message with yes. */
+async function answering(folder: string): Promise<string> {
+  const { command, args } = CLIENT;
+  const client = [command, ...args].map(quoted).join(" ");
+  await Deno.writeTextFile(`${folder}/answer`, `#!/bin/sh\nexec ${client} send "$PARLEY_CONVERSATION" yes\n`, { mode: 0o755 });
+  return `${folder}/answer`;
+}
+
 /** A broker that has seen a user. */
 async function knowing(user: string): Promise<MemoryBroker> {
   const broker = new MemoryBroker();
@@ -156,6 +164,7 @@ Deno.test({
     }
     await Deno.writeTextFile(at("garbage"), "x.y.z");
     await Deno.writeTextFile(at("empty"), "\n");
+    await Deno.writeTextFile(at("two"), `# for alice\n${await Deno.readTextFile(at("alice"))}`);
     const options = ["--jwt-public-key", at("keys/public.pem"), "--cert", cert, "--key", key];
     {
       await using server = await RunningServer.start(SERVER, ["--data", ":memory:", ...options]);
@@ -176,6 +185,7 @@ Deno.test({
         [[...trusted, "--name", "bob"], 1, "--token-file FILE"],
         [[...trusted, "--token-file", at("bob"), "--name", "alice"], 1, 'You are "bob" and cannot be "alice"'],
         [[...trusted, "--token-file", at("empty")], 2, "There is no token in"],
+        [[...trusted, "--token-file", at("two")], 2, `What is in ${at("two")} is no token`],
         [["--ca", key, "--token-file", at("bob")], 2, "There is no certificate (PEM) in"],
         [["--server", server.url.replace("wss:", "ws:"), "--token-file", at("bob")], 3, "try wss://"],
       ];
@@ -183,7 +193,23 @@ Deno.test({
         const end = await run(...args);
         assertEquals(end.code, code, end.err);
         assertStringIncludes(end.err, words);
+        assert(!end.err.includes("eyJ"), "the token is told");
       }
+      // What it starts connects as it does itself.
+      await using listen = new Running(
+        CLIENT,
+        ["listen", "--server", server.url, ...trusted, "--token-file", at("bob"), "--exec", await answering(folder)],
+        env,
+      );
+      await using alice = new Running(
+        CLIENT,
+        ["--server", server.url, ...trusted, "--token-file", at("alice"), "--to", "bob"],
+        env,
+      );
+      await alice.type("are you there?");
+      assertEquals(await alice.out.next("bob"), "bob: yes");
+      listen.kill("SIGTERM");
+      assertEquals(await listen.code(), 0);
     }
     await Deno.remove(folder, { recursive: true });
   },
@@ -323,6 +349,21 @@ Deno.test({
     ).filter(({ name }) => name.endsWith(".device"));
     assertEquals(devices.length, 2);
     assert(!three.err.all().some((line) => line.includes("second time")));
+  },
+});
+
+Deno.test({
+  name: "client works where nothing can be remembered, and says so where that matters",
+  ignore,
+  fn: async () => {
+    await using place = new Place();
+    const env = { ...place.env, XDG_STATE_HOME: "/dev/null/nowhere" };
+    const run = (...args: string[]) => runToEnd(CLIENT, [...args, "--server", place.url], "", env);
+    assertEquals((await run("--name", "bob")).code, 0);
+    const sent = await run("send", "bob", "hi", "--name", "alice");
+    assertEquals([sent.code, sent.err], [0, ""]);
+    assertStringIncludes((await run("history", "alice", "--name", "bob")).out, "alice: hi");
+    assertStringIncludes((await run("--name", "bob")).err, "Nothing is remembered for the next time");
   },
 });
 

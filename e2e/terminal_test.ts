@@ -634,9 +634,15 @@ const COMPLETED = [
   ["listen --exec FOLDER/ans", "listen --exec FOLDER/answer"],
 ] as const;
 
-for (const shell of SHELLS) {
+/** How zsh comes to its completions: by itself, or because it is told. */
+const ZSHRC = {
+  "": "fpath=($ZDOTDIR $fpath); autoload -Uz compinit; compinit -u -D; PS1='> '",
+  " that has sourced them": "autoload -Uz compinit; compinit -u -D; source <(cat $ZDOTDIR/_chat-client); PS1='> '",
+};
+
+for (const [shell, way] of [...SHELLS.map((shell) => [shell, ""] as const), ["zsh", " that has sourced them"] as const]) {
   Deno.test({
-    name: `completions - ${shell} completes commands, options, their values and files`,
+    name: `completions - ${shell}${way} completes commands, options, their values and files`,
     ignore: ignore || lacksProgram(shell),
     fn: async () => {
       const folder = await Deno.makeTempDir();
@@ -644,7 +650,7 @@ for (const shell of SHELLS) {
       const file = shell === "zsh" ? `${folder}/_chat-client` : `${folder}/completions`;
       await Deno.writeTextFile(file, shell === "bash" ? `${out}\nPS1='> '\n` : out);
       await Deno.writeTextFile(`${folder}/answer`, "");
-      await Deno.writeTextFile(`${folder}/.zshrc`, "fpath=($ZDOTDIR $fpath); autoload -Uz compinit; compinit -u -D; PS1='> '");
+      await Deno.writeTextFile(`${folder}/.zshrc`, ZSHRC[way]);
       const { args, env = {} } = SHELL_ARGS[shell](file);
       {
         await using terminal = await Terminal.start({ command: shell, args }, [], { HOME: folder, ...env });

@@ -37,6 +37,7 @@ function bash(program: ProgramSpec): string {
   return `# Completion of ${program.name} for bash
 ${fn}() {
   local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} words
+  [ "$current" = = ] && current=
   [ "$previous" = = ] && previous=\${COMP_WORDS[COMP_CWORD-2]}
   case $previous in
 ${bashValues(tables)}
@@ -83,20 +84,23 @@ function zsh(program: ProgramSpec): string {
     const rest = words.length > 0 ? single(`1:word:(${words.join(" ")})`) : single("*:text:()");
     return `    ${name}) shift words; (( CURRENT-- )); _arguments -s ${zshOptions(options)} ${rest} ;;`;
   });
+  const fn = `_${program.name}`;
   return `#compdef ${program.name}
-# Completion of ${program.name} for zsh
-local -a commands
-commands=(
+# Completion of ${program.name} for zsh: as a file ${fn} in fpath, or by source <(...)
+${fn}() {
+  local -a subcommands=(
 ${described.join("\n")}
-)
-if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then
-  _describe command commands
-else
-  case $words[2] in
+  )
+  if (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then
+    _describe command subcommands
+  else
+    case $words[2] in
 ${cases.join("\n")}
     *) _arguments -s ${zshOptions(program.options)} ;;
-  esac
-fi
+    esac
+  fi
+}
+if [[ $funcstack[1] == ${fn} ]]; then ${fn} "$@"; else compdef ${fn} ${program.name}; fi
 `;
 }
 

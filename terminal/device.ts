@@ -88,9 +88,14 @@ async function adoptOutboxes(folder: string, own: number, store: Store, warn: (l
 function nameOf(file: string): string {
   const known = readIfThere(file)?.trim();
   if (known && /^[a-z0-9-]{4,32}$/.test(known)) return known;
-  const name = `cli-${crypto.randomUUID().slice(0, 8)}`;
+  const name = newDeviceName();
   writePrivately(file, name + "\n");
   return name;
+}
+
+/** A name that no other device has. */
+export function newDeviceName(): string {
+  return `cli-${crypto.randomUUID().slice(0, 8)}`;
 }
 
 async function tryLock(path: string): Promise<Deno.FsFile | undefined> {

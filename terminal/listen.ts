@@ -6,7 +6,7 @@ import type { Message } from "../protocol.ts";
 import { messageLine } from "./format.ts";
 import { Progress } from "./progress.ts";
 import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, warn } from "./run.ts";
-import { addressOf } from "./settings.ts";
+import { type Account, addressOf } from "./settings.ts";
 
 /** What `listen` is told. */
 export interface ListenOptions {
@@ -35,7 +35,7 @@ export async function runListen(context: RunContext, operands: readonly string[]
       if (isCatchingUp && ++count) progress.step(() => `${count} messages so far`);
       if (options.exec === undefined) return print(messageLine(message, options.json));
       try {
-        await hand(message, options.exec, me, context.account.server);
+        await hand(message, options.exec, me, context.account);
       } catch (error) {
         warn(`Cannot run ${options.exec}: ${(error as Error).message}`);
         ended.resolve(EXIT.refused);
@@ -65,13 +65,15 @@ function isFrom(message: Message, from: string, me: string): boolean {
 }
 
 /** Runs a program with a message on its input. Rejects where it cannot be run; its status is told and changes nothing. */
-async function hand(message: Message, command: string, me: string, server: string): Promise<void> {
+async function hand(message: Message, command: string, me: string, { server, files }: Account): Promise<void> {
   const [program = "", ...args] = command.trim().split(/\s+/);
   const child = new Deno.Command(program, {
     args,
     env: {
       PARLEY_SERVER: server,
       PARLEY_NAME: me,
+      ...(files.token === undefined ? {} : { PARLEY_TOKEN_FILE: files.token }),
+      ...(files.ca === undefined ? {} : { PARLEY_CA: files.ca }),
       PARLEY_DEVICE: "", // it is another device, or this one would be replaced
       PARLEY_SENDER: message.sender,
       PARLEY_RECIPIENT: message.recipient,

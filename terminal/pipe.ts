@@ -1,6 +1,6 @@
 /** The client between other programs: lines in are messages, messages out are lines, all else goes to stderr. */
 
-import type { State } from "../chat_client.ts";
+import type { ChatClient, State } from "../chat_client.ts";
 import type { ErrorFrame, Message } from "../protocol.ts";
 import { messageLine } from "./format.ts";
 import { Progress } from "./progress.ts";
@@ -27,6 +27,7 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
   const synced = Promise.withResolvers<void>();
   let refused = 0;
   let wasOnline = false;
+  let wasSlowed = false;
   await using open = await openClient(context, "pipe", {
     ...(options.last === undefined ? {} : { last: options.last }),
     message(message) {
@@ -36,7 +37,9 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
     welcome: (_, missed) => missed && warn(MISSED_WORDS),
     refused: (error, message, retryMs) => {
       if (message && retryMs === undefined) refused++;
-      warn(refusedWords(error, message, retryMs));
+      if (error.code !== "rate_limited") return warn(refusedWords(error, message, retryMs));
+      if (!wasSlowed) warn(`The server takes no more than ${rateWords(client)}; the rest follows as it lets it`);
+      wasSlowed = true;
     },
     state(state: State) {
       // A script rather hears at once that there is no server than waits for one.
@@ -82,6 +85,11 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
   const code = await Promise.race([sendAll(), unreachable.promise]);
   off();
   return code;
+}
+
+function rateWords({ welcome }: ChatClient): string {
+  const { rate = 0, burst = 0 } = welcome?.limits ?? {};
+  return rate > 0 ? `${burst} messages at once and ${rate} a second` : "so many messages at once";
 }
 
 /** `@name text` or `#group text`. */

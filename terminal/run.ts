@@ -1,7 +1,7 @@
 /** What every way of running the client shares: exit statuses, output, signals, and a connection from settings. */
 
 import { ChatClient, type ChatOptions, type Saved, type State, type Store } from "../chat_client.ts";
-import { type Device, takeDevice } from "./device.ts";
+import { type Device, newDeviceName, takeDevice } from "./device.ts";
 import type { Folders } from "./paths.ts";
 import { sanitize } from "./sanitize.ts";
 import type { Account } from "./settings.ts";
@@ -59,7 +59,7 @@ export async function openClient(
   options: Omit<ChatOptions, "url" | "device" | "name">,
 ): Promise<OpenClient> {
   const { server, name, token } = account;
-  const device = await takeDevice({ folder: folders.state, server, name, purpose }, account.device, warn);
+  const device = await deviceFor({ folder: folders.state, server, name, purpose }, account.device);
   const client = new ChatClient({
     url: server,
     device: device.name,
@@ -78,6 +78,17 @@ export async function openClient(
       await device[Symbol.asyncDispose]();
     },
   };
+}
+
+/** A device that is remembered; where that cannot be, one for this once, which is enough for what sends and is told at once. */
+async function deviceFor(wanted: Parameters<typeof takeDevice>[0], name: string | undefined): Promise<Device> {
+  try {
+    return await takeDevice(wanted, name, warn);
+  } catch (error) {
+    if (wanted.purpose !== "send") warn(`${(error as Error).message}. Nothing is remembered for the next time`);
+    const store = { load: () => ({ outbox: [] }), save() {} };
+    return { name: name ?? newDeviceName(), store, folder: wanted.folder, [Symbol.asyncDispose]: async () => {} };
+  }
 }
 
 /** Keeps the position alone, and writes it only when it moved. */

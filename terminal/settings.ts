@@ -1,5 +1,6 @@
 /** Settings from the command line, the environment and `client.json`, made into what the client runs with. */
 
+import { resolve } from "node:path";
 import type { OptionTable, Surroundings } from "../options.ts";
 import { UsageError } from "../options.ts";
 import { parseAddress, parseName, Refusal } from "../protocol.ts";
@@ -14,6 +15,8 @@ export interface Account {
   readonly token: (() => string | undefined) | undefined;
   readonly device: string | undefined;
   readonly ca: string | undefined;
+  /** Where the token and the certificates come from, for other clients that this one starts. */
+  readonly files: { readonly token: string | undefined; readonly ca: string | undefined };
 }
 
 /** What the commands that connect have in common. */
@@ -91,12 +94,17 @@ export function accountOf(values: ConnectionValues, folders: Folders): Account {
   if (ca?.includes("-----BEGIN CERTIFICATE-----") === false) {
     throw new UsageError(`There is no certificate (PEM) in ${values.ca}`);
   }
-  return { server, name, token, device: values.device, ca };
+  const files = { token: values.token === undefined ? absolute(values["token-file"]) : undefined, ca: absolute(values.ca) };
+  return { server, name, token, device: values.device, ca, files };
 }
 
 /** A name or #group that was typed, in its canonical form. Throws a {@linkcode UsageError}. */
 export function addressOf(text: string, where: string): string {
   return check(parseAddress(text, where), where);
+}
+
+function absolute(path: string | undefined): string | undefined {
+  return path === undefined ? undefined : resolve(path);
 }
 
 function check(name: string | Refusal, where: string): string {
@@ -106,10 +114,21 @@ function check(name: string | Refusal, where: string): string {
 
 function tokenOf(values: ConnectionValues): (() => string) | undefined {
   const file = values["token-file"];
-  if (values.token !== undefined) return () => values.token!;
+  if (values.token !== undefined) return () => checkToken(values.token!, "PARLEY_TOKEN");
   if (file === undefined) return undefined;
-  if (readGiven(file, "--token-file").trim() === "") throw new UsageError(`There is no token in ${file}`);
-  return () => readGiven(file, "--token-file").trim();
+  const read = () => checkToken(readGiven(file, "--token-file"), file);
+  read();
+  return read;
+}
+
+/** A token can stand in a header, and what cannot is none; its text is never said. */
+function checkToken(text: string, where: string): string {
+  const token = text.trim();
+  if (token === "") throw new UsageError(`There is no token in ${where}`);
+  if (!/^[\x21-\x7e]+$/.test(token)) {
+    throw new UsageError(`What is in ${where} is no token: a token is one word, alone on one line`);
+  }
+  return token;
 }
 
 /** Whom a token is for, so that state is kept by name before there is a connection; "" where it does not show. */
