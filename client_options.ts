@@ -201,7 +201,11 @@ export const COMMANDS = {
     summary: "Print completions for a shell",
     operands: "bash|zsh|fish",
     options: PLAIN_OPTIONS,
-    examples: ["chat-client completions bash > ~/.local/share/bash-completion/completions/chat-client"],
+    examples: [
+      "chat-client completions bash > ~/.local/share/bash-completion/completions/chat-client",
+      "source <(chat-client completions zsh)         in ~/.zshrc, after compinit",
+      "chat-client completions fish > ~/.config/fish/completions/chat-client.fish",
+    ],
   },
   man: {
     summary: "Print the manual page",
