@@ -27,6 +27,8 @@ import {
 const BACKOFF_FIRST_MS = 500;
 /** Milliseconds of the longest wait: a server that is back, or has room again, is found within half a minute. */
 const BACKOFF_MAX_MS = 30_000;
+/** Milliseconds before anything is sent again, whatever the server says: it may say 0. */
+const RETRY_MIN_MS = 50;
 /** Milliseconds of the longest wait that a server can ask for; a timer takes no more than 24 days. */
 const RETRY_MAX_MS = 3_600_000;
 /** Milliseconds online after which a connection counts as good and the next wait is a first one again. */
@@ -634,7 +636,7 @@ export class ChatClient {
   }
 
   #later(what: Entry | Pending, error: ErrorFrame): void {
-    const retryMs = Math.min(error.retry_after_ms ?? this.#backOff(what.tries++), RETRY_MAX_MS);
+    const retryMs = Math.min(Math.max(error.retry_after_ms ?? this.#backOff(what.tries++), RETRY_MIN_MS), RETRY_MAX_MS);
     if ("frame" in what) return void this.#clock.after(retryMs, () => this.#ask(what));
     what.inFlight = false;
     what.notBefore = this.#clock.now() + retryMs;

@@ -80,7 +80,7 @@ async function hand(message: Message, command: string, me: string, { server, fil
       PARLEY_CONVERSATION: conversationOf(message, me),
       PARLEY_ID: message.id ?? "",
       PARLEY_SEQ: String(message.seq ?? ""),
-      PARLEY_TS: message.ts ?? "",
+      PARLEY_TS: /^[\dTZ:.+-]+$/.test(message.ts ?? "") ? message.ts! : "",
     },
     stdin: "piped",
     stdout: "inherit",

@@ -5,6 +5,7 @@ import type { ErrorFrame, Message } from "../protocol.ts";
 import { messageLine } from "./format.ts";
 import { Progress } from "./progress.ts";
 import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./run.ts";
+import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
 
 /** Messages that may wait to be acked before the next line is read. */
@@ -44,7 +45,7 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
     state(state: State) {
       // A script rather hears at once that there is no server than waits for one.
       if (state.phase === "waiting" && !wasOnline) {
-        warn(state.reason);
+        warn(sanitize(state.reason));
         return unreachable.resolve(EXIT.unreachable);
       }
       if (isNews(state)) warn(stateWords(state, server));
@@ -105,9 +106,10 @@ function addressed(line: string): [string | undefined, string] {
 
 /** Why something was not sent, or not yet, in one line. */
 export function refusedWords(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): string {
-  if (!message) return `The server refused something: ${error.message}`;
-  if (retryMs === undefined) return `Not sent to ${message.recipient}: ${error.message}`;
-  return `Waiting to send to ${message.recipient}: ${error.message}`;
+  const words = sanitize(error.message);
+  if (!message) return `The server refused something: ${words}`;
+  if (retryMs === undefined) return `Not sent to ${message.recipient}: ${words}`;
+  return `Waiting to send to ${message.recipient}: ${words}`;
 }
 
 /** The lines of stdin; the last may lack its line break. */

@@ -6,6 +6,7 @@ import { HISTORY_LIMIT_MAX, type Message } from "../protocol.ts";
 import { jsonLine, messageLine } from "./format.ts";
 import { Progress } from "./progress.ts";
 import { EXIT, isNews, openClient, print, type RunContext, stateWords, timeout, warn } from "./run.ts";
+import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
 
 /** Milliseconds of the units that a duration may have. */
@@ -41,11 +42,12 @@ export async function runHistory(context: RunContext, operands: readonly string[
   if (code !== EXIT.ok) return code === "timeout" ? EXIT.unreachable : code;
   const limit = since === undefined ? options.limit : Infinity;
   try {
-    for (const message of await gather(open.client, conversation, limit, since)) print(line(message, options.json));
+    const source = inTime(open.client, options.timeoutMs);
+    for (const message of await gather(source, conversation, limit, since)) print(line(message, options.json));
     return EXIT.ok;
   } catch (error) {
     if (!(error instanceof ChatError)) throw error;
-    warn(error.message);
+    warn(sanitize(error.message));
     return error.code === "offline" || error.code === "timeout" ? EXIT.unreachable : EXIT.refused;
   }
 }
@@ -53,6 +55,20 @@ export async function runHistory(context: RunContext, operands: readonly string[
 /** What {@linkcode gather} needs of a client. */
 interface HistorySource {
   history(query: { with: string; before?: number; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;
+}
+
+/** The same where every page has to come within a time. */
+function inTime(source: HistorySource, timeoutMs: number): HistorySource {
+  return {
+    async history(query) {
+      const late = timeout(timeoutMs);
+      const asked = source.history(query);
+      asked.catch(() => {}); // it may fail later
+      const page = await Promise.race([asked, late.passed]).finally(() => late.cancel());
+      if (page === "timeout") throw new ChatError("timeout", `The server did not answer within ${timeoutMs / 1_000} s`);
+      return page;
+    },
+  };
 }
 
 /** The newest `limit` messages, none before `since`; pages are read backwards. */
@@ -78,7 +94,7 @@ export async function gather(
     if (!page.more || before === undefined || kept.length < page.messages.length || count >= limit) break;
     progress.step(() => `${count} messages so far`);
   }
-  return pages.reverse().flat();
+  return pages.reverse().flat().slice(-limit);
 }
 
 /** The time that `30m`, `12h`, `2d`, `1w` ago was, or a date; milliseconds. Throws a {@linkcode UsageError}. */

@@ -134,9 +134,9 @@ export function stateWords(state: State, server: string): string {
     case "online":
       return `Connected to ${host}`;
     case "waiting":
-      return `${state.reason}; trying again in ${seconds(state.delayMs)}`;
+      return `${sanitize(state.reason)}; trying again in ${seconds(state.delayMs)}`;
     case "closed":
-      return closedWords(state.code, state.reason);
+      return closedWords(state.code, sanitize(state.reason));
   }
 }
 
