@@ -11,15 +11,15 @@ import { KeyError, Tokens } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
 import { backup, openSqliteBroker } from "./broker/sqlite.ts";
 import { BrokerError } from "./broker/sqlite_schema.ts";
-import { Gate, type GateOptions, type Pass } from "./gate.ts";
-import { type Broker, type Connection, Hub, type HubOptions, type Peer } from "./hub.ts";
+import { Gate, type GateOptions } from "./gate.ts";
+import { type Broker, Hub, type HubOptions } from "./hub.ts";
 import { isLoopback } from "./limits/address.ts";
 import { Admission, type AdmissionLimits, ZOMBIES_MAX, ZOMBIES_PER_USER_MAX } from "./limits/admission.ts";
 import { TokenBuckets } from "./limits/rate.ts";
 import { Serving } from "./limits/serve.ts";
 import { commandOf, helpText, noCommand, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
-import { CLOSE_CODES } from "./protocol.ts";
 import { BACKUP_OPTIONS, SERVER, SERVER_OPTIONS, VERSION } from "./server_options.ts";
+import { OpenSockets, SocketConnection, type SocketContext } from "./server_sockets.ts";
 import { type Certificate, TlsFront } from "./tls_front.ts";
 
 /** Milliseconds of silence after which Deno pings a socket, doubled: half of it later it is closed. */
@@ -36,11 +36,6 @@ const TEXT_HEADERS = { "content-type": "text/plain; charset=utf-8", "x-content-t
 const WEBSOCKET_KEY_REGEXP = /^[+/0-9A-Za-z]{22}==$/;
 /** Characters of one line in the log: what comes from others must not fill it. */
 const LOG_CHARS_MAX = 1_000;
-
-/** Milliseconds that a handshake may take: a peer that has not finished it by then has gone. */
-const OPEN_TIMEOUT_MS = 10_000;
-/** The longest that a timer takes, in milliseconds; a token may last longer. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** What a server is made of. */
 export interface ServerOptions extends Omit<HubOptions, "broker">, Omit<GateOptions, "admission"> {
@@ -141,10 +136,8 @@ export function startServer(options: ServerOptions = {}): Server {
 
 // ---- HTTP --------------------------------------------------------------------------------------------------------------------
 
-interface Context {
-  readonly hub: Hub;
+interface Context extends SocketContext {
   readonly gate: Gate;
-  readonly sockets: OpenSockets;
   readonly scheme: "ws" | "wss";
   /** Proxies in front. */
   readonly trustedHops: number;
@@ -240,119 +233,6 @@ async function upgrade(request: Request, address: string, context: Context): Pro
   } catch {
     pass.ticket.release();
     return plain(400, "This request cannot be upgraded to a WebSocket");
-  }
-}
-
-/** The sockets that are not closed yet, ours to close or not. */
-class OpenSockets {
-  readonly #open = new Set<SocketConnection>();
-  #emptied: (() => void) | undefined;
-
-  add(socket: SocketConnection): void {
-    this.#open.add(socket);
-  }
-
-  delete(socket: SocketConnection): void {
-    this.#open.delete(socket);
-    if (this.#open.size === 0) this.#emptied?.();
-  }
-
-  /** Closes those whose user or token is revoked. */
-  closeRevoked(revoked: Revoked): void {
-    for (const socket of this.#open) {
-      const { peer, pass } = socket;
-      if (peer && revoked.has(peer.user, pass.tokenId)) peer.close("revoked", "This token or user is revoked");
-    }
-  }
-
-  /** Resolves when none is left. */
-  async empty(): Promise<void> {
-    if (this.#open.size > 0) await new Promise<void>((resolve) => this.#emptied = resolve);
-  }
-}
-
-/** A WebSocket of Deno's as a {@linkcode Connection}. */
-class SocketConnection implements Connection {
-  readonly pass: Pass;
-  /** Undefined until the handshake is done. */
-  peer: Peer | undefined;
-  readonly #socket: WebSocket;
-  readonly #context: Context;
-  #isNamed = false;
-  /** Until the handshake is done, when it gives up; then, when the token expires. */
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(socket: WebSocket, context: Context, pass: Pass) {
-    this.#socket = socket;
-    this.#context = context;
-    this.pass = pass;
-    this.#timer = setTimeout(() => pass.ticket.release(), OPEN_TIMEOUT_MS);
-    // One listener for all takes over a KiB less per connection than four handlers.
-    for (const type of ["open", "message", "error", "close"]) socket.addEventListener(type, this);
-  }
-
-  handleEvent(event: Event): void {
-    switch (event.type) {
-      case "message":
-        this.peer!.receive((event as MessageEvent).data);
-        if (!this.#isNamed) this.#noteName();
-        return;
-      case "open":
-        return this.#opened();
-      case "error": // Deno reports an end without a close frame as an error, and may report a close twice.
-        return this.peer?.gone(false);
-      case "close":
-        return this.#closed((event as CloseEvent).code);
-    }
-  }
-
-  #opened(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#context.sockets.add(this);
-    this.peer = this.#context.hub.connect(this, this.pass.introduction);
-    this.#noteName();
-    this.#endWithToken();
-  }
-
-  #closed(code: number): void {
-    clearTimeout(this.#timer);
-    this.#context.sockets.delete(this);
-    this.peer?.gone(code === CLOSE_CODES.bye.code);
-    this.pass.ticket.release();
-  }
-
-  #noteName(): void {
-    const { user } = this.peer!;
-    if (user === "") return;
-    this.#isNamed = true;
-    this.pass.ticket.named(user);
-  }
-
-  #endWithToken(): void {
-    const { expiresAt } = this.pass;
-    if (expiresAt === undefined) return;
-    const left = expiresAt - Date.now();
-    if (left <= 0) return this.peer!.close("token_expired", "The token has expired; connect with a newer one");
-    this.#timer = setTimeout(() => this.#endWithToken(), Math.min(left, TIMER_MS_MAX));
-  }
-
-  get buffered(): number {
-    return this.#socket.bufferedAmount;
-  }
-
-  send(frame: string): boolean {
-    if (this.#socket.readyState !== WebSocket.OPEN) return false;
-    this.#socket.send(frame);
-    return true;
-  }
-
-  close(code: number, reason: string): void {
-    if (this.#socket.readyState > WebSocket.OPEN) return;
-    clearTimeout(this.#timer);
-    // Deno cannot end a socket whose peer does not answer: until it goes it counts as one that is left over.
-    this.pass.ticket.closing();
-    this.#socket.close(code, reason);
   }
 }
 
