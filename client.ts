@@ -99,7 +99,8 @@ async function chat(args: readonly string[]): Promise<number> {
 function config(args: readonly string[]): number {
   const given = parse(CLIENT_OPTIONS, args, "config");
   if (!given) return EXIT.ok;
-  const known = Object.keys({ ...CLIENT_OPTIONS, ...SEND_OPTIONS, ...LISTEN_OPTIONS, ...HISTORY_OPTIONS });
+  const tables: OptionTable = { ...CLIENT_OPTIONS, ...SEND_OPTIONS, ...LISTEN_OPTIONS, ...HISTORY_OPTIONS };
+  const known = Object.keys(tables).filter((name) => tables[name]!.env !== undefined);
   const { values, origins, folders } = given;
   print(configLines(values, origins, settingsFile(folders), strangeSettings(folders, known)).join("\n"));
   return EXIT.ok;

@@ -114,7 +114,7 @@ export function parseOptions<const T extends OptionTable>(
     const onLine = given.values[name];
     if (onLine !== undefined) [values[name], origins[name]] = [convert(spec, onLine, `--${name}`), "command line"];
     else if (fromEnv !== undefined) [values[name], origins[name]] = [convert(spec, fromEnv, spec.env!), "environment"];
-    else if (Object.hasOwn(settings, name)) {
+    else if (spec.env !== undefined && Object.hasOwn(settings, name)) { // what has no variable is for one call
       [values[name], origins[name]] = [convert(spec, settings[name], `"${name}" in the settings`), "settings"];
     } else {[values[name], origins[name]] = [
         spec.default ?? (spec.kind === "flag" ? false : spec.kind === "list" ? [] : undefined),

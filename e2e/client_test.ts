@@ -283,6 +283,67 @@ Deno.test({
 });
 
 Deno.test({
+  name: "listen waits for its program before it ends, and what does something else has a position of its own",
+  ignore: ignore || Deno.build.os === "windows",
+  fn: async () => {
+    await using place = new Place();
+    const script = `${place.home}/slow`;
+    const wait = `while [ ! -e ${quoted(`${place.home}/go`)} ]; do sleep 0.01; done`;
+    await Deno.writeTextFile(script, `#!/bin/sh\necho "begin $(cat)"; ${wait}; echo end\n`, { mode: 0o755 });
+    const from = ["listen", "--from", "carol"];
+    for (const args of [from, ["listen", "--exec", script]]) {
+      await using listen = place.start("alice", ...args);
+      await untilOnline(place.url, "alice");
+      listen.kill("SIGTERM");
+      assertEquals(await listen.code(), 0);
+    }
+    await place.run("bob", ["send", "alice", "one"]);
+    await place.run("carol", ["send", "alice", "from carol"]);
+    {
+      await using listen = place.start("alice", "listen", "--exec", script);
+      await listen.out.next("begin one");
+      listen.kill("SIGTERM");
+      await Deno.writeTextFile(`${place.home}/go`, "");
+      assertEquals(await listen.code(), 0);
+      assertEquals(listen.out.all(), ["begin one", "end"]);
+    }
+    await using listen = place.start("alice", "listen", "--exec", script);
+    assertEquals(await listen.out.next("begin"), "begin from carol");
+    await using other = place.start("alice", ...from);
+    await other.out.next("carol: from carol");
+    for (const running of [listen, other]) {
+      running.kill("SIGTERM");
+      assertEquals(await running.code(), 0);
+    }
+  },
+});
+
+Deno.test({
+  name: "client whose words nobody reads goes on, and its exit status says what became of it",
+  ignore: ignore || Deno.build.os === "windows" || lacksProgram("bash"),
+  fn: async () => {
+    await using place = new Place();
+    const bash = async (line: string, input = "") => {
+      const words = [CLIENT.command, ...CLIENT.args].map(quoted).join(" ");
+      return (await runToEnd({ command: "bash", args: ["-c", line.replace("CLIENT", words)] }, [], input, place.env)).out;
+    };
+    await place.run("bob", []);
+    const unreachable = "CLIENT send bob hi --name eve --server 127.0.0.1:1 --timeout 1 2> >(exec true); echo $?";
+    assertEquals(await bash(unreachable), "3");
+    await place.run("eve", []);
+    await place.run("bob", ["send", "eve", "something waits"]);
+    const lines = Array.from({ length: 50 }, (_, i) => `line ${i}`);
+    assertEquals(
+      await bash(`exec 3>&1; (CLIENT --name eve --to bob --server ${place.url}; echo $? >&3) | true`, lines.join("\n")),
+      "0",
+    );
+    const { out } = await place.run("bob", ["history", "eve", "--limit", "60"]);
+    assertEquals(out.split("\n").filter((line) => line.startsWith("eve: line")).length, 50);
+    assertEquals((await place.run("eve", [])).out, "bob: something waits");
+  },
+});
+
+Deno.test({
   name: "the bot in README answers",
   ignore: ignore || Deno.build.os === "windows",
   fn: async () => {

@@ -5,8 +5,11 @@ import { UsageError } from "../options.ts";
 import type { Message } from "../protocol.ts";
 import { messageLine } from "./format.ts";
 import { Progress } from "./progress.ts";
-import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, warn } from "./run.ts";
+import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./run.ts";
 import { type Account, addressOf } from "./settings.ts";
+
+/** Milliseconds that a program has to finish with its message when listening is to stop; a service manager waits longer. */
+const STOP_MS = 10_000;
 
 /** What `listen` is told. */
 export interface ListenOptions {
@@ -23,6 +26,10 @@ export async function runListen(context: RunContext, operands: readonly string[]
   const from = options.from === undefined ? undefined : addressOf(options.from.replace(/^@/, ""), "--from");
   const ended = Promise.withResolvers<number>();
   const progress = new Progress(Deno.stdout);
+  // What is not done is not confirmed, and comes again.
+  const never = new Promise<void>(() => {});
+  let running: Promise<unknown> = Promise.resolve();
+  let isStopping = false;
   let isCatchingUp = true;
   let count = 0;
   await using open = await openClient(context, "listen", {
@@ -33,13 +40,16 @@ export async function runListen(context: RunContext, operands: readonly string[]
       const me = client.user;
       if (message.sender === me || (from !== undefined && !isFrom(message, from, me))) return;
       if (isCatchingUp && ++count) progress.step(() => `${count} messages so far`);
-      if (options.exec === undefined) return print(messageLine(message, options.json));
       try {
-        await hand(message, options.exec, me, context.account);
+        if (options.exec === undefined) return print(messageLine(message, options.json));
+        if (isStopping) return await never;
+        running = hand(message, options.exec, me, context.account);
+        const signal = await running;
+        if (isStopping && signal !== null) await never; // the signal was for both of them
       } catch (error) {
-        warn(`Cannot run ${options.exec}: ${(error as Error).message}`);
+        warn((error as Error).message);
         ended.resolve(EXIT.refused);
-        await new Promise(() => {}); // not done, so not confirmed: it comes again
+        await never;
       }
     },
     synced() {
@@ -51,9 +61,16 @@ export async function runListen(context: RunContext, operands: readonly string[]
       if (isNews(state)) warn(stateWords(state, context.account.server));
       if (state.phase === "closed" && state.act) ended.resolve(EXIT.refused);
     },
-  });
+  }, options.exec === undefined && from === undefined ? "" : `${options.exec ?? ""} ${from ?? ""}`);
   const { client } = open;
-  const off = onSignal(() => ended.resolve(EXIT.ok));
+  const off = onSignal(() => {
+    if (isStopping) return ended.resolve(EXIT.ok);
+    isStopping = true;
+    const late = timeout(STOP_MS);
+    // A turn later what the program has done is taken note of.
+    Promise.race([running.catch(() => {}), late.passed]).then(() => setTimeout(() => ended.resolve(EXIT.ok)));
+    ended.promise.then(() => late.cancel());
+  });
   client.connect();
   const code = await ended.promise;
   off();
@@ -64,10 +81,14 @@ function isFrom(message: Message, from: string, me: string): boolean {
   return message.sender === from || conversationOf(message, me) === from;
 }
 
-/** Runs a program with a message on its input. Rejects where it cannot be run; its status is told and changes nothing. */
-async function hand(message: Message, command: string, me: string, { server, files }: Account): Promise<void> {
+/**
+ * Runs a program with a message on its input; gives the signal that ended it. Rejects where it cannot be run; its status is told
+ * and changes nothing.
+ */
+async function hand(message: Message, command: string, me: string, account: Account): Promise<Deno.Signal | null> {
+  const { server, files } = account;
   const [program = "", ...args] = command.trim().split(/\s+/);
-  const child = new Deno.Command(program, {
+  const child = spawn(program, {
     args,
     env: {
       PARLEY_SERVER: server,
@@ -85,10 +106,19 @@ async function hand(message: Message, command: string, me: string, { server, fil
     stdin: "piped",
     stdout: "inherit",
     stderr: "inherit",
-  }).spawn();
+  });
   const writer = child.stdin.getWriter();
   // A program that does not read its input is no fault.
   await writer.write(new TextEncoder().encode(message.content)).then(() => writer.close()).catch(() => {});
   const { code, signal } = await child.status;
   if (code !== 0) warn(`${program} ended with ${signal ?? `status ${code}`}`);
+  return signal;
+}
+
+function spawn(program: string, options: Deno.CommandOptions): Deno.ChildProcess {
+  try {
+    return new Deno.Command(program, options).spawn();
+  } catch (error) {
+    throw new Error(`Cannot run ${program}: ${(error as Error).message}`);
+  }
 }

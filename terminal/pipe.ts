@@ -4,7 +4,18 @@ import type { ChatClient, State } from "../chat_client.ts";
 import type { ErrorFrame, Message } from "../protocol.ts";
 import { messageLine } from "./format.ts";
 import { Progress } from "./progress.ts";
-import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./run.ts";
+import {
+  EXIT,
+  isNews,
+  MISSED_WORDS,
+  onSignal,
+  openClient,
+  type RunContext,
+  stateWords,
+  timeout,
+  tryPrint,
+  warn,
+} from "./run.ts";
 import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
 
@@ -29,10 +40,15 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
   let refused = 0;
   let wasOnline = false;
   let wasSlowed = false;
+  let isRead = true;
   await using open = await openClient(context, "pipe", {
     ...(options.last === undefined ? {} : { last: options.last }),
-    message(message) {
-      if (message.sender !== client.user) print(messageLine(message, options.json));
+    async message(message) {
+      if (message.sender === client.user) return;
+      if (isRead && !(isRead = tryPrint(messageLine(message, options.json)))) warn("Nobody reads what comes any more");
+      if (isRead) return;
+      synced.resolve(); // there is nothing to wait for
+      await new Promise(() => {}); // not read, so not confirmed: it comes again
     },
     synced: () => synced.resolve(),
     welcome: (_, missed) => missed && warn(MISSED_WORDS),

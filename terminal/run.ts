@@ -12,9 +12,20 @@ export const EXIT = { ok: 0, refused: 1, usage: 2, unreachable: 3 } as const;
 
 const encoder = new TextEncoder();
 
-/** Writes one line to stdout, whole. Ends the process quietly when nobody reads it any more. */
+/** Writes one line to stdout, whole. Ends the process quietly when nobody reads it any more: for what has nothing else to do. */
 export function print(line: string): void {
-  writeAll(Deno.stdout, line + "\n");
+  if (!tryPrint(line)) Deno.exit(EXIT.ok);
+}
+
+/** Writes one line to stdout, whole; false when nobody reads it any more. */
+export function tryPrint(line: string): boolean {
+  try {
+    writeAll(Deno.stdout, line + "\n");
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.BrokenPipe) return false;
+    throw new Error(`Cannot write what came: ${(error as Error).message}`);
+  }
 }
 
 /** Writes one line to stderr. */
@@ -26,12 +37,7 @@ export function warn(line: string): void {
 
 function writeAll(out: { writeSync(bytes: Uint8Array): number }, text: string): void {
   const bytes = encoder.encode(text);
-  try {
-    for (let written = 0; written < bytes.length;) written += out.writeSync(bytes.subarray(written));
-  } catch (error) {
-    if (error instanceof Deno.errors.BrokenPipe) Deno.exit(EXIT.ok);
-    throw error;
-  }
+  for (let written = 0; written < bytes.length;) written += out.writeSync(bytes.subarray(written));
 }
 
 /** What is said when the server cannot give everything since the last time. */
@@ -52,14 +58,19 @@ export interface OpenClient extends AsyncDisposable {
 /** What a device is for. Only `chat` keeps what was not acked for the next time: a script is told by the exit status. */
 export type Purpose = "chat" | "pipe" | "send" | "listen";
 
-/** Takes a device and makes a client; {@linkcode ChatClient.connect} is the caller's. */
+/**
+ * Takes a device and makes a client; {@linkcode ChatClient.connect} is the caller's. What does something else with its messages
+ * says what in `work`: it has devices, and so positions, of its own.
+ */
 export async function openClient(
   { account, folders }: RunContext,
   purpose: Purpose,
   options: Omit<ChatOptions, "url" | "device" | "name">,
+  work = "",
 ): Promise<OpenClient> {
   const { server, name, token } = account;
-  const device = await deviceFor({ folder: folders.state, server, name, purpose }, account.device);
+  const wanted = { folder: folders.state, server, name, purpose: work === "" ? purpose : `${purpose} ${work}` };
+  const device = await deviceFor(wanted, account.device);
   const client = new ChatClient({
     url: server,
     device: device.name,
