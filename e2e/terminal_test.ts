@@ -66,12 +66,14 @@ class Place implements AsyncDisposable {
 class NonsenseServer {
   readonly #http = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => this.#upgrade(request));
   readonly #sockets: WebSocket[] = [];
+  #isGone = false;
 
   get port(): number {
     return this.#http.addr.port;
   }
 
   #upgrade(request: Request): Response {
+    if (this.#isGone) return new Response(null, { status: 503 });
     const { socket, response } = Deno.upgradeWebSocket(request);
     this.#sockets.push(socket);
     socket.onmessage = ({ data }) => {
@@ -84,8 +86,9 @@ class NonsenseServer {
     return response;
   }
 
-  /** Closes every connection with this reason. */
+  /** Closes every connection with this reason, and takes no more. */
   leave(reason: string): void {
+    this.#isGone = true;
     for (const socket of this.#sockets.splice(0)) socket.close(1012, reason);
   }
 
