@@ -157,6 +157,10 @@ Deno.test("foldersFor follows XDG, and what other systems have", () => {
     config: "/home/bob/.config/parley",
     state: "/s/parley",
   });
+  assertEquals(
+    on("linux", { HOME: "/home/bob", XDG_STATE_HOME: "s", XDG_CONFIG_HOME: "" }),
+    on("linux", { HOME: "/home/bob" }),
+  );
   assertEquals(on("linux", { XDG_CONFIG_HOME: "/c", XDG_STATE_HOME: "/s" }), { config: "/c/parley", state: "/s/parley" });
   assertEquals(on("darwin", { HOME: "/Users/bob" }).config, "/Users/bob/Library/Application Support/parley");
   assertEquals(on("windows", { APPDATA: "C:\\r", LOCALAPPDATA: "C:\\l" }), { config: "C:\\r\\parley", state: "C:\\l\\parley" });

@@ -9,11 +9,16 @@ export interface Folders {
 /** The folders for an environment. Throws a `TypeError` where it names no home. */
 export function foldersFor(env: (name: string) => string | undefined, os: string): Folders {
   const home = env("HOME") || env("USERPROFILE");
-  const [config, state] = [env("XDG_CONFIG_HOME"), env("XDG_STATE_HOME")];
+  const [config, state] = [absolute(env("XDG_CONFIG_HOME")), absolute(env("XDG_STATE_HOME"))];
   if (config && state) return { config: `${config}/parley`, state: `${state}/parley` };
   const base = defaults(env, os, home);
   if (!base) throw new TypeError("HOME is not set: set it, or XDG_CONFIG_HOME and XDG_STATE_HOME");
   return { config: config ? `${config}/parley` : base.config, state: state ? `${state}/parley` : base.state };
+}
+
+/** Where it is absolute: XDG has others ignored, and they would be another folder in every folder. */
+function absolute(path: string | undefined): string | undefined {
+  return path !== undefined && /^(\/|[A-Za-z]:[\\/])/.test(path) ? path : undefined;
 }
 
 function defaults(env: (name: string) => string | undefined, os: string, home: string | undefined): Folders | undefined {
