@@ -37,6 +37,7 @@ import { wantsColor } from "./terminal/style.ts";
 import {
   accountOf,
   type ConnectionValues,
+  namedServer,
   ownFolders,
   settingsFile,
   strangeSettings,
@@ -102,7 +103,9 @@ function config(args: readonly string[]): number {
   const tables: OptionTable = { ...CLIENT_OPTIONS, ...SEND_OPTIONS, ...LISTEN_OPTIONS, ...HISTORY_OPTIONS };
   const known = Object.keys(tables).filter((name) => tables[name]!.env !== undefined);
   const { values, origins, folders } = given;
-  print(configLines(values, origins, settingsFile(folders), strangeSettings(folders, known)).join("\n"));
+  const address = namedServer(folders, values.server);
+  const server = address === values.server ? address : `${values.server} (${address})`;
+  print(configLines({ ...values, server }, origins, settingsFile(folders), strangeSettings(folders, known)).join("\n"));
   return EXIT.ok;
 }
 

@@ -434,12 +434,16 @@ Deno.test({
   fn: async () => {
     await using place = new Place();
     await Deno.mkdir(`${place.home}/config/parley`, { recursive: true });
-    await Deno.writeTextFile(`${place.home}/config/parley/client.json`, '{"notify": "all", "name": "bob", "nmae": 7}');
+    await Deno.writeTextFile(
+      `${place.home}/config/parley/client.json`,
+      '{"notify": "all", "name": "bob", "nmae": 7, "servers": {"home": {"server": "chat.example"}}}',
+    );
     const env = { ...place.env, PARLEY_TOKEN: "secret", PARLEY_COLOR: "never" };
-    const { code, out } = await runToEnd(CLIENT, ["config", "--name", "alice"], "", env);
+    const { code, out } = await runToEnd(CLIENT, ["config", "--name", "alice", "--server", "home"], "", env);
     assertEquals(code, 0);
     const rows = new Map(out.split("\n").map((line) => [line.split(/ +/)[0], line.split(/ {2,}/).slice(1)]));
     assertEquals(rows.get("name"), ["alice", "command line"]);
+    assertEquals(rows.get("server"), ["home (chat.example)", "command line"]);
     assertEquals(rows.get("notify"), ["all", "settings"]);
     assertEquals(rows.get("color"), ["never", "environment"]);
     assertEquals(rows.get("token"), ["(hidden)", "environment"]);

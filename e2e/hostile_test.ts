@@ -154,7 +154,6 @@ Deno.test({
     while (besieged.length < SIEGES_MIN || (Math.min(...besieged) > limit && besieged.length < SIEGES_MAX)) {
       besieged.push(await siege(server, empty));
     }
-    console.log(calm, besieged);
     const told = besieged.map((p99) => p99.toFixed(1)).join(", ");
     assert(Math.min(...besieged) <= limit, `p99 went from ${calm.toFixed(1)} ms to ${told} ms`);
     const ended = await eventually(async () => await residentKib(server.pid) <= began * MEMORY_FACTOR);
