@@ -45,7 +45,7 @@ class Attackers implements AsyncDisposable {
   static async start(port: number): Promise<Attackers> {
     const program = new URL("../testing/attackers.ts", import.meta.url).pathname;
     const child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--no-prompt", "--allow-net", program, String(port), String(BAD_PER_KIND)],
+      args: ["run", "--no-prompt", "--allow-net", "--allow-sys=setPriority", program, String(port), String(BAD_PER_KIND)],
       stdin: "piped",
       stdout: "piped",
     }).spawn();

@@ -3,6 +3,7 @@
  * of them are at it, and ends when its standard input does. Everything it does is bounded in count and size, on loopback.
  */
 
+import { constants, setPriority } from "node:os";
 import { rawFrame, RawSocket } from "./raw_socket.ts";
 
 /** Frames of one flood, and pieces of one endless message. */
@@ -101,6 +102,8 @@ export const ATTACKS: Record<string, Attack> = {
 };
 
 async function main(): Promise<void> {
+  // Attackers have machines of their own: what these take from the server's processor is no attack.
+  setPriority(constants.priority.PRIORITY_LOW);
   const [port, perKind] = Deno.args.map(Number) as [number, number];
   const sockets: RawSocket[] = [];
   for (const [kind, attack] of Object.values(ATTACKS).entries()) {
