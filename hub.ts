@@ -17,6 +17,7 @@ import {
   type ClientFrameOf,
   type CloseName,
   CONTENT_BYTES_MAX,
+  encode,
   type ErrorCode,
   FRAME_BYTES_MAX,
   isOverBytes,
@@ -364,10 +365,12 @@ export class Hub implements SessionHost {
     receive: (session, data) => this.#receive(session, data),
     gone: (session, clean) => this.#gone(session, clean),
   };
-  // One message goes to many receivers in a row: encode it once.
+  // One message, and one signal, goes to many receivers in a row: it is encoded once.
   #encoded: Stored | undefined;
   #extendedLine = "";
   #baseLine = "";
+  #signal: Signal | undefined;
+  #encodedSignal = "";
 
   constructor(options: HubOptions) {
     this.broker = options.broker;
@@ -516,7 +519,7 @@ export class Hub implements SessionHost {
     const isFree = (frame.type === "ack" || frame.type === "receipt") && session.mayConfirm();
     const wait = isFree ? 0 : this.#wait(session);
     if (wait > 0) return this.#refuseRate(session, wait, frame);
-    this.#extended(session, frame).catch((error) => {
+    handleRequest(this, session, frame)?.catch((error) => {
       this.report(error, frame.type);
       this.#refuse(session, refusal("unavailable", "The server could not do this now; try again", frame));
     });
@@ -677,7 +680,9 @@ export class Hub implements SessionHost {
         for (const session of sessions) if (session.take(message)) session.queue(this.#line(session, message));
       },
       signal: (signal) => {
-        for (const session of sessions) if (session.level === "extended" && !session.congested) session.send(signal);
+        for (const session of sessions) {
+          if (session.level === "extended" && !session.congested) session.queue(this.#signalLine(signal));
+        }
       },
     };
   }
@@ -689,6 +694,14 @@ export class Hub implements SessionHost {
     }
     if (session.level === "base") return this.#baseLine ||= encodeBase(message);
     return this.#extendedLine ||= encodeExtended(message);
+  }
+
+  #signalLine(signal: Signal): string {
+    if (this.#signal !== signal) {
+      this.#signal = signal;
+      this.#encodedSignal = encode(signal);
+    }
+    return this.#encodedSignal;
   }
 
   // ---- The turn ----
@@ -774,12 +787,6 @@ export class Hub implements SessionHost {
       for (const author of authors) this.broker.signal(author, frame);
       if (mark.kind === "read") this.broker.signal(mark.user, frame);
     }
-  }
-
-  // ---- The extended level: what is not a message ----
-
-  #extended(session: Session, frame: Exclude<ClientFrame, Message | ClientFrameOf<"hello">>): Promise<void> {
-    return handleRequest(this, session, frame);
   }
 
   #statusOf(user: string): "online" | "away" | "offline" {

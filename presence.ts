@@ -3,7 +3,7 @@
  */
 
 import type { Session } from "./session.ts";
-import type { ServerFrameOf } from "./protocol.ts";
+import { encode, type ServerFrameOf } from "./protocol.ts";
 
 /** Milliseconds that a user who dropped off stays online for watchers: most come back at once. */
 export const PRESENCE_GRACE_MS = 15_000;
@@ -92,6 +92,7 @@ export class Presence {
     const status = this.status(user);
     const frame: ServerFrameOf<"presence"> = { type: "presence", user, status };
     if (status === "offline") frame.last_seen = new Date().toISOString();
-    for (const session of watchers) if (!session.congested) session.send(frame);
+    const line = encode(frame);
+    for (const session of watchers) if (!session.congested) session.queue(line);
   }
 }

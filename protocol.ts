@@ -496,12 +496,19 @@ function identified(refusal: Refusal, source: Record<string, unknown>): Refusal 
 export function linesOf(text: string): string[] {
   const end = text.indexOf("\n");
   if (end < 0) return [text];
-  try {
-    JSON.parse(text.slice(0, end));
-  } catch {
-    return [text];
-  }
+  // Within JSON no object begins right after another: two that meet at the line's end are two lines, and need not be parsed for it.
+  const meet = text[end - 1] === "}" && text[end + 1] === "{";
+  if (!meet && !isJson(text.slice(0, end))) return [text];
   return text.split("\n").filter((line) => line.trim() !== "");
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** One frame as text, on one line. */

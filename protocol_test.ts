@@ -215,6 +215,12 @@ Deno.test("a frame's lines are its objects, and JSON over several lines is one",
   assertEquals(linesOf('{"a":1}\n{"b":2}\n'), ['{"a":1}', '{"b":2}']);
   assertEquals(linesOf('{\n  "a": 1\n}'), ['{\n  "a": 1\n}']);
   assertEquals(linesOf('{"a":1}\n\n oops'), ['{"a":1}', " oops"]);
+  assertEquals(linesOf('{"a":{}\n}'), ['{"a":{}\n}']);
+  assertEquals(linesOf('{"a":[{}\n,{}]}'), ['{"a":[{}\n,{}]}']);
+  fc.assert(fc.property(fc.jsonValue({ maxDepth: 4 }), (value) => {
+    const pretty = JSON.stringify({ value }, null, 1);
+    assertEquals(linesOf(pretty), [pretty]);
+  }));
 });
 
 Deno.test("isOverBytes counts UTF-8, not characters", () => {

@@ -28,25 +28,25 @@ const TYPING_INTERVAL_MS = 1_000;
 
 type Request = Exclude<ClientFrame, Message | ClientFrameOf<"hello">>;
 
-/** Handles one frame of the extended level. Rejects only when the broker does. */
-export async function handleRequest(hub: Hub, session: Session, frame: Request): Promise<void> {
+/** Handles one frame of the extended level. A promise where the broker is asked, which rejects only when the broker does. */
+export function handleRequest(hub: Hub, session: Session, frame: Request): Promise<void> | void {
   switch (frame.type) {
     case "ack":
       return session.confirm(frame.seq);
     case "receipt":
       return session.read(frame.with, frame.seq);
     case "watch":
-      return await watch(hub, session, frame);
+      return watch(hub, session, frame);
     case "presence":
       return setStatus(hub, session, frame);
     case "typing":
-      return await typing(hub, session, frame);
+      return typing(hub, session, frame);
     case "group":
-      return await group(hub, session, frame);
+      return group(hub, session, frame);
     case "history":
-      return await history(hub, session, frame);
+      return history(hub, session, frame);
     case "conversations":
-      return await conversations(hub, session, frame);
+      return conversations(hub, session, frame);
     case "admin":
       return admin(hub, session, frame);
     case "ping":

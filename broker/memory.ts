@@ -28,6 +28,11 @@ import { MessageLog } from "./message_log.ts";
 /** Messages that are kept in all: a quarter of a gigabyte of ordinary chat. */
 export const MEMORY_MESSAGES_MAX = 1_000_000;
 
+/** The part of the messages that goes at once where room is made: small, as nobody is served meanwhile. */
+const ROOM_PARTS = 100;
+/** At least this part of what was looked at has to go, so that what is waiting is not looked at for every few. */
+const ROOM_LOOKED_AT_PARTS = 10;
+
 /** Milliseconds between two looks for messages that are too old. */
 const EXPIRE_INTERVAL_MS = 3_600_000;
 
@@ -325,8 +330,9 @@ export class MemoryBroker implements Broker {
   markers(name: string, since: number): Promise<readonly Marker[]> {
     const found: Marker[] = [];
     for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
+      const wrote = thread.group ? this.#firstOf(thread.seqs, name) : 0;
       for (const [user, { delivered, read, ts, at }] of thread.markers) {
-        if (at < since || (user !== name && thread.group && !this.#wroteUpTo(thread.seqs, name, delivered))) continue;
+        if (at < since || (user !== name && delivered < wrote)) continue;
         const conversation = user === name || thread.group ? other : name;
         if (delivered && user !== name) found.push({ user, kind: "delivered", with: conversation, seq: delivered, ts });
         if (read) found.push({ user, kind: "read", with: conversation, seq: read, ts });
@@ -423,27 +429,29 @@ export class MemoryBroker implements Broker {
   /** Removes what is too old; returns how many messages went. Done now and then by itself. */
   expire(): number {
     const limit = this.#now() - this.#limits.retentionDays * 86_400_000;
-    const gone = new Map<number, Stored>();
+    const gone: Stored[] = [];
     for (const message of this.#log.all()) {
       if (message.ts >= limit) break;
-      gone.set(message.seq, message);
+      gone.push(message);
     }
     this.#remove(gone);
-    return gone.size;
+    return gone.length;
   }
 
-  /** Makes room for a tenth by removing the oldest messages that were delivered. False when there are none. */
+  /** Makes room by removing some of the oldest messages that were delivered. False when there are none. */
   #makeRoom(): boolean {
     if (this.#isJammed) return false;
-    const wanted = Math.ceil(this.#messagesMax / 10);
-    const gone = new Map<number, Stored>();
+    const wanted = Math.ceil(this.#messagesMax / ROOM_PARTS);
+    const gone: Stored[] = [];
+    let lookedAt = 0;
     for (const message of this.#log.all()) {
-      if (gone.size === wanted) break;
-      if (this.#isDelivered(message)) gone.set(message.seq, message);
+      if (gone.length >= wanted && gone.length >= lookedAt / ROOM_LOOKED_AT_PARTS) break;
+      lookedAt++;
+      if (this.#isDelivered(message)) gone.push(message);
     }
     this.#remove(gone);
-    this.#isJammed = gone.size === 0;
-    return gone.size > 0;
+    this.#isJammed = gone.length === 0;
+    return gone.length > 0;
   }
 
   #isDelivered({ sender, recipient, seq }: Stored): boolean {
@@ -451,19 +459,24 @@ export class MemoryBroker implements Broker {
     return (this.#users.get(recipient)!.threads.get(sender)?.markers.get(recipient)?.delivered ?? 0) >= seq;
   }
 
-  #remove(gone: ReadonlyMap<number, Stored>): void {
-    const threads = new Set<Thread>();
-    for (const message of gone.values()) {
+  /** Removes messages, the oldest first. */
+  #remove(gone: readonly Stored[]): void {
+    const newest = new Map<Thread, number>();
+    for (const message of gone) {
       const thread = this.#groups.get(message.recipient) ?? this.#users.get(message.sender)!.threads.get(message.recipient)!;
-      threads.add(thread);
-      for (const [name, since] of thread.members) {
-        const user = this.#users.get(name)!;
-        if (message.seq > since) user.horizon = Math.max(user.horizon, message.seq);
-      }
+      newest.set(thread, message.seq);
       if (!this.#isDelivered(message)) this.#users.get(message.recipient)!.waiting--;
       this.#forget(message);
     }
-    for (const thread of threads) thread.seqs = thread.seqs.filter((seq) => !gone.has(seq));
+    for (const [thread, seq] of newest) {
+      for (const [name, since] of thread.members) {
+        const user = this.#users.get(name)!;
+        if (seq > since) user.horizon = Math.max(user.horizon, seq);
+      }
+      const end = firstAfter(thread.seqs, seq);
+      const left = thread.seqs.slice(0, end).filter((seq) => this.#log.sender(seq) !== undefined);
+      thread.seqs = left.concat(thread.seqs.slice(end));
+    }
   }
 
   #forget({ sender, id, seq }: Stored): void {
@@ -492,8 +505,9 @@ export class MemoryBroker implements Broker {
     return [...authors];
   }
 
-  #wroteUpTo(seqs: readonly number[], name: string, upTo: number): boolean {
-    return seqs.some((seq) => seq <= upTo && this.#log.sender(seq) === name);
+  /** The first position of a message by `name`, or infinity. */
+  #firstOf(seqs: readonly number[], name: string): number {
+    return seqs.find((seq) => this.#log.sender(seq) === name) ?? Infinity;
   }
 
   #unread(seqs: readonly number[], name: string, after: number): number {
