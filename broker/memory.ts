@@ -475,7 +475,8 @@ export class MemoryBroker implements Broker {
       }
       const end = firstAfter(thread.seqs, seq);
       const left = thread.seqs.slice(0, end).filter((seq) => this.#log.sender(seq) !== undefined);
-      thread.seqs = left.concat(thread.seqs.slice(end));
+      if (left.length === 0) thread.seqs.splice(0, end); // moves no more than it must
+      else thread.seqs = left.concat(thread.seqs.slice(end));
     }
   }
 
