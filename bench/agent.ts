@@ -6,7 +6,7 @@
  */
 
 import { setImmediate } from "node:timers";
-import { Checker, type Counts, type Faults, makeContent } from "./checker.ts";
+import { Checker, type Counts, type Faults, makeContent, makeId } from "./checker.ts";
 import { Histogram, type HistogramData } from "./histogram.ts";
 import { RawSocket } from "./raw_socket.ts";
 
@@ -16,8 +16,8 @@ export interface OpenCommand {
   readonly port: number;
   readonly names: readonly string[];
   readonly level: "base" | "extended";
-  /** Resume from here; without it the clients are new devices. */
-  readonly resume?: { readonly epoch: string; readonly seq: number };
+  /** Resume from here, where `missed` messages came since; without it the clients are new devices. */
+  readonly resume?: { readonly epoch: string; readonly seq: number; readonly missed: number };
   /** When everybody wants to be connected: what the time to `synced` counts from. Default: now. */
   readonly dueUs?: number;
 }
@@ -35,6 +35,8 @@ export interface SendCommand {
   readonly window?: { readonly size: number; readonly endedBy: "delivery" | "ack"; readonly count?: number };
   /** Open loop: messages per second of all flows together, evenly spaced. */
   readonly perSecond?: number;
+  /** Open loop: to be exact, keep the processor busy shortly before a message is due. For a process that has one to itself. */
+  readonly spins?: boolean;
 }
 
 /** What the runner may ask for. */
@@ -65,8 +67,6 @@ export interface Report {
   readonly faults: Faults;
   /** What the server said first when it refused something. */
   readonly complaint: string;
-  /** Messages with an id whose ack has not come. */
-  readonly unacked: number;
   readonly delivered: number;
   readonly acked: number;
   /** From due to delivered. */
@@ -79,8 +79,8 @@ export interface Report {
 
 /** Connections being opened at a time: below the listener's backlog. */
 const OPENING_MAX = 64;
-/** Milliseconds between two cumulative acks of a client. */
-const ACK_INTERVAL_MS = 200;
+/** Messages, and milliseconds, after which a client confirms what it has: as Parley's own does. */
+const CONFIRM_EVERY = 32, CONFIRM_MS = 250;
 /** Milliseconds after which a base connection is settled: four times the server's grace. */
 const BASE_SETTLED_MS = 1_000;
 /** Microseconds before a message is due at which sleeping, which is coarse, becomes spinning. */
@@ -101,6 +101,8 @@ interface Frame {
   code?: string;
   message?: string;
   epoch?: string;
+  recovered?: boolean;
+  ts?: string;
 }
 
 interface Flow {
@@ -114,6 +116,13 @@ class Client {
   /** The highest position received and the one confirmed. */
   seq = 0;
   confirmed = 0;
+  received = 0;
+  /** Messages received and not confirmed. */
+  untold = 0;
+  /** The position of the last ack. */
+  acked = 0;
+  /** What it has missed where it was connected before, until it is ready. */
+  resumes: { readonly missed: number } | undefined;
   ready: ((frame: Frame) => void) | undefined;
   grouped: (() => void) | undefined;
 
@@ -138,7 +147,6 @@ class Agent {
   #ackLatency = new Histogram();
   #lateness = new Histogram();
   #complaint = "";
-  #nextId = 0;
   #epoch = "";
   #head = 0;
 
@@ -171,20 +179,21 @@ class Agent {
 
   /** Confirms what was received, as real clients do. */
   confirm(): void {
-    for (const client of this.#clients.values()) {
-      if (!client.extended || client.seq === client.confirmed) continue;
-      client.confirmed = client.seq;
-      client.socket.send(`{"type":"ack","seq":${client.seq}}`);
-    }
+    for (const client of this.#clients.values()) if (client.seq !== client.confirmed) this.#confirm(client);
+  }
+
+  #confirm(client: Client): void {
+    client.confirmed = client.seq;
+    client.untold = 0;
+    client.socket.send(`{"type":"ack","seq":${client.seq}}`);
   }
 
   #report(): Report {
     return {
       sent: Object.fromEntries(this.#sent),
       received: this.#checker.counts,
-      faults: this.#checker.faults,
+      faults: { ...this.#checker.faults, unacked: this.#unacked.size },
       complaint: this.#complaint,
-      unacked: this.#unacked.size,
       delivered: this.#delivered,
       acked: this.#acked,
       latency: this.#latency.toData(),
@@ -214,6 +223,7 @@ class Agent {
   async #openOne(name: string, { port, level, resume }: OpenCommand): Promise<void> {
     const socket = await RawSocket.connect("127.0.0.1", port, level === "base" ? `/ws?name=${name}` : "/ws");
     const client = new Client(name, socket, level === "extended");
+    client.resumes = resume;
     socket.onText = (text) => this.#text(client, text);
     socket.onClose = (code) => {
       if (this.#clients.get(name) === client) this.#complain(`the connection of ${name} was closed with ${code}`);
@@ -221,8 +231,9 @@ class Agent {
     };
     this.#clients.set(name, client);
     if (!client.extended) return;
+    const from = resume ? { resume: { epoch: resume.epoch, seq: resume.seq } } : {};
     const synced = new Promise<Frame>((resolve) => client.ready = resolve);
-    socket.send(JSON.stringify({ type: "hello", v: 1, name, device: "bench", caps: ["batch"], ...(resume ? { resume } : {}) }));
+    socket.send(JSON.stringify({ type: "hello", v: 1, name, device: "bench", caps: ["batch"], ...from }));
     await synced;
   }
 
@@ -246,11 +257,14 @@ class Agent {
 
   #frame(client: Client, frame: Frame, arrivedUs: number): void {
     if (frame.type === undefined) return this.#message(client, frame, arrivedUs);
-    if (frame.type === "ack") return this.#ack(frame, arrivedUs);
+    if (frame.type === "ack") return this.#ack(client, frame, arrivedUs);
     if (frame.type === "welcome") {
       this.#epoch = frame.epoch!;
       this.#head = Math.max(this.#head, frame.seq!);
+      if (client.resumes && frame.recovered !== true) this.#checker.faults.unready++;
     } else if (frame.type === "synced") {
+      // Ready is who has everything: what comes after this was not missed.
+      if (client.resumes && client.received < client.resumes.missed) this.#checker.faults.unready++;
       client.ready?.(frame);
     } else if (frame.type === "group" && frame.id === "g") {
       client.grouped?.();
@@ -266,24 +280,31 @@ class Agent {
   }
 
   #message(client: Client, frame: Frame, arrivedUs: number): void {
-    const dueUs = this.#checker.received(client.name, frame);
-    if (frame.seq !== undefined) client.seq = frame.seq;
-    if (dueUs === undefined) return;
-    if (arrivedUs >= this.#fromUs && arrivedUs < this.#untilUs) {
-      this.#delivered++;
-      this.#latency.add(arrivedUs - dueUs);
+    const dueUs = this.#checker.received(client.name, frame, this.#send?.ids);
+    client.received++;
+    if (client.extended && frame.seq !== undefined) {
+      client.seq = frame.seq;
+      if (++client.untold >= CONFIRM_EVERY) this.#confirm(client);
     }
+    if (dueUs === undefined) return;
+    if (this.#isMeasured(arrivedUs)) this.#delivered++;
+    // By when it was due: what comes long after the time that is measured is what must not be left out.
+    if (this.#isMeasured(dueUs)) this.#latency.add(arrivedUs - dueUs);
     if (this.#send?.window?.endedBy === "delivery") this.#land(this.#flows.get(`${frame.sender}>${frame.recipient}`));
   }
 
-  #ack(frame: Frame, arrivedUs: number): void {
-    const flight = this.#unacked.get(frame.id!);
-    if (!flight) return this.#complain(`an ack came for ${frame.id}, which was not sent`);
-    this.#unacked.delete(frame.id!);
-    if (arrivedUs >= this.#fromUs && arrivedUs < this.#untilUs) {
-      this.#acked++;
-      this.#ackLatency.add(arrivedUs - flight.dueUs);
-    }
+  #isMeasured(timeUs: number): boolean {
+    return timeUs >= this.#fromUs && timeUs < this.#untilUs;
+  }
+
+  #ack(client: Client, { id, seq = 0 }: Frame, arrivedUs: number): void {
+    const flight = this.#unacked.get(id!);
+    if (!flight || seq <= client.acked) this.#checker.faults.misacked++;
+    client.acked = seq;
+    if (!flight) return;
+    this.#unacked.delete(id!);
+    if (this.#isMeasured(arrivedUs)) this.#acked++;
+    if (this.#isMeasured(flight.dueUs)) this.#ackLatency.add(arrivedUs - flight.dueUs);
     if (this.#send?.window?.endedBy === "ack") this.#land(flight.flow);
   }
 
@@ -343,7 +364,8 @@ class Agent {
         this.#lateness.add(now - dueUs);
       }
       if (dueUs >= command.untilUs) return;
-      if (dueUs - now > SPIN_US) setTimeout(tick, (dueUs - now - SPIN_US) / 1_000);
+      if (!command.spins) setTimeout(tick, (dueUs - now) / 1_000);
+      else if (dueUs - now > SPIN_US) setTimeout(tick, (dueUs - now - SPIN_US) / 1_000);
       else setImmediate(tick);
     };
     tick();
@@ -356,18 +378,18 @@ class Agent {
     this.#sent.set(key, sequence + 1);
     let tail = "}";
     if (ids) {
-      const id = `${from}-${this.#nextId++}`;
+      const id = makeId(key, sequence);
       this.#unacked.set(id, { dueUs, flow });
       tail = `,"id":"${id}"}`;
     }
-    const content = makeContent(sequence, dueUs, chars);
+    const content = makeContent(key, sequence, dueUs, chars);
     this.#clients.get(from)!.socket.send(`{"sender":"${from}","recipient":"${to}","content":"${content}"${tail}`);
   }
 }
 
 async function main(): Promise<void> {
   const agent = new Agent();
-  setInterval(() => agent.confirm(), ACK_INTERVAL_MS);
+  setInterval(() => agent.confirm(), CONFIRM_MS);
   let rest = "";
   for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
     const lines = (rest + text).split("\n");

@@ -3,7 +3,7 @@
  */
 
 import { type Command, nowUs, type OpenCommand, type Opened, type Report, type SendCommand } from "./agent.ts";
-import { countLost, type Faults } from "./checker.ts";
+import { countLost, type Faults, noFaults } from "./checker.ts";
 import { Histogram } from "./histogram.ts";
 import { type Cpus, MeasuredProcess } from "./measured_process.ts";
 
@@ -20,7 +20,6 @@ export interface FleetOptions {
 export interface Total {
   readonly faults: Faults;
   readonly complaint: string;
-  readonly unacked: number;
   readonly delivered: number;
   readonly acked: number;
   readonly latency: Histogram;
@@ -38,6 +37,8 @@ export interface Measured {
 
 /** Milliseconds without anything new after which what is missing is lost. */
 const STALLED_MS = 10_000;
+/** Milliseconds after everything was there in which nothing more may come. */
+const AFTERWARDS_MS = 500;
 /** Microseconds from asking to the start: every process has heard it by then. */
 const START_DELAY_US = 300_000;
 
@@ -101,7 +102,7 @@ export class Fleet {
   /** Sends for a while from all agents that have flows, and measures after the warm-up. */
   async run(
     flows: (agent: number) => SendCommand["flows"],
-    how: Pick<SendCommand, "chars" | "ids" | "window" | "perSecond">,
+    how: Omit<SendCommand, "op" | "flows" | "startUs" | "untilUs">,
     seconds: { warmup: number; measured: number },
   ): Promise<Measured> {
     const startUs = nowUs() + START_DELAY_US;
@@ -128,16 +129,17 @@ export class Fleet {
 
   /** Waits until all that was sent has arrived, or nothing arrives any more, and says what the agents saw. `copies`: see {@linkcode expected}. */
   async settle(copies: (flow: string) => readonly string[] = direct): Promise<Total> {
-    let last = -1, since = Date.now();
+    let last = -1, since = Date.now(), isLast = false;
     for (;;) {
       const reports = await this.all<Report>(() => ({ op: "report" }));
       const sent = expected(reports, copies);
       const received = Object.assign({}, ...reports.map((report) => report.received));
       const lost = countLost(sent, received);
-      const missing = lost + reports.reduce((sum, { unacked }) => sum + unacked, 0);
+      const missing = lost + reports.reduce((sum, { faults }) => sum + faults.unacked, 0);
       if (missing !== last) [last, since] = [missing, Date.now()];
-      if (missing === 0 || Date.now() - since > STALLED_MS) return add(reports, lost);
-      await new Promise((resolve) => setTimeout(resolve, 200));
+      if (isLast || Date.now() - since > STALLED_MS) return add(reports, lost);
+      isLast = missing === 0;
+      await new Promise((resolve) => setTimeout(resolve, isLast ? AFTERWARDS_MS : 200));
     }
   }
 }
@@ -156,21 +158,21 @@ function expected(reports: readonly Report[], copies: (flow: string) => readonly
 }
 
 function add(reports: readonly Report[], lost: number): Total {
-  const faults: Faults = { altered: 0, misrouted: 0, repeated: 0, skipped: 0, lost, refused: 0 };
+  const faults = noFaults();
   const [latency, ackLatency, lateness] = [new Histogram(), new Histogram(), new Histogram()];
-  let unacked = 0, delivered = 0, acked = 0, sent = 0;
+  let delivered = 0, acked = 0, sent = 0;
   for (const report of reports) {
-    for (const kind of ["altered", "misrouted", "repeated", "skipped", "refused"] as const) faults[kind] += report.faults[kind];
+    for (const kind of Object.keys(faults) as (keyof Faults)[]) faults[kind] += report.faults[kind];
     latency.merge(report.latency);
     ackLatency.merge(report.ackLatency);
     lateness.merge(report.lateness);
-    unacked += report.unacked;
     delivered += report.delivered;
     acked += report.acked;
     for (const count of Object.values(report.sent)) sent += count;
   }
   const complaint = reports.find((report) => report.complaint)?.complaint ?? "";
-  return { faults, complaint, unacked, delivered, acked, latency, ackLatency, lateness, sent };
+  faults.lost = lost;
+  return { faults, complaint, delivered, acked, latency, ackLatency, lateness, sent };
 }
 
 async function until(timeUs: number): Promise<void> {

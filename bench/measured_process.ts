@@ -2,6 +2,11 @@
  * A child process that talks in lines of JSON, and what the operating system says of its processor time and memory.
  */
 
+import { deadline } from "@std/async/deadline";
+
+/** Milliseconds for any one answer: ten times what the slowest takes. */
+const ANSWER_MS = 120_000;
+
 /** Which processors a process may use, as `taskset -c` takes them; undefined for all. */
 export type Cpus = string | undefined;
 
@@ -11,6 +16,12 @@ export class MeasuredProcess {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
   readonly #lines: AsyncGenerator<string>;
   #turn: Promise<unknown> = Promise.resolve();
+  static readonly #running = new Set<MeasuredProcess>();
+
+  /** Kills those that run: for an end in the middle. */
+  static killAll(): void {
+    for (const { pid } of MeasuredProcess.#running) Deno.kill(pid, "SIGKILL");
+  }
 
   /** Starts this same Deno with `args`. */
   constructor(args: readonly string[], cpus: Cpus) {
@@ -19,11 +30,19 @@ export class MeasuredProcess {
     this.#child = new Deno.Command(program!, { args: rest, stdin: "piped", stdout: "piped", stderr: "inherit" }).spawn();
     this.#writer = this.#child.stdin.getWriter();
     this.#lines = lines(this.#child.stdout);
+    MeasuredProcess.#running.add(this);
+    void this.#child.status.then(() => MeasuredProcess.#running.delete(this));
   }
 
-  /** The next line that the process prints. Rejects when it ends instead. */
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  /** The next line that the process prints. Rejects when it ends instead, or prints none for long. */
   async line(): Promise<string> {
-    const { value, done } = await this.#lines.next();
+    const { value, done } = await deadline(this.#lines.next(), ANSWER_MS).catch(() => {
+      throw new Error(`bench: process ${this.#child.pid} did not answer within ${ANSWER_MS / 1_000} s`);
+    });
     if (done) throw new Error(`bench: process ${this.#child.pid} ended before it answered`);
     return value;
   }

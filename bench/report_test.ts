@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { describeFaults, isSound, toMarkdown, toSvg } from "./report.ts";
+import { noFaults } from "./checker.ts";
+import { describeFaults, isDisturbed, isSound, toMarkdown, toSvg } from "./report.ts";
 import type { Result } from "./scenarios.ts";
 
 const RESULT: Result = {
@@ -10,10 +11,12 @@ const RESULT: Result = {
   figures: {
     delivered_per_s: 123_456,
     cpu_us_per_message: 7.5,
+    server_cpu: 0.97,
+    clients_cpu: 0.6,
     at_per_s: 20_000,
     latency_us: { p50: 120, p99: 12_000, p999: 150_000, max: 200_000 },
   },
-  faults: { altered: 0, misrouted: 0, repeated: 0, skipped: 0, lost: 0, refused: 0 },
+  faults: noFaults(),
   complaint: "",
 };
 
@@ -30,11 +33,17 @@ Deno.test("describeFaults names what was wrong and nothing else", () => {
   assertEquals(describeFaults({ ...RESULT, faults, complaint: "no" }), '1 repeated, 3 lost, the server said "no"');
 });
 
+Deno.test("isDisturbed is true where a closed loop kept nobody busy, and the table says so", () => {
+  const idle: Result = { ...RESULT, figures: { ...RESULT.figures, server_cpu: 0.2, clients_cpu: 0.1 } };
+  assertEquals([RESULT, idle, { ...RESULT, figures: {} }].map(isDisturbed), [false, true, false]);
+  assertStringIncludes(toMarkdown([idle]), "100 connections (disturbed");
+});
+
 Deno.test("toMarkdown has a row of as many cells as the heading for every result", () => {
   const lines = toMarkdown([RESULT, { ...RESULT, figures: {} }]).trimEnd().split("\n");
   assertEquals(lines.length, 4);
   assertEquals(new Set(lines.map((line) => line.split("|").length)).size, 1);
-  assertStringIncludes(lines[2]!, "| 123,456 | 7.5 | 0.12 / 12.0 / 150 (20,000) |");
+  assertStringIncludes(lines[2]!, "| 100 | 123,456 | 7.5 | 0.97, 0.6 | 0.12 / 12.0 / 150 (20,000) |");
 });
 
 Deno.test("toSvg draws a bar for throughput and points for latency, the largest bar widest", () => {

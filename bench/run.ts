@@ -7,7 +7,8 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { describeFaults, isSound, toMarkdown, toSvg } from "./report.ts";
+import { MeasuredProcess } from "./measured_process.ts";
+import { describeFaults, isDisturbed, isSound, toMarkdown, toSvg } from "./report.ts";
 import { type Result, SCENARIOS, type Setting } from "./scenarios.ts";
 
 const HELP = `Measures Parley's server with clients in processes of their own.
@@ -28,6 +29,7 @@ function usage(message: string): never {
 function parse() {
   const flags = parseArgs(Deno.args, {
     boolean: ["quick", "help", "list", "pin"],
+    alias: { help: "h" },
     string: ["only", "seconds", "out"],
     negatable: ["pin"],
     default: { pin: true },
@@ -42,8 +44,21 @@ function parse() {
   const names: string[] | undefined = flags.only?.split(",");
   const unknown = names?.find((name) => !SCENARIOS.some((scenario) => scenario.name === name));
   if (unknown !== undefined) usage(`there is no scenario ${unknown}`);
+  if (flags.out !== undefined) checkWritable(flags.out);
   const scenarios = SCENARIOS.filter(({ name }) => names?.includes(name) ?? true);
   return { scenarios, seconds, quick: flags.quick, pin: flags.pin, out: flags.out };
+}
+
+/** Before anything is measured: minutes later would be too late. */
+function checkWritable(out: string): void {
+  if (out === "") usage("--out needs the name of a file");
+  const file = `${out}.jsonl`;
+  try {
+    Deno.openSync(file, { write: true, create: true }).close();
+    if (Deno.statSync(file).size === 0) Deno.removeSync(file);
+  } catch (error) {
+    usage(`cannot write ${file}: ${error instanceof Error ? error.message : error}`);
+  }
 }
 
 function settingOf(options: { quick: boolean; seconds: number; pin: boolean }, directory: () => string): Setting {
@@ -57,6 +72,12 @@ function settingOf(options: { quick: boolean; seconds: number; pin: boolean }, d
     agentCpus: pinned ? `1-${navigator.hardwareConcurrency - 1}` : undefined,
     directory,
   };
+}
+
+/** What a result needs beside it to be compared with another. */
+function circumstances({ seconds, quick }: { seconds: number; quick: boolean }) {
+  const date = new Date().toISOString().slice(0, 10);
+  return { date, seconds, quick, deno: Deno.version.deno, processors: navigator.hardwareConcurrency };
 }
 
 function write(out: string, results: readonly Result[]): void {
@@ -73,14 +94,25 @@ async function main(): Promise<void> {
     directories.push(Deno.makeTempDirSync({ prefix: "parley-bench-" }));
     return directories.at(-1)!;
   });
+  const clean = () => directories.splice(0).forEach((directory) => Deno.removeSync(directory, { recursive: true }));
+  for (const [signal, number] of [["SIGINT", 2], ["SIGTERM", 15]] as const) {
+    Deno.addSignalListener(signal, () => {
+      MeasuredProcess.killAll();
+      clean();
+      Deno.exit(128 + number);
+    });
+  }
   const results: Result[] = [];
   let failed = false;
   for (const scenario of options.scenarios) {
     console.error(`${scenario.name} ...`);
     try {
-      const result = await scenario.run(setting);
+      const result = { ...await scenario.run(setting), ...circumstances(options) };
       results.push(result);
       console.log(JSON.stringify(result));
+      if (isDisturbed(result)) {
+        console.error(`bench: ${scenario.name} was disturbed: neither the server nor its clients were busy`);
+      }
       if (isSound(result)) continue;
       console.error(`bench: ${scenario.name} does not count: ${describeFaults(result)}`);
     } catch (error) {
@@ -88,7 +120,7 @@ async function main(): Promise<void> {
     }
     failed = true;
   }
-  for (const directory of directories) Deno.removeSync(directory, { recursive: true });
+  clean();
   console.log("\n" + toMarkdown(results.filter(isSound)));
   if (options.out && !failed) write(options.out, results);
   Deno.exit(failed ? 1 : 0);

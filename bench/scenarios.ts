@@ -22,6 +22,8 @@ export interface Figures {
   readonly delivered_per_s?: number;
   /** The server's, all threads, per message delivered. */
   readonly cpu_us_per_message?: number;
+  /** How busy the server was, in processors. */
+  readonly server_cpu?: number;
   /** How busy the clients' processes were, in processors: at the number they have, they and not the server were the limit. */
   readonly clients_cpu?: number;
   /** From when a message was due to when it was there, in open loop at `at_per_s` deliveries. */
@@ -84,6 +86,8 @@ const FED_AT_ONCE = 1_000, FED_IN_FLIGHT = 4_000;
 const FOREVER_US = 1e18;
 /** Characters of ordinary content. */
 const CHARS = 64;
+/** Open files that a process needs beside its connections, and connections below which nothing is measured. */
+const OTHER_FILES = 500, CONNECTIONS_MIN = 100;
 
 /** All of them, in the order they are run. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -128,7 +132,7 @@ function direct(name: string, options: DirectOptions): Scenario {
     }, setting.seconds);
     const full = await fleet.settle();
     const rate = Math.floor(Math.min(OPEN_LOOP_PER_SECOND, full.delivered / closed.seconds * OPEN_LOOP_SHARE));
-    await fleet.run((agent) => flows[agent]!, { chars, ids, perSecond: rate / agents }, setting.seconds);
+    await fleet.run((agent) => flows[agent]!, { chars, ids, perSecond: rate / agents, spins: agents === 1 }, setting.seconds);
     const half = await fleet.settle();
     return {
       ...{ scenario: name, what, broker, connections, complaint: half.complaint, faults: half.faults },
@@ -164,7 +168,7 @@ async function group(setting: Setting): Promise<Result> {
 
 /** Connections that do nothing. */
 async function idle(setting: Setting): Promise<Result> {
-  const connections = Math.min(10_000 * setting.scale, setting.filesMax - 500);
+  const connections = tenThousand(setting);
   const agents = Math.ceil(connections / IDLE_PER_AGENT);
   await using fleet = await Fleet.start({ ...setting, broker: "memory", data: setting.directory(), agents });
   const names = namesOf(connections);
@@ -187,7 +191,7 @@ async function idle(setting: Setting): Promise<Result> {
 
 /** Everybody was cut off, ten messages came for each, and all come back at once. */
 async function storm(setting: Setting): Promise<Result> {
-  const connections = Math.min(10_000 * setting.scale, setting.filesMax - 500), each = 10;
+  const connections = tenThousand(setting), each = 10;
   const agents = Math.ceil(connections / IDLE_PER_AGENT);
   await using fleet = await Fleet.start({ ...setting, broker: "sqlite", data: setting.directory(), agents });
   const names = namesOf(connections);
@@ -196,7 +200,7 @@ async function storm(setting: Setting): Promise<Result> {
   await fleet.all((agent) => ({ op: "drop", names: shares[agent]! }));
   await feed(fleet, names, each);
   const cpuUs = fleet.server.cpuUs();
-  const { time } = await fleet.open(names, { level: "extended", resume: { epoch, seq } });
+  const { time } = await fleet.open(names, { level: "extended", resume: { epoch, seq, missed: each } });
   const usedUs = fleet.server.cpuUs() - cpuUs;
   const total = await fleet.settle();
   return {
@@ -220,7 +224,7 @@ async function backlog(setting: Setting): Promise<Result> {
   await fleet.all(() => ({ op: "drop", names: [reader] }));
   await feed(fleet, [reader], messages);
   const cpuUs = fleet.server.cpuUs();
-  const { time } = await fleet.open([reader], { level: "extended", resume: { epoch, seq } });
+  const { time } = await fleet.open([reader], { level: "extended", resume: { epoch, seq, missed: messages } });
   const usedUs = fleet.server.cpuUs() - cpuUs;
   const total = await fleet.settle();
   return {
@@ -248,6 +252,13 @@ async function feed(fleet: Fleet, names: readonly string[], each: number): Promi
   }
 }
 
+/** As many connections as the scenario is named after, or as this process may have. */
+function tenThousand({ scale, filesMax }: Setting): number {
+  const connections = Math.min(10_000 * scale, filesMax - OTHER_FILES);
+  if (connections < CONNECTIONS_MIN) throw new Error(`only ${filesMax} files may be open: raise that with "ulimit -n 20000"`);
+  return connections;
+}
+
 // ---- Figures -----------------------------------------------------------------------------------------------------------------
 
 function namesOf(count: number): string[] {
@@ -262,6 +273,7 @@ function load(measured: Measured, total: Total): Figures {
   return {
     delivered_per_s: Math.round(total.delivered / measured.seconds),
     cpu_us_per_message: round(measured.serverCpuUs / total.delivered, 2),
+    server_cpu: round(measured.serverCpuUs / 1e6 / measured.seconds, 2),
     clients_cpu: round(measured.agentsCpuUs / 1e6 / measured.seconds, 2),
   };
 }

@@ -4,26 +4,34 @@
  *     deno task bench:server --port 8081 --broker sqlite --data /tmp/bench
  */
 
-import { parseArgs } from "@std/cli/parse-args";
 import { MemoryBroker } from "../broker/memory.ts";
 import { openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../hub.ts";
+import { helpText, parseOptions, type ProgramSpec, UsageError, type Values } from "../options.ts";
 import { startServer } from "../server.ts";
 
-function openBroker(kind: string, data: string | undefined): Promise<Broker> {
+const OPTIONS = {
+  port: { kind: "integer", value: "N", default: 8081, min: 0, max: 65_535, help: "the port, on loopback; 0 for a free one" },
+  broker: { kind: "string", value: "KIND", default: "memory", choices: ["memory", "sqlite"], help: "where messages are kept" },
+  data: { kind: "string", value: "DIR", default: "./data", help: "the folder of --broker sqlite" },
+  help: { kind: "flag", short: "h", help: "show this" },
+} as const;
+
+const PROGRAM: ProgramSpec = { name: "bench:server", summary: "The server for load generators.", options: OPTIONS };
+
+function openBroker({ broker, data: dir }: Values<typeof OPTIONS>): Promise<Broker> {
   // Load generators do not say what they have got: in memory nothing would ever be free to go.
-  const limits = { mailbox: Infinity, messagesMax: Infinity };
-  if (kind === "memory") return Promise.resolve(new MemoryBroker(limits));
-  if (kind === "sqlite") return openSqliteBroker({ dir: data ?? "./data", mailbox: Infinity });
-  console.error(`bench: there is no broker "${kind}"; use --broker memory or sqlite`);
-  Deno.exit(2);
+  if (broker === "memory") return Promise.resolve(new MemoryBroker({ mailbox: Infinity, messagesMax: Infinity }));
+  return openSqliteBroker({ dir, mailbox: Infinity });
 }
 
 async function main(): Promise<void> {
-  const flags = parseArgs(Deno.args, { string: ["port", "broker", "data"] });
+  const { values, operands } = parseOptions(OPTIONS, Deno.args);
+  if (values.help) return console.log(helpText(PROGRAM));
+  if (operands.length > 0) throw new UsageError(`What is "${operands[0]}"?`);
   const server = startServer({
-    port: Number(flags.port ?? 8081),
-    broker: await openBroker(flags.broker ?? "memory", flags.data),
+    port: values.port,
+    broker: await openBroker(values),
     log: (line: string) => console.error(line),
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -32,4 +40,9 @@ async function main(): Promise<void> {
   console.log(`Listening on ${server.url}`);
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) {
+  await main().catch((error) => {
+    console.error(`bench: ${error instanceof Error ? error.message : error}`);
+    Deno.exit(error instanceof UsageError ? 2 : 1);
+  });
+}

@@ -61,10 +61,15 @@ interface Thread {
   readonly members: Map<string, number>;
   /** A group's members: looking up a thousand names for every message would be most of its cost. */
   readonly users: Set<User>;
+  /** The two of a direct conversation, who may be the same. */
+  readonly pair: readonly [User, User] | undefined;
   readonly markers: Map<string, Markers>;
   /** Positions of its messages, ascending. */
   seqs: number[];
 }
+
+const NO_USERS: Set<User> = new Set();
+const NOBODY: readonly string[] = [];
 
 interface User {
   readonly name: string;
@@ -170,7 +175,7 @@ export class MemoryBroker implements Broker {
     }
     const thread = this.#threadOf(sender, draft.recipient);
     if ("code" in thread) return thread;
-    const recipient = thread.group === "" && draft.recipient !== draft.sender ? this.#users.get(draft.recipient)! : undefined;
+    const recipient = otherOf(thread, sender);
     if (recipient && recipient.waiting >= this.#limits.mailbox) {
       return refuse("mailbox_full", `The mailbox of "${recipient.name}" is full; try again when they have read it`);
     }
@@ -212,7 +217,7 @@ export class MemoryBroker implements Broker {
     const other = this.#users.get(address);
     if (!other) return refuse("unknown_recipient", `There is no user "${address}"; they have to connect once first`);
     const members = new Map([[sender.name, 0], [other.name, 0]]);
-    const thread: Thread = { group: "", owner: "", open: false, members, users: new Set(), markers: new Map(), seqs: [] };
+    const thread = newThread(members, [sender, other]);
     sender.threads.set(other.name, thread);
     other.threads.set(sender.name, thread);
     return thread;
@@ -279,7 +284,7 @@ export class MemoryBroker implements Broker {
       return refuse("unknown_group", `There is no group "${other}"`);
     }
     if (!this.#users.has(other)) return refuse("unknown_recipient", `There is no user "${other}"`);
-    return { group: "", owner: "", open: false, members: new Map([[name, 0]]), users: new Set(), markers: new Map(), seqs: [] };
+    return newThread(new Map([[name, 0]]), undefined);
   }
 
   conversations(name: string, limit: number): Promise<{ conversations: readonly Conversation[]; more: boolean }> {
@@ -307,24 +312,26 @@ export class MemoryBroker implements Broker {
   #mark({ user: name, kind, with: other, seq: wanted }: Mark, ts: number): Marked {
     const user = this.#users.get(name);
     const thread = user?.threads.get(other);
-    if (!user || !thread) return { moved: false, authors: [], ts };
+    if (!user || !thread) return { moved: false, authors: NOBODY, ts };
     let markers = thread.markers.get(name);
     if (!markers) thread.markers.set(name, markers = { delivered: 0, read: 0, ts: 0, at: 0 });
     const seq = Math.min(wanted, this.#log.head);
     const before = markers[kind];
-    if (seq <= before) return { moved: false, authors: [], ts };
+    if (seq <= before) return { moved: false, authors: NOBODY, ts };
+    const isDirect = thread.group === "";
     if (seq > markers.delivered) {
-      if (thread.group === "") user.waiting -= this.#othersBetween(thread.seqs, name, markers.delivered, seq);
+      if (isDirect) user.waiting -= this.#othersBetween(thread.seqs, name, markers.delivered, seq);
       markers.delivered = seq;
       this.#isJammed = false;
     }
     if (kind === "read") markers.read = seq;
-    Object.assign(markers, { ts, at: this.#log.head });
-    return {
-      moved: true,
-      authors: this.#authorsBetween(thread.seqs, name, Math.max(before, thread.members.get(name)!), seq),
-      ts,
-    };
+    markers.ts = ts;
+    markers.at = this.#log.head;
+    if (!isDirect) {
+      const authors = this.#authorsBetween(thread.seqs, name, Math.max(before, thread.members.get(name)!), seq);
+      return { moved: true, authors, ts };
+    }
+    return { moved: true, authors: this.#othersBetween(thread.seqs, name, before, seq) > 0 ? [other] : NOBODY, ts };
   }
 
   markers(name: string, since: number): Promise<readonly Marker[]> {
@@ -371,7 +378,7 @@ export class MemoryBroker implements Broker {
   #create(request: Extract<GroupRequest, { op: "create" }>, existing: Thread | undefined): GroupAnswer | BrokerRefusal {
     if (existing) return refuse("group_exists", `There is a group "${request.group}" already`);
     const { group, user: owner, open } = request;
-    const thread: Thread = { group, owner, open, members: new Map(), users: new Set(), markers: new Map(), seqs: [] };
+    const thread = { ...newThread(new Map(), undefined), group, owner, open };
     const entered = this.#enter(thread, owner);
     if (!("code" in entered)) this.#groups.set(group, thread);
     return entered;
@@ -522,6 +529,17 @@ export class MemoryBroker implements Broker {
   close(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+function newThread(members: Map<string, number>, pair: Thread["pair"]): Thread {
+  return { group: "", owner: "", open: false, members, users: pair ? NO_USERS : new Set(), pair, markers: new Map(), seqs: [] };
+}
+
+/** Whom a message of `sender` in a direct conversation goes to; undefined for a group, and for notes to oneself. */
+function otherOf({ pair }: Thread, sender: User): User | undefined {
+  if (!pair) return undefined;
+  const other = pair[0] === sender ? pair[1] : pair[0];
+  return other === sender ? undefined : other;
 }
 
 /** What becomes of a draft whose id is taken. */
