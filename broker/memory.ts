@@ -61,8 +61,9 @@ interface Thread {
   readonly members: Map<string, number>;
   /** A group's members: looking up a thousand names for every message would be most of its cost. */
   readonly users: Set<User>;
-  /** The two of a direct conversation, who may be the same. */
-  readonly pair: readonly [User, User] | undefined;
+  /** The two of a direct conversation, who may be the same; in fields, as one look into memory less is felt. */
+  readonly one: User | undefined;
+  readonly two: User | undefined;
   readonly markers: Map<string, Markers>;
   /** Positions of its messages, ascending. */
   seqs: number[];
@@ -217,7 +218,7 @@ export class MemoryBroker implements Broker {
     const other = this.#users.get(address);
     if (!other) return refuse("unknown_recipient", `There is no user "${address}"; they have to connect once first`);
     const members = new Map([[sender.name, 0], [other.name, 0]]);
-    const thread = newThread(members, [sender, other]);
+    const thread = newThread(members, sender, other);
     sender.threads.set(other.name, thread);
     other.threads.set(sender.name, thread);
     return thread;
@@ -284,7 +285,7 @@ export class MemoryBroker implements Broker {
       return refuse("unknown_group", `There is no group "${other}"`);
     }
     if (!this.#users.has(other)) return refuse("unknown_recipient", `There is no user "${other}"`);
-    return newThread(new Map([[name, 0]]), undefined);
+    return newThread(new Map([[name, 0]]));
   }
 
   conversations(name: string, limit: number): Promise<{ conversations: readonly Conversation[]; more: boolean }> {
@@ -378,7 +379,7 @@ export class MemoryBroker implements Broker {
   #create(request: Extract<GroupRequest, { op: "create" }>, existing: Thread | undefined): GroupAnswer | BrokerRefusal {
     if (existing) return refuse("group_exists", `There is a group "${request.group}" already`);
     const { group, user: owner, open } = request;
-    const thread = { ...newThread(new Map(), undefined), group, owner, open };
+    const thread = { ...newThread(new Map()), group, owner, open };
     const entered = this.#enter(thread, owner);
     if (!("code" in entered)) this.#groups.set(group, thread);
     return entered;
@@ -531,14 +532,14 @@ export class MemoryBroker implements Broker {
   }
 }
 
-function newThread(members: Map<string, number>, pair: Thread["pair"]): Thread {
-  return { group: "", owner: "", open: false, members, users: pair ? NO_USERS : new Set(), pair, markers: new Map(), seqs: [] };
+function newThread(members: Map<string, number>, one?: User, two?: User): Thread {
+  const users = one ? NO_USERS : new Set<User>();
+  return { group: "", owner: "", open: false, members, users, one, two, markers: new Map(), seqs: [] };
 }
 
 /** Whom a message of `sender` in a direct conversation goes to; undefined for a group, and for notes to oneself. */
-function otherOf({ pair }: Thread, sender: User): User | undefined {
-  if (!pair) return undefined;
-  const other = pair[0] === sender ? pair[1] : pair[0];
+function otherOf(thread: Thread, sender: User): User | undefined {
+  const other = thread.one === sender ? thread.two : thread.one;
   return other === sender ? undefined : other;
 }
 
