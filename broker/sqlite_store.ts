@@ -491,19 +491,17 @@ export class SqliteStore {
     const seq = Math.min(wanted, this.head);
     if (isRefusal(row) || row.thread === 0 || seq <= (row[kind] as number)) return { moved: false, authors: [], ts };
     const user = this.#userId(name)!;
-    const delivered = row.delivered as number;
-    const waiting = this.#waiting.get(user);
-    if (seq > delivered && row.owner === 0 && waiting !== undefined) {
-      this.#waiting.set(user, waiting - this.#countOthers(row.thread, user, delivered, seq));
-    }
+    const before = row[kind] as number, delivered = row.delivered as number;
     const read = kind === "read" ? seq : row.read!;
     const sql = "UPDATE members SET delivered = ?, read = ?, marked_ts = ?, marked_at = ? WHERE user = ? AND thread = ?";
     this.#run(sql, Math.max(delivered, seq), read, ts, this.head, user, row.thread!);
-    return {
-      moved: true,
-      authors: this.#authors(row.thread!, user, Math.max(row[kind] as number, row.since as number), seq),
-      ts,
-    };
+    const waiting = this.#waiting.get(user);
+    if (row.owner === 0 && seq > delivered && waiting !== undefined) {
+      const arrived = this.#countOthers(row.thread, user, delivered, seq);
+      this.#waiting.set(user, waiting - arrived);
+      if (before === delivered) return { moved: true, authors: arrived > 0 ? [other] : [], ts };
+    }
+    return { moved: true, authors: this.#authors(row.thread!, user, Math.max(before, row.since as number), seq), ts };
   }
 
   #authors(thread: SQLInputValue, user: number, after: number, upTo: number): string[] {
