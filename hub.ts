@@ -284,6 +284,12 @@ export const INBOX_CHARS_MAX = 1_048_576;
  * starve. Half of it leaves room for those who wait, and costs no throughput.
  */
 export const FLUSH_CONNECTIONS_MAX = 64;
+/**
+ * Milliseconds, and messages, after which the broker is told again what a device has: it is a write each time. The first time is
+ * at once, so that who talks now and then does not wait.
+ */
+export const CONFIRM_INTERVAL_MS = 100;
+const CONFIRM_MESSAGES = 2_048;
 /** Devices of one user at a time: every one costs a copy of everything. */
 export const DEVICES_MAX = 32;
 
@@ -306,6 +312,7 @@ export interface HubOptions {
   readonly refusalsMax?: number;
   readonly devicesMax?: number;
   readonly flushConnectionsMax?: number;
+  readonly confirmIntervalMs?: number;
   readonly presenceGraceMs?: number;
   readonly rateLimit?: RateLimit;
   /** What `welcome` says of the rate: frames per second and burst, 0 for none. */
@@ -355,6 +362,10 @@ export class Hub implements SessionHost {
   /** Sessions with something to write, in the order in which they got it. */
   readonly #touched: Session[] = [];
   readonly #flushMax: number;
+  readonly #confirmIntervalMs: number;
+  /** Sessions of which the broker will be told what they have, and when. */
+  readonly #confirming = new Set<Session>();
+  #confirmTimer: ReturnType<typeof setTimeout> | undefined;
   #turnDue = false;
   /** Appends that the broker has not answered. */
   #inFlight = 0;
@@ -378,6 +389,7 @@ export class Hub implements SessionHost {
     this.#options = options;
     this.#defer = options.defer ?? queueMicrotask;
     this.#flushMax = options.flushConnectionsMax ?? FLUSH_CONNECTIONS_MAX;
+    this.#confirmIntervalMs = options.confirmIntervalMs ?? CONFIRM_INTERVAL_MS;
     this.#limits = {
       frame: options.frameBytes ?? FRAME_BYTES_MAX,
       content: options.contentBytes ?? CONTENT_BYTES_MAX,
@@ -759,13 +771,41 @@ export class Hub implements SessionHost {
       session.isTouched = false;
       session.flush();
     }
-    this.handOver(due);
+    this.#confirm(due);
     if (this.#touched.length > 0) return this.#wake();
     if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();
   };
 
+  /** Hands over what devices have, or lets it gather where that was done just now. */
+  #confirm(sessions: readonly Session[]): void {
+    const now = performance.now();
+    const due: Session[] = [];
+    for (const session of sessions) {
+      if (session.closed || !session.isUnreported) continue;
+      const isDue = now - session.reportedAt >= this.#confirmIntervalMs || session.unreported >= CONFIRM_MESSAGES;
+      if (isDue) due.push(session);
+      else this.#confirming.add(session);
+    }
+    if (due.length > 0) this.handOver(due);
+    if (this.#confirming.size === 0) return;
+    this.#confirmTimer ??= setTimeout(() => {
+      this.#confirmTimer = undefined;
+      this.handOver([...this.#confirming]);
+    }, this.#confirmIntervalMs);
+  }
+
   /** Tells the broker what devices have, and the authors that it was delivered. */
-  handOver(sessions: Iterable<Session>): void {
+  handOver(sessions: readonly Session[]): void {
+    const now = performance.now();
+    for (const session of sessions) {
+      session.reportedAt = now;
+      session.unreported = 0;
+      this.#confirming.delete(session);
+    }
+    if (this.#confirming.size === 0) {
+      clearTimeout(this.#confirmTimer);
+      this.#confirmTimer = undefined;
+    }
     const marks: Mark[] = [];
     const moves: { user: string; device: string; seq: number }[] = [];
     for (const session of sessions) {

@@ -5,11 +5,16 @@ import { type Broker, Hub, type HubOptions, type Peer } from "./hub.ts";
 import { CLOSE_CODES, type ServerFrame, type ServerFrameOf } from "./protocol.ts";
 import { FakeConnection } from "./testing/fake_connection.ts";
 
-/** A hub with its broker; nobody is given time to say hello before it is taken for the base level. */
+/** A hub with its broker, which it tells at once what devices have. */
 function setUp(options: Partial<HubOptions> = {}): { hub: Hub; broker: Broker; reports: string[] } {
   const broker = options.broker ?? new MemoryBroker();
   const reports: string[] = [];
-  const hub = new Hub({ report: (error, where) => reports.push(`${where}: ${error}`), ...options, broker });
+  const hub = new Hub({
+    report: (error, where) => reports.push(`${where}: ${error}`),
+    confirmIntervalMs: 0,
+    ...options,
+    broker,
+  });
   return { hub, broker, reports };
 }
 
@@ -314,6 +319,44 @@ Deno.test("Hub gives a base connection what was missed since the last one, as ba
   await settle();
   assertEquals(all.contents, []);
   close(alice, again, all);
+});
+
+Deno.test("Hub tells the broker at once what a device has, then not before long, and at the end", async () => {
+  const broker = new MemoryBroker();
+  const { hub } = setUp({ broker, confirmIntervalMs: 60_000 });
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob"), carol = await base(hub, "carol");
+  const moves: string[] = [];
+  const advance = broker.advance.bind(broker);
+  broker.advance = (list) => {
+    moves.push(...list.map(({ user, seq }) => `${user} ${seq}`));
+    return advance(list);
+  };
+  for (const id of ["1", "2", "3"]) {
+    alice.tell("bob", "hi", id);
+    await settle();
+    bob.say({ type: "ack", seq: alice.last("ack").seq });
+    await settle();
+  }
+  assertEquals(moves, ["bob 1"]);
+  alice.tell("carol", "hi");
+  await settle();
+  assertEquals([moves, carol.contents], [["bob 1"], ["hi"]], "carol was asked when she came");
+  close(bob, carol);
+  assertEquals(moves, ["bob 1", "bob 3", "carol 4"]);
+  close(alice);
+});
+
+Deno.test("Hub tells the author what was delivered soon after, where it has gathered", async () => {
+  const { hub } = setUp({ confirmIntervalMs: 1 });
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob");
+  for (const id of ["1", "2", "3"]) {
+    alice.tell("bob", "hi", id);
+    await settle();
+    bob.say({ type: "ack", seq: alice.last("ack").seq });
+  }
+  const isTold = () => alice.frames.some((frame) => frame.type === "receipt" && frame.seq === alice.last("ack").seq);
+  while (!isTold()) await settle();
+  close(alice, bob);
 });
 
 Deno.test("Hub tells the author what was delivered and read, and read to the reader's own devices", async () => {

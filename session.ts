@@ -68,6 +68,9 @@ export class Session {
   lastRecipient = "";
   /** It is among those whose turn to be flushed comes. */
   isTouched = false;
+  /** When the broker was told last what the device has, on the clock of this process, and messages since. */
+  reportedAt = -Infinity;
+  unreported = 0;
   helloTimer: ReturnType<typeof setTimeout> | undefined;
 
   readonly #host: SessionHost;
@@ -211,6 +214,7 @@ export class Session {
   /** Goes past a message; whether the device gets it: all but what it sent itself. */
   #isDue(message: Stored): boolean {
     this.#cursor = message.seq;
+    this.unreported++;
     this.#confirmations += CONFIRMATIONS_PER_MESSAGE;
     if (message.sender === this.user) return !this.#isOwn(message);
     this.#unconfirmed ??= new Map();
@@ -282,6 +286,12 @@ export class Session {
     if (position <= this.#confirmed) return false;
     this.#confirmed = position;
     return true;
+  }
+
+  /** Whether the broker does not know yet what the device has. */
+  get isUnreported(): boolean {
+    return this.#confirmed !== this.#reported || this.#reads !== undefined ||
+      (this.level === "base" && this.#cursor > this.#reported);
   }
 
   /**
