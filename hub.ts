@@ -639,7 +639,11 @@ export class Hub implements SessionHost {
         limits: this.#limits,
       });
       const since = recovered && hello.resume ? position : 0;
-      for (const marker of await this.broker.markers(session.user, since)) session.send(toReceipt(marker, marker.ts));
+      for (const marker of await this.broker.markers(session.user, since)) {
+        if (session.congested) await session.drained();
+        if (session.closed) return;
+        session.send(toReceipt(marker, marker.ts));
+      }
     }
     const caughtUp = session.catchUp(position, (message) => this.#line(session, message));
     this.#release(session);

@@ -287,6 +287,49 @@ Deno.test("Hub keeps messages for a user who is away and delivers them in order,
   close(alice, third);
 });
 
+Deno.test("Hub ends a base connection's backlog when that says hello: nothing before the welcome, and all once and in order", async () => {
+  const { hub, broker } = setUp();
+  const alice = await extended(hub, "alice"), phone = await extended(hub, "bob", "phone");
+  close(phone);
+  const drafts = Array.from(
+    { length: 300 },
+    (_, i) => ({ sender: "alice", recipient: "bob", content: `${i}`, origin: "laptop" }),
+  );
+  await broker.append(drafts);
+  const bob = new Device(hub);
+  const hello = { type: "hello", v: 1, name: "bob", device: "phone" };
+  bob.peer.receive(`${JSON.stringify({ sender: "bob", recipient: "alice", content: "x" })}\n${JSON.stringify(hello)}`);
+  await settle();
+  assertEquals(bob.frames[0]!.type, "welcome");
+  assertEquals(bob.contents.filter((content) => content !== "x"), drafts.map(({ content }) => content));
+  assertEquals(bob.frames.filter(({ type }) => type === "synced").length, 1);
+  close(alice, bob);
+});
+
+Deno.test("Hub tells a device all of its many markers, as fast as the connection takes them", async () => {
+  const { hub, broker } = setUp({ queueBytes: 20_000 });
+  const alice = await extended(hub, "alice");
+  close(alice);
+  await broker.group({ op: "create", user: "alice", group: "#all", open: true });
+  const readers = Array.from({ length: 300 }, (_, i) => `reader${i}`);
+  for (const user of readers) await broker.group({ op: "join", user, group: "#all" });
+  const [sent] = await broker.append([{ sender: "alice", recipient: "#all", content: "hi", origin: "laptop" }]);
+  assert("seq" in sent!);
+  await broker.mark(readers.map((user) => ({ user, kind: "read" as const, with: "#all", seq: sent.seq })));
+  const again = new Device(hub, "alice");
+  again.send = (frame) => {
+    again.sent.push(frame);
+    again.buffered += frame.length;
+    setImmediate(() => again.buffered = 0); // its peer reads
+    return true;
+  };
+  again.say({ type: "hello", v: 1, name: "alice", device: "laptop" });
+  while (!again.closed && !again.frames.some(({ type }) => type === "synced")) await settle();
+  assertEquals(again.closed, undefined);
+  assertEquals(again.frames.filter(({ type }) => type === "receipt").length, 2 * readers.length);
+  close(again);
+});
+
 Deno.test("Hub says plainly when a device cannot resume", async () => {
   const { hub } = setUp();
   const bob = await extended(hub, "bob");

@@ -13,8 +13,8 @@ import { CLOSE_CODES, type CloseName, encode, isGroup, isOverBytes, Refusal, typ
 const GATHERED_CHARS_MAX = 65_536;
 /** How full a connection is, is asked again after this part of its queue was written. */
 const ROOM_PARTS = 16;
-/** Bytes still in the socket at which the backlog pauses: enough to keep a fast reader busy, a fraction of the queue's limit. */
-const BACKLOG_BUFFERED_MAX = 262_144;
+/** The part of the queue, still in the socket, at which the backlog pauses: enough to keep a fast reader busy. */
+const BACKLOG_PARTS = 4;
 /** Acks and receipts per message: what a client says of each that comes. More count as other frames do. */
 const CONFIRMATIONS_PER_MESSAGE = 2;
 /** Messages in one page of backlog: one query, and at most a few MiB in passing. */
@@ -75,12 +75,15 @@ export class Session {
 
   readonly #host: SessionHost;
   readonly #connection: Connection;
+  readonly #gatheredMax: number;
   #out: string[] = [];
   #outChars = 0;
   /** Bytes that surely fit into the connection's queue: only what is written here fills it. */
   #room = 0;
   #closed = false;
   #live = false;
+  /** Counts what the connection has been: a backlog that was begun for another device is not read on. */
+  #life = 0;
   /** Everything up to here was handed over. */
   #cursor = 0;
   /** The newest position that the subscription has shown. */
@@ -100,6 +103,7 @@ export class Session {
   constructor(host: SessionHost, connection: Connection) {
     this.#host = host;
     this.#connection = connection;
+    this.#gatheredMax = Math.min(GATHERED_CHARS_MAX, host.queueBytes / ROOM_PARTS);
   }
 
   get closed(): boolean {
@@ -124,7 +128,7 @@ export class Session {
     if (this.#out.length === 0) this.#host.touch(this);
     this.#out.push(line);
     this.#outChars += line.length;
-    if (this.#outChars > GATHERED_CHARS_MAX) this.flush();
+    if (this.#outChars > this.#gatheredMax) this.flush();
   }
 
   /** Hands over what is queued: as frames of many lines where the peer takes them, else one by one. */
@@ -143,7 +147,7 @@ export class Session {
 
   /** Whether frames that may be lost should be: the connection is not keeping up. */
   get congested(): boolean {
-    return this.#connection.buffered > BACKLOG_BUFFERED_MAX;
+    return this.#connection.buffered > this.#host.queueBytes / BACKLOG_PARTS;
   }
 
   /** Whether a frame may be queued to the connection. How full that is, is asked seldom: it is a call into the runtime. */
@@ -200,6 +204,7 @@ export class Session {
   /** The connection becomes another device: nothing of the old one counts for it. */
   restart(): void {
     this.flush();
+    this.#life++;
     this.#live = false;
     this.#unconfirmed = undefined;
     this.#confirmed = this.#reported = -1;
@@ -234,21 +239,23 @@ export class Session {
    */
   async catchUp(position: number, line: (message: Stored) => string): Promise<void> {
     this.#cursor = position;
+    const life = this.#life;
     for (;;) {
       const page = await this.#host.broker.read(this.user, this.#cursor, BACKLOG_PAGE);
+      if (this.#closed || life !== this.#life) return;
       for (const message of page.messages) {
-        if (this.congested) await this.#drained();
-        if (this.#closed) return;
+        if (this.congested) await this.drained();
+        if (this.#closed || life !== this.#life) return;
         if (this.#isDue(message)) this.queue(line(message));
       }
-      if (this.#closed) return;
       if (!page.more && this.#newest <= this.#cursor) break;
     }
     this.#live = true;
     if (this.level === "extended") this.send({ type: "synced", seq: this.#cursor });
   }
 
-  async #drained(): Promise<void> {
+  /** Writes what is queued, and resolves when there is room for more. */
+  async drained(): Promise<void> {
     this.flush();
     let least = this.#connection.buffered;
     let since = Date.now();
