@@ -496,6 +496,25 @@ Deno.test("Hub answers history in order, a page at a time, to those who took par
   close(alice, bob, carol);
 });
 
+Deno.test("Hub cuts a page of history by what it takes on the wire, and says that there is more", async () => {
+  for (const queueBytes of [1_048_576, 65_536]) {
+    const { hub, broker } = setUp({ queueBytes });
+    const alice = await extended(hub, "alice"), bob = await extended(hub, "bob");
+    close(alice);
+    const content = "\u0001".repeat(4_000); // six bytes each
+    for (let i = 0; i < 100; i++) await broker.append([{ sender: "alice", recipient: "bob", content, origin: "laptop" }]);
+    bob.take();
+    for (const type of ["history", "conversations"] as const) {
+      bob.say(type === "history" ? { type, with: "alice", limit: 500 } : { type });
+      await settle();
+      assertEquals(bob.closed, undefined, `${type} with ${queueBytes}`);
+    }
+    const page = bob.last("history");
+    assert(page.more && page.messages.length > 0 && page.messages.length < 100);
+    close(bob);
+  }
+});
+
 Deno.test("Hub gathers the receipts of a turn, and counts those that come with no message", async () => {
   const broker = new MemoryBroker();
   const marks: string[] = [];

@@ -17,10 +17,12 @@ import type { Session } from "./session.ts";
 
 /** Messages in a page of history for those who do not say. */
 const HISTORY_LIMIT = 50;
-/** UTF-16 units of one answer: a page is cut here, well below what may be queued to a connection. */
+/** UTF-16 units of one answer on the wire: a page is cut here. */
 const ANSWER_CHARS_MAX = 262_144;
+/** The part of a connection's queue that an answer takes at most, in units of up to three bytes each. */
+const ANSWER_PARTS = 4;
 /** What an entry of an answer has beside its content, or its names. */
-const MESSAGE_CHARS = 256, USER_CHARS = 32;
+const MESSAGE_CHARS = 256, USER_CHARS = 32, GROUP_CHARS = 64;
 /** Members up to which everybody in a group is told who comes and goes; above it only those whom it concerns. */
 const GROUP_NOTICE_MEMBERS_MAX = 100;
 /** Milliseconds between two typing signals of a device that are passed on. */
@@ -96,7 +98,7 @@ async function group(hub: Hub, session: Session, frame: ClientFrameOf<"group">):
   if (request instanceof Refusal) return session.refuse(request);
   const answer = await hub.broker.group(request);
   if ("code" in answer) return refuse(session, answer.code, answer.message, frame.id);
-  session.send(toGroupReply(frame, answer));
+  session.send(toGroupReply(hub, frame, answer));
   if (answer.changed && request.op !== "list") notify(hub, request, answer);
 }
 
@@ -110,15 +112,21 @@ function toGroupRequest(user: string, frame: ClientFrameOf<"group">): GroupReque
   return { op, user, group, target: frame.user };
 }
 
-function toGroupReply(frame: ClientFrameOf<"group">, answer: GroupAnswer): ServerFrameOf<"group"> {
+function toGroupReply(hub: Hub, frame: ClientFrameOf<"group">, answer: GroupAnswer): ServerFrameOf<"group"> {
   const reply: ServerFrameOf<"group"> = { type: "group", op: frame.op };
   if (frame.id !== undefined) reply.id = frame.id;
   if (frame.group !== undefined) reply.group = frame.group;
   if (frame.user !== undefined) reply.user = frame.user;
   if (answer.owner) reply.owner = answer.owner; // a group whose last member left has none
   if (frame.op === "members") reply.members = [...answer.members];
-  if (answer.groups) reply.groups = answer.groups.map((info) => ({ ...info }));
-  if (answer.more) reply.more = true;
+  if (answer.groups) {
+    reply.groups = cut(
+      hub,
+      answer.groups.map((info) => ({ ...info })),
+      (info) => GROUP_CHARS + info.group.length + info.owner.length,
+    );
+  }
+  if (answer.more || (answer.groups && answer.groups.length > reply.groups!.length)) reply.more = true;
   return reply;
 }
 
@@ -145,7 +153,7 @@ async function history(hub: Hub, session: Session, frame: ClientFrameOf<"history
   if ("code" in page) return refuse(session, page.code, page.message, frame.id);
   const messages = page.messages.map(toMessage);
   const forward = after !== undefined && before === undefined;
-  const kept = cut(forward ? messages : messages.toReversed(), (message) => MESSAGE_CHARS + message.content.length);
+  const kept = cut(hub, forward ? messages : messages.toReversed(), messageChars);
   const reply: ServerFrameOf<"history"> = {
     type: "history",
     with: frame.with,
@@ -163,7 +171,7 @@ async function conversations(hub: Hub, session: Session, frame: ClientFrameOf<"c
     const row = { with: other, seq: last?.seq ?? 0, read, unread };
     return last ? { ...row, last: toMessage(last) } : row;
   });
-  const kept = cut(rows, (row) => MESSAGE_CHARS + ("last" in row ? row.last.content.length : 0));
+  const kept = cut(hub, rows, (row) => "last" in row ? messageChars(row.last) : MESSAGE_CHARS);
   const reply: ServerFrameOf<"conversations"> = {
     type: "conversations",
     conversations: kept,
@@ -173,10 +181,16 @@ async function conversations(hub: Hub, session: Session, frame: ClientFrameOf<"c
   session.send(reply);
 }
 
+/** What a message takes in an answer; a control character takes six. */
+function messageChars({ content }: Message): number {
+  return MESSAGE_CHARS + JSON.stringify(content).length;
+}
+
 /** As many of the first entries as fit into one answer, at least one. */
-function cut<T>(entries: readonly T[], chars: (entry: T) => number): T[] {
+function cut<T>(hub: Hub, entries: readonly T[], chars: (entry: T) => number): T[] {
+  const most = Math.min(ANSWER_CHARS_MAX, hub.queueBytes / ANSWER_PARTS);
   let total = 0;
-  const end = entries.findIndex((entry, index) => (total += chars(entry)) > ANSWER_CHARS_MAX && index > 0);
+  const end = entries.findIndex((entry, index) => (total += chars(entry)) > most && index > 0);
   return end < 0 ? [...entries] : entries.slice(0, end);
 }
 
@@ -189,7 +203,7 @@ function admin(hub: Hub, session: Session, frame: ClientFrameOf<"admin">): void 
   if (id !== undefined) reply.id = id;
   if (op === "list") {
     const users = hub.list();
-    reply.users = cut(users, ({ user, devices }) => USER_CHARS + user.length + devices.join('","').length);
+    reply.users = cut(hub, users, ({ user, devices }) => USER_CHARS + user.length + devices.join('","').length);
     if (reply.users.length < users.length) reply.more = true;
     return session.send(reply);
   }
