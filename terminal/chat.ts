@@ -109,7 +109,7 @@ class TerminalChat {
       const waiting = client.outbox.length;
       if (waiting > 0) this.#display.notice(`From the last time, still to be sent: ${waiting}`);
       for (const message of client.outbox) this.#follow(message as Message & { id: string });
-      this.chats.open(to);
+      if (to !== undefined) this.#commands.owe(to);
       this.#showPrompt();
       client.connect();
       const code = await this.#end.promise;
@@ -250,7 +250,7 @@ class TerminalChat {
       for (const { group } of groups) this.chats.groups.add(group);
       this.#watch();
       const { current } = this.chats;
-      if (current !== undefined && (first || this.#commands.isOwed(current))) await this.#commands.open(current);
+      if (current !== undefined && this.#commands.isOwed(current)) await this.#commands.open(current);
     } catch (error) {
       // Nobody asked for this: where the connection is gone again, it is asked again with the next.
       if (!(error instanceof ChatError && error.code === "offline")) this.#failed(error);

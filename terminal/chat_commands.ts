@@ -76,6 +76,12 @@ export class ChatCommands {
     }
   }
 
+  /** Brings a conversation into view whose history comes with the connection. */
+  owe(name: string): void {
+    this.#owed = name;
+    this.#chats.open(name);
+  }
+
   /** Whether the history of a conversation was promised for when there is a connection. */
   isOwed(name: string): boolean {
     return this.#owed === name;
