@@ -289,7 +289,7 @@ export const FLUSH_CONNECTIONS_MAX = 64;
  * at once, so that who talks now and then does not wait.
  */
 export const CONFIRM_INTERVAL_MS = 100;
-const CONFIRM_MESSAGES = 2_048;
+export const CONFIRM_MESSAGES = 2_048;
 /** Devices of one user at a time: every one costs a copy of everything. */
 export const DEVICES_MAX = 32;
 
@@ -313,6 +313,8 @@ export interface HubOptions {
   readonly devicesMax?: number;
   readonly flushConnectionsMax?: number;
   readonly confirmIntervalMs?: number;
+  /** A part of what may wait for a user: what was confirmed, and not told yet, still counts as waiting. */
+  readonly confirmMessages?: number;
   readonly presenceGraceMs?: number;
   readonly rateLimit?: RateLimit;
   /** What `welcome` says of the rate: frames per second and burst, 0 for none. */
@@ -363,6 +365,7 @@ export class Hub implements SessionHost {
   readonly #touched: Session[] = [];
   readonly #flushMax: number;
   readonly #confirmIntervalMs: number;
+  readonly #confirmMessages: number;
   /** Sessions of which the broker will be told what they have, and when. */
   readonly #confirming = new Set<Session>();
   #confirmTimer: ReturnType<typeof setTimeout> | undefined;
@@ -390,6 +393,7 @@ export class Hub implements SessionHost {
     this.#defer = options.defer ?? queueMicrotask;
     this.#flushMax = options.flushConnectionsMax ?? FLUSH_CONNECTIONS_MAX;
     this.#confirmIntervalMs = options.confirmIntervalMs ?? CONFIRM_INTERVAL_MS;
+    this.#confirmMessages = options.confirmMessages ?? CONFIRM_MESSAGES;
     this.#limits = {
       frame: options.frameBytes ?? FRAME_BYTES_MAX,
       content: options.contentBytes ?? CONTENT_BYTES_MAX,
@@ -786,7 +790,7 @@ export class Hub implements SessionHost {
     const due: Session[] = [];
     for (const session of sessions) {
       if (session.closed || !session.isUnreported) continue;
-      const isDue = now - session.reportedAt >= this.#confirmIntervalMs || session.unreported >= CONFIRM_MESSAGES;
+      const isDue = now - session.reportedAt >= this.#confirmIntervalMs || session.unreported >= this.#confirmMessages;
       if (isDue) due.push(session);
       else this.#confirming.add(session);
     }

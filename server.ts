@@ -12,7 +12,7 @@ import { MemoryBroker } from "./broker/memory.ts";
 import { backup, openSqliteBroker } from "./broker/sqlite.ts";
 import { BrokerError } from "./broker/sqlite_schema.ts";
 import { Gate, type GateOptions } from "./gate.ts";
-import { type Broker, Hub, type HubOptions } from "./hub.ts";
+import { type Broker, CONFIRM_MESSAGES, Hub, type HubOptions } from "./hub.ts";
 import { isLoopback } from "./limits/address.ts";
 import { Admission, type AdmissionLimits, ZOMBIES_MAX, ZOMBIES_PER_USER_MAX } from "./limits/admission.ts";
 import { TokenBuckets } from "./limits/rate.ts";
@@ -294,6 +294,7 @@ async function run(args: readonly string[]): Promise<number> {
 
 /** Serves until a signal ends it. */
 async function serve(values: ServerValues): Promise<number> {
+  checkTogether(values);
   const tokens = await openTokens(values);
   const certificate = readCertificate(values);
   const revoked = openRevoked(values, (changed) => server?.closeRevoked(changed));
@@ -328,6 +329,25 @@ async function runCommand(
   if (operands.length > 0) throw new UsageError(`${command} takes options only, not "${operands[0]}"`);
   if (command === "token") return print(await tokenCommand(values as Values<typeof TOKEN_OPTIONS>));
   return print(await keysCommand(values as Values<typeof KEYS_OPTIONS>));
+}
+
+/** The part of a mailbox that may have been confirmed without the broker knowing it. */
+const CONFIRM_MAILBOX_PARTS = 4;
+/** Frames that a connection's queue has room for at least: one that waits, and the next. */
+const QUEUE_FRAMES_MIN = 2;
+/** As browsers say it: a scheme and a host, without a path. Apps have schemes of their own. */
+const ORIGIN_REGEXP = /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/;
+
+/** Values that each may be, and together would leave somebody outside for ever. */
+function checkTogether({ "queue-bytes": queue, "frame-bytes": frame, "allow-origin": origins }: ServerValues): void {
+  if (queue < frame * QUEUE_FRAMES_MIN) {
+    const least = frame * QUEUE_FRAMES_MIN;
+    throw new UsageError(`--queue-bytes ${queue} is too few for frames of ${frame} bytes; it has to be at least ${least}`);
+  }
+  for (const origin of origins) {
+    if (origin === "*" || origin === "null" || ORIGIN_REGEXP.test(origin)) continue;
+    throw new UsageError(`--allow-origin "${origin}" is no origin, such as https://chat.example.org`);
+  }
 }
 
 /** Undefined in open mode, which is for this machine alone unless the operator insists. */
@@ -417,7 +437,6 @@ function print(text: string): number {
   return 0;
 }
 
-/** One line for the operator. */
 /** A line on stderr. What others chose is in some, so whatever a terminal or a reader of logs might obey is spelled out. */
 function log(line: string): void {
   const safe = line.slice(0, LOG_CHARS_MAX).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (c) => `\\u{${c.codePointAt(0)!.toString(16)}}`);
@@ -441,6 +460,7 @@ function listen(values: ServerValues, parts: Partial<ServerOptions>): Server {
       frameBytes: values["frame-bytes"],
       contentBytes: values["content-bytes"],
       queueBytes: values["queue-bytes"],
+      confirmMessages: Math.min(CONFIRM_MESSAGES, (values.mailbox || Infinity) / CONFIRM_MAILBOX_PARTS),
       helloTimeoutMs: values["hello-timeout"] * 1_000,
       devicesMax: values["max-devices"] || Infinity,
       refusalsMax,

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { CLOSE_CODES } from "./protocol.ts";
 import { CAN_RUN } from "./testing/permissions.ts";
-import { fromSource, RunningServer } from "./testing/process.ts";
+import { fromSource, RunningServer, runToEnd } from "./testing/process.ts";
 import { RawSocket } from "./testing/raw_socket.ts";
 import { WsPeer } from "./testing/ws_peer.ts";
 
@@ -148,7 +148,7 @@ for (const [option, forBob, forOthers] of STALLED) {
     name: `limits - at ${option} who does not read gets no further socket, until the stalled one has gone`,
     ignore,
     async fn() {
-      await using server = await serve(option, "1", "--queue-bytes", "65536", "--rate", "0", ...NO_ADDRESS_LIMITS);
+      await using server = await serve(option, "1", "--queue-bytes", "131072", "--rate", "0", ...NO_ADDRESS_LIMITS);
       await using ann = await login(server, "ann");
       using stalled = await RawSocket.upgrade(Number(new URL(server.url).port));
       await stalled.frame('{"type":"hello","v":1,"name":"bob","device":"d"}');
@@ -221,5 +221,41 @@ Deno.test({
     server.kill("SIGTERM");
     assertEquals(await server.code(), 0);
     assertEquals(server.err.all(), ["Draining"]);
+  },
+});
+
+Deno.test({
+  name: "limits - values that cannot go together, or can never match, are refused at the start in one line",
+  ignore,
+  async fn() {
+    for (
+      const [option, value, words] of [
+        ["--queue-bytes", "65536", "at least 131072"],
+        ["--allow-origin", "chat.example.org", "is no origin"],
+        ["--allow-origin", "https://chat.example.org/", "is no origin"],
+      ] as const
+    ) {
+      const { code, err } = await runToEnd(fromSource("server"), ["--port", "0", "--broker", "memory", option, value]);
+      assertEquals(code, 2);
+      assertMatch(err, new RegExp(`^chat-server: ${option} .*${words}.*; see chat-server --help$`));
+    }
+  },
+});
+
+Deno.test({
+  name: "limits - what a device has confirmed does not count against a small --mailbox",
+  ignore,
+  async fn() {
+    await using server = await serve("--mailbox", "5", "--rate", "0");
+    await using ann = await login(server, "ann");
+    await using bob = await login(server, "bob");
+    for (let i = 0; i < 50; i++) {
+      ann.send({ sender: "ann", recipient: "bob", content: `${i}`, id: `${i}` });
+      const message = await bob.next() as { content: string; seq: number };
+      assertEquals(message.content, `${i}`);
+      bob.send({ type: "ack", seq: message.seq });
+      bob.send({ type: "ping" });
+      while ((await bob.next()).type !== "pong");
+    }
   },
 });
