@@ -12,7 +12,7 @@ import {
   PLAIN_OPTIONS,
   SEND_OPTIONS,
   VERSION,
-} from "./client_options.ts";
+} from "./client/options.ts";
 import {
   commandOf,
   helpText,
@@ -22,18 +22,18 @@ import {
   parseOptions,
   UsageError,
   type Values,
-} from "./options.ts";
-import { type NotifyChoice, runChat } from "./terminal/chat.ts";
-import { completionScript, SHELLS } from "./terminal/completions.ts";
-import { runListen } from "./terminal/listen.ts";
-import { manualPage } from "./terminal/manual.ts";
-import type { Folders } from "./terminal/paths.ts";
-import { runPipe } from "./terminal/pipe.ts";
-import { runHistory } from "./terminal/read_history.ts";
-import { EXIT, print, type RunContext, warn } from "./terminal/run.ts";
-import { runSend } from "./terminal/send.ts";
-import { configLines } from "./terminal/show_config.ts";
-import { wantsColor } from "./terminal/style.ts";
+} from "./cli/options.ts";
+import { type NotifyChoice, runChat } from "./client/terminal/chat.ts";
+import { completionScript, SHELLS } from "./cli/completions.ts";
+import { runListen } from "./client/listen.ts";
+import { manualPage } from "./cli/manual.ts";
+import type { Folders } from "./client/paths.ts";
+import { runPipe } from "./client/pipe.ts";
+import { runHistory } from "./client/history.ts";
+import { EXIT, print, type RunContext, warn } from "./client/open.ts";
+import { runSend } from "./client/send.ts";
+import { configLines } from "./client/config.ts";
+import { wantsColor } from "./client/terminal/style.ts";
 import {
   accountOf,
   type ConnectionValues,
@@ -42,7 +42,7 @@ import {
   settingsFile,
   strangeSettings,
   surroundings,
-} from "./terminal/settings.ts";
+} from "./client/settings.ts";
 
 /** Runs the client. The exit status; throws a {@linkcode UsageError} for a command line that cannot be understood. */
 async function run(args: readonly string[]): Promise<number> {

@@ -7,299 +7,59 @@
  * 4. Delivery comes from the broker's subscription, never straight from the sender's frame.
  * 5. What is due to a connection is gathered and handed over at the end of the turn; one that does not read is closed.
  *
- * The hub knows no socket, no SQL and no NATS.
+ * The hub knows no socket, no SQL and no engine.
  */
 
-import { encodeAck, encodeBase, encodeExtended, toReceipt } from "./encoding.ts";
-import { Presence } from "./presence.ts";
+import type { Appended, Broker, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
+import { Confirmations } from "./hub/confirmations.ts";
+import type { Connection, Identity, Receiver } from "./hub/connection.ts";
+import { LineCache } from "./hub/encoding.ts";
+import { Handshake, type HandshakeHost, HELLO_GRACE_MS, HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
+import type { ConnectedUser, NodeLocal, Status } from "./hub/node_local.ts";
+import { Presence } from "./hub/presence.ts";
+import { handleRequest, type RequestHost } from "./hub/requests.ts";
+import { Session, type SessionHost } from "./hub/session.ts";
 import {
   type ClientFrame,
-  type ClientFrameOf,
   type CloseName,
   CONTENT_BYTES_MAX,
-  encode,
-  type ErrorCode,
   FRAME_BYTES_MAX,
-  isOverBytes,
   type Limits,
-  linesOf,
   type Message,
   parseClientFrame,
-  PROTOCOL_VERSION,
   Refusal,
-  type ServerFrameOf,
 } from "./protocol.ts";
-import { handleRequest } from "./requests.ts";
-import { Session, type SessionHost } from "./session.ts";
 
-// ---- Ports: what the hub needs of the world ----------------------------------------------------------------------------------
-
-/** One device of one user, as bytes out. Implemented by a transport. */
-export interface Connection {
-  /** Bytes handed over and not yet taken by the network. */
-  readonly buffered: number;
-  /** Hands over one text frame. False when the connection is closed and took nothing. Never throws, never blocks. */
-  send(frame: string): boolean;
-  /** Begins to close, with a code of the protocol's table. Idempotent. */
-  close(code: number, reason: string): void;
-}
-
-/** A message that was validated and waits to be appended. Names are canonical. */
-export interface Draft {
-  readonly sender: string;
-  readonly recipient: string;
-  readonly content: string;
-  /** The sender's id, unique per sender for as long as the message is kept. */
-  readonly id?: string;
-  /** The device that sent it, which gets an ack instead of a copy. Base connections have one each, starting with `~`. */
-  readonly origin: string;
-}
-
-/** A message as it is stored: immutable, and the same object for every receiver. */
-export interface Stored extends Draft {
-  /** The broker's position: increasing, not contiguous, comparable only within one epoch. */
-  readonly seq: number;
-  /** Milliseconds since 1970. */
-  readonly ts: number;
-}
-
-/** What became of a draft. `duplicate`: the same id and content was stored before, and this is its position. */
-export type Appended = { readonly seq: number; readonly ts: number; readonly duplicate: boolean } | BrokerRefusal;
-
-/** Why a broker did not do something. */
-export interface BrokerRefusal {
-  readonly code: ErrorCode;
-  readonly message: string;
-}
-
-/** Where a device stands when it connects. */
-export interface Attached {
-  /** The position that the device has confirmed, or the one where a new device starts. */
-  readonly position: number;
-  /** Whether the device was never seen before. */
-  readonly isNew: boolean;
-  /** The highest position that retention has removed from this user's conversations; a position below it misses messages. */
-  readonly horizon: number;
-  /** The position of the newest message in the log. */
-  readonly head: number;
-}
-
-/** Some messages, oldest first, and whether there are more in the direction of reading. */
-export interface Page {
-  readonly messages: readonly Stored[];
-  readonly more: boolean;
-}
-
-/** `user` has seen everything up to `seq` of the conversation with `with` (a user or a group). */
-export interface Mark {
-  readonly user: string;
-  readonly kind: "delivered" | "read";
-  readonly with: string;
-  readonly seq: number;
-}
-
-/** What became of a mark: markers only move forward. */
-export interface Marked {
-  readonly moved: boolean;
-  /** Whose messages it newly covers: they are told. Empty where it did not move. */
-  readonly authors: readonly string[];
-  /** Milliseconds since 1970. */
-  readonly ts: number;
-}
-
-/** A kept marker, as it is told on resume. */
-export interface Marker extends Mark {
-  readonly ts: number;
-}
-
-/** One row of a user's list of conversations. */
-export interface Conversation {
-  readonly with: string;
-  /** The newest message that the user may see; undefined in a group without any. */
-  readonly last: Stored | undefined;
-  /** The user's own read marker, 0 for none. */
-  readonly read: number;
-  /** Messages of others after the read marker, counted up to {@linkcode UNREAD_MAX}. */
-  readonly unread: number;
-}
-
-/** Unread messages are counted up to here: beyond it nobody cares, and the count stays cheap. */
-export const UNREAD_MAX = 1000;
-
-/** A change to a group, or a question about groups. Names are canonical; `user` is who asks. */
-export type GroupRequest =
-  | { readonly op: "create"; readonly user: string; readonly group: string; readonly open: boolean }
-  | { readonly op: "join" | "leave" | "members"; readonly user: string; readonly group: string }
-  | { readonly op: "invite" | "remove"; readonly user: string; readonly group: string; readonly target: string }
-  | { readonly op: "list"; readonly user: string };
-
-/** What is known of a group. */
-export interface GroupInfo {
-  readonly group: string;
-  readonly owner: string;
-  readonly open: boolean;
-  readonly members: number;
-}
-
-/** The answer to a {@linkcode GroupRequest}. `changed` is false where it was so already (joining twice). */
-export interface GroupAnswer {
-  readonly changed: boolean;
-  /** For `members`, and for a change: who is in the group now. */
-  readonly members: readonly string[];
-  /** For every op but `list`. */
-  readonly owner?: string;
-  /** For `list`: the groups that the user is in, and then the open ones, by name. */
-  readonly groups?: readonly GroupInfo[];
-  /** For `list`: there are more than one answer takes. */
-  readonly more?: boolean;
-}
-
-/** A frame of the at-most-once lane: never stored, first to be dropped. */
-export type Signal = ServerFrameOf<"receipt" | "typing" | "presence" | "group">;
-
-/** What a subscription yields. Called from the broker, so neither may throw. */
-export interface Subscriber {
-  /** A message for this user, or of this user; in the order of positions. */
-  message(message: Stored): void;
-  signal(signal: Signal): void;
-}
-
-/** A live subscription. */
-export interface Subscription {
-  /** Nothing is yielded after this. Idempotent. */
-  close(): void;
-}
-
-/**
- * The log of messages, and what is kept about it: publish and subscribe plus history.
- *
- * Errors that a person can cause are values ({@linkcode BrokerRefusal}); a rejected promise means that the broker failed and
- * that nothing of the call is certain. Calls are carried out in the order in which they were made.
- */
-export interface Broker {
-  /** Identifies the log. Positions compare only within one epoch; a log that lost data has a new one. */
-  readonly epoch: string;
-
-  /**
-   * Makes `user` known, and `device` a device of theirs; says where it stands. A new device starts `last` of the user's messages
-   * before the head (0: now); without `last` where the user's most advanced device stands, so that what none of them has seen
-   * is not missed, and the first device of a user at the head. That start is kept as its position. A broker may remember so many
-   * devices of a user, at least 100, and give the place of the one furthest behind to a new one.
-   */
-  attach(user: string, device: string, last?: number): Promise<Attached>;
-
-  /**
-   * Appends in order; resolves once every message that got a position is durable, with one result per draft. A draft whose
-   * (sender, id) is stored already gets the position it has, with `duplicate`, or `id_conflict` where recipient or content
-   * differ; it is not stored again. Subscribers of the recipient, of all members of the group, and of the sender get each new
-   * message exactly once, in the order of positions, after it is durable. Refusals: unknown_recipient, unknown_group,
-   * not_member, mailbox_full, id_conflict, and unavailable where it could not be stored.
-   */
-  append(drafts: readonly Draft[]): Promise<readonly Appended[]>;
-
-  /** Yields, in order, everything appended for `user` from now on, from any node, and signals to them. */
-  subscribe(user: string, subscriber: Subscriber): Subscription;
-
-  /**
-   * Messages after position `after` of all the user's conversations (direct ones; groups since the user joined), oldest first,
-   * at most `limit`, own messages included. A subscription made before sees everything that this page does not.
-   */
-  read(user: string, after: number, limit: number): Promise<Page>;
-
-  /**
-   * One conversation, oldest first: the newest `limit` messages below `before`, or the oldest above `after`; with neither, the
-   * newest. Groups since the user joined. Refusals: not_member, unknown_group, unknown_recipient.
-   */
-  history(
-    user: string,
-    query: { readonly with: string; readonly before?: number; readonly after?: number; readonly limit: number },
-  ): Promise<Page | BrokerRefusal>;
-
-  /** The user's conversations, the most recent first. */
-  conversations(
-    user: string,
-    limit: number,
-  ): Promise<{ readonly conversations: readonly Conversation[]; readonly more: boolean }>;
-
-  /** Keeps the positions of devices; they only move forward. */
-  advance(moves: readonly { readonly user: string; readonly device: string; readonly seq: number }[]): Promise<void>;
-
-  /**
-   * Moves markers; they only move forward and are kept. One result per mark. A mark on a conversation that the user is not in
-   * moves nothing. `read` moves `delivered` along with it.
-   */
-  mark(marks: readonly Mark[]): Promise<readonly Marked[]>;
-
-  /**
-   * The markers that changed since the log stood at `since` and that concern `user`: their own, those of the people they
-   * write to, and those of group members that cover a message of theirs.
-   */
-  markers(user: string, since: number): Promise<readonly Marker[]>;
-
-  /**
-   * Changes or asks about a group. Refusals: group_exists, unknown_group, not_member, forbidden (not open; not the owner's),
-   * unknown_recipient, limit_reached. A group whose last member leaves is no more; an owner who leaves hands over to the
-   * member who has been in it longest.
-   */
-  group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal>;
-
-  /** Whether users are known, and when they were last connected (milliseconds since 1970; 0 for never). */
-  lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]>;
-
-  /** Keeps that `user` was connected until now. */
-  seen(user: string): Promise<void>;
-
-  /** Hands a signal to the subscribers of `user`, at most once, wherever they are connected. */
-  signal(user: string, signal: Signal): void;
-
-  /** Finishes what was begun and lets go of everything. */
-  close(): Promise<void>;
-}
-
-/** How much a user may send. */
-export interface RateLimit {
-  /**
-   * Takes a frame that counts for `cost` of `user`'s allowance. Milliseconds to wait, 0 for go on, Infinity for: close, this is
-   * abuse.
-   */
-  take(user: string, cost: number): number;
-}
-
-// ---- The hub -----------------------------------------------------------------------------------------------------------------
+export { CONFIRM_MESSAGES } from "./hub/confirmations.ts";
+export { HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
+export type { Connection, Identity, Receiver } from "./hub/connection.ts";
 
 /** Bytes queued to one connection before it is closed to resume later: minutes of chat, a thousandth of a small machine. */
 export const QUEUE_BYTES_MAX = 1_048_576;
-/** Milliseconds to say who one is: a person pasting a frame makes it, a socket that only holds a place does not. */
-export const HELLO_TIMEOUT_MS = 10_000;
-/** Milliseconds a connection named in its URL has for `hello`, before it is taken for the base level. */
-export const HELLO_GRACE_MS = 250;
 /** Refused frames in a minute before the connection is closed: a fuzzer by hand stays below it, a flood does not. */
 export const REFUSALS_MAX = 1_000;
-/** Frames that may arrive while the broker settles a name, and UTF-16 units of them: a script's outbox, not a flood. */
-export const INBOX_FRAMES_MAX = 4_096;
-export const INBOX_CHARS_MAX = 1_048_576;
+/** Devices of one user at a time: every one costs a copy of everything. */
+export const DEVICES_MAX = 32;
+
 /**
  * Connections written to in one turn of the event loop. Deno's runtime reads at most 128 sockets a turn, those first that became
  * readable last; were all written to at once, the peers just answered would take the whole of the next turn again, and others
  * starve. Half of it leaves room for those who wait, and costs no throughput.
  */
-export const FLUSH_CONNECTIONS_MAX = 64;
-/**
- * Milliseconds, and messages, after which the broker is told again what a device has: it is a write each time. The first time is
- * at once, so that who talks now and then does not wait.
- */
-export const CONFIRM_INTERVAL_MS = 100;
-export const CONFIRM_MESSAGES = 2_048;
-/** Devices of one user at a time: every one costs a copy of everything. */
-export const DEVICES_MAX = 32;
-
-/** Characters of content that count as another frame against the rate: what people type is one, a flood of pages is many. */
+const FLUSH_CONNECTIONS_MAX = 64;
+/** UTF-16 units of content that count as another frame against the rate: what people type is one, a flood of pages is many. */
 const RATE_CONTENT_CHARS = 4_096;
-const REFUSALS_WINDOW_MS = 60_000;
-/** How far over the limit a frame is before its sender is closed: nobody gets there by mistake. */
-const FRAME_ABSURD_FACTOR = 2;
 
-/** What a hub is made of. */
+/** Limit on how much a user may send. */
+export interface RateLimit {
+  /**
+   * Consumes `cost` of the user's allowance. Returns the milliseconds to wait: 0 to go on, Infinity to close the connection for
+   * abuse.
+   */
+  consume(user: string, cost: number): number;
+}
+
+/** Parts and limits of a {@linkcode Hub}. */
 export interface HubOptions {
   readonly broker: Broker;
   /** Calls back at the end of this turn of the event loop. Default: a microtask. */
@@ -311,35 +71,21 @@ export interface HubOptions {
   readonly helloGraceMs?: number;
   readonly refusalsMax?: number;
   readonly devicesMax?: number;
-  readonly flushConnectionsMax?: number;
   readonly confirmIntervalMs?: number;
   /** A part of what may wait for a user: what was confirmed, and not told yet, still counts as waiting. */
   readonly confirmMessages?: number;
   readonly presenceGraceMs?: number;
   readonly rateLimit?: RateLimit;
-  /** What `welcome` says of the rate: frames per second and burst, 0 for none. */
+  /** Rate as `welcome` says it: frames per second and burst, 0 for none. */
   readonly rate?: { readonly rate: number; readonly burst: number };
-  /** Told of failures that no peer can be blamed for. Never given content. */
+  /** Receives failures that no peer can be blamed for. Never given content. */
   readonly report?: (error: unknown, where: string) => void;
 }
 
-/** What is known of a peer before its first frame. */
-export interface Introduction {
-  /** The canonical name, from a token or from `?name=`. */
-  readonly user?: string;
-  readonly admin?: boolean;
-}
-
-/** What a transport does with a connection that it gave to the hub. */
-export interface Peer {
-  /** Takes one frame as it came: text, or anything else to have it refused. Never throws. */
-  receive(data: unknown): void;
-  /** The socket is gone; `clean` where the peer said goodbye. Idempotent. */
-  gone(clean: boolean): void;
-  /** Closes it with a code of the protocol's table. */
-  close(name: CloseName, reason: string): void;
-  /** The name, or "" until it is settled. */
-  readonly user: string;
+/** The author of a draft, who is told what became of it. */
+interface Author {
+  acknowledge(draft: Draft, result: Appended): void;
+  notStored(draft: Draft): void;
 }
 
 /** A user with at least one device here. */
@@ -349,79 +95,66 @@ interface Member {
 }
 
 /** Routes between the connections of this process by recipient, through the broker. */
-export class Hub implements SessionHost {
+export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   readonly broker: Broker;
+  readonly limits: Limits;
+  readonly frameBytes: number;
   readonly queueBytes: number;
+  readonly refusalsMax: number;
+  readonly helloTimeoutMs: number;
+  readonly helloGraceMs: number;
   readonly presence: Presence;
   readonly #options: HubOptions;
-  readonly #limits: Limits;
   readonly #defer: (callback: () => void) => void;
+  readonly #handshake: Handshake;
+  readonly #confirmations: Confirmations;
+  readonly #lines = new LineCache();
   /** The registry: every user with a connection here. */
   readonly #members = new Map<string, Member>();
   readonly #sessions = new Set<Session>();
   #drafts: Draft[] = [];
-  #draftSessions: Session[] = [];
+  #authors: Author[] = [];
   /** Sessions with something to write, in the order in which they got it. */
-  readonly #touched: Session[] = [];
-  readonly #flushMax: number;
-  readonly #confirmIntervalMs: number;
-  readonly #confirmMessages: number;
-  /** Sessions of which the broker will be told what they have, and when. */
-  readonly #confirming = new Set<Session>();
-  #confirmTimer: ReturnType<typeof setTimeout> | undefined;
+  readonly #scheduled: Session[] = [];
   #turnDue = false;
   /** Appends that the broker has not answered. */
   #inFlight = 0;
   #idle: (() => void) | undefined;
-  #nextOrigin = 0;
   readonly #turn = () => this.#endTurn();
-  readonly #entrance: Entrance = {
-    receive: (session, data) => this.#receive(session, data),
-    gone: (session, clean) => this.#gone(session, clean),
-  };
-  // One message, and one signal, goes to many receivers in a row: it is encoded once.
-  #encoded: Stored | undefined;
-  #extendedLine = "";
-  #baseLine = "";
-  #signal: Signal | undefined;
-  #encodedSignal = "";
 
   constructor(options: HubOptions) {
-    this.broker = options.broker;
-    this.queueBytes = options.queueBytes ?? QUEUE_BYTES_MAX;
     this.#options = options;
-    this.#defer = options.defer ?? queueMicrotask;
-    this.#flushMax = options.flushConnectionsMax ?? FLUSH_CONNECTIONS_MAX;
-    this.#confirmIntervalMs = options.confirmIntervalMs ?? CONFIRM_INTERVAL_MS;
-    this.#confirmMessages = options.confirmMessages ?? CONFIRM_MESSAGES;
-    this.#limits = {
-      frame: options.frameBytes ?? FRAME_BYTES_MAX,
+    this.broker = options.broker;
+    this.frameBytes = options.frameBytes ?? FRAME_BYTES_MAX;
+    this.queueBytes = options.queueBytes ?? QUEUE_BYTES_MAX;
+    this.refusalsMax = options.refusalsMax ?? REFUSALS_MAX;
+    this.helloTimeoutMs = options.helloTimeoutMs ?? HELLO_TIMEOUT_MS;
+    this.helloGraceMs = options.helloGraceMs ?? HELLO_GRACE_MS;
+    this.limits = {
+      frame: this.frameBytes,
       content: options.contentBytes ?? CONTENT_BYTES_MAX,
       rate: options.rate?.rate ?? 0,
       burst: options.rate?.burst ?? 0,
     };
-    this.presence = new Presence((user) => this.#statusOf(user), options.presenceGraceMs);
+    this.#defer = options.defer ?? queueMicrotask;
+    this.presence = new Presence((user) => this.statusOf(user), options.presenceGraceMs);
+    this.#handshake = new Handshake(this);
+    this.#confirmations = new Confirmations({
+      broker: this.broker,
+      intervalMs: options.confirmIntervalMs,
+      messages: options.confirmMessages,
+      report: (error, where) => this.report(error, where),
+    });
   }
 
-  // ---- Connections ----
+  // ---- Registry ----
 
-  /** A peer is connected. The transport feeds the {@linkcode Peer} it gets back. */
-  connect(connection: Connection, introduction: Introduction = {}): Peer {
-    const session = new Session(this, connection);
-    session.user = introduction.user ?? "";
-    session.admin = introduction.admin ?? false;
+  /** Takes a connected peer. The transport feeds the {@linkcode Receiver} it gets back. */
+  connect(connection: Connection, identity: Identity = {}): Receiver {
+    const session = new Session(this, connection, identity);
     this.#sessions.add(session);
-    if (session.user) {
-      // Known from now on: what is sent to them while they settle their level waits for them.
-      this.broker.attach(session.user, BASE_DEVICE).catch((error) => this.report(error, "attach"));
-      session.helloTimer = setTimeout(() => this.#startBase(session), this.#options.helloGraceMs ?? HELLO_GRACE_MS);
-    } else {
-      session.helloTimer = setTimeout(
-        () => session.close("nameless", "Say who you are within the first seconds: send hello, or a message"),
-        this.#options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
-      );
-    }
-    return new SessionPeer(session, this.#entrance);
+    this.#handshake.begin(session);
+    return session;
   }
 
   /** Users, sessions and watched users: all zero when nobody is connected. */
@@ -429,245 +162,14 @@ export class Hub implements SessionHost {
     return { users: this.#members.size, sessions: this.#sessions.size, presence: this.presence.size };
   }
 
-  /** The sessions of `user` here. */
-  sessionsOf(user: string): ReadonlySet<Session> {
-    return this.#members.get(user)?.sessions ?? NO_SESSIONS;
-  }
-
-  /** Everybody who is connected here, with their devices. */
-  list(): { user: string; devices: string[] }[] {
-    return [...this.#members].map(([user, { sessions }]) => ({ user, devices: [...sessions].map((s) => s.device) }));
-  }
-
-  /** Closes every connection of `user`; says how many there were. */
-  disconnect(user: string, name: CloseName, reason: string): number {
-    const sessions = [...this.#sessions].filter((session) => session.user === user);
-    for (const session of sessions) session.close(name, reason);
-    return sessions.length;
-  }
-
-  /** Lets what is in flight finish, then closes every connection. */
-  async drain(name: CloseName, reason: string): Promise<void> {
-    this.#wake();
-    await new Promise<void>((resolve) => this.#idle = resolve);
-    for (const session of [...this.#sessions]) session.close(name, reason);
-    this.presence.close();
-  }
-
-  #gone(session: Session, clean: boolean): void {
-    session.saidGoodbye = clean;
-    session.end();
-  }
-
-  /** Leaves the registry; the last device takes the user's entry with it. */
-  forget(session: Session): void {
-    this.#sessions.delete(session);
-    this.presence.unwatch(session);
-    this.handOver([session]);
-    const member = this.#members.get(session.user);
-    if (!member?.sessions.delete(session) || member.sessions.size > 0) return;
-    member.subscription.close();
-    this.#members.delete(session.user);
-    this.presence.left(session.user, session.saidGoodbye);
-    this.broker.seen(session.user).catch((error) => this.report(error, "seen"));
-  }
-
-  report(error: unknown, where: string): void {
-    this.#options.report?.(error, where);
-  }
-
-  // ---- What arrives ----
-
-  #receive(session: Session, data: unknown): void {
-    if (session.closed) return;
-    try {
-      if (typeof data !== "string") {
-        return this.#refuse(session, new Refusal("binary_frame", "Send text frames, not binary ones"));
-      }
-      if (isOverBytes(data, this.#limits.frame)) return this.#refuseOversized(session, data);
-      if (session.level !== "undecided" && !session.settling && session.inbox.length === 0 && !data.includes("\n")) {
-        return this.#frame(session, data);
-      }
-      for (const line of linesOf(data)) {
-        if (session.closed) return;
-        if (session.settling) this.#keep(session, line);
-        else this.#frame(session, line);
-      }
-    } catch (error) {
-      this.report(error, "receive");
-      this.#refuse(session, new Refusal("internal", "The server failed at this frame"));
-    }
-  }
-
-  #refuseOversized(session: Session, data: string): void {
-    const limit = this.#limits.frame;
-    if (data.length > limit * FRAME_ABSURD_FACTOR) return session.close("too_big", `A frame has at most ${limit} bytes`);
-    this.#refuse(session, new Refusal("too_large", `The frame is over ${limit} bytes`));
-  }
-
-  /** Answers a refused frame; too many close the connection. */
-  #refuse(session: Session, refusal: Refusal): void {
-    session.refuse(refusal);
-    const now = Date.now();
-    if (now - session.refusalsSince > REFUSALS_WINDOW_MS) {
-      session.refusalsSince = now;
-      session.refusals = 0;
-    }
-    if (++session.refusals > (this.#options.refusalsMax ?? REFUSALS_MAX)) session.close("policy", "Too many bad frames");
-  }
-
-  #keep(session: Session, line: string): void {
-    session.inboxChars += line.length;
-    const isFull = session.inbox.length >= INBOX_FRAMES_MAX || session.inboxChars > INBOX_CHARS_MAX;
-    if (isFull) session.close("flood", "Too many frames before the welcome");
-    else session.inbox.push(line);
-  }
-
-  #frame(session: Session, text: string): void {
-    const frame = parseClientFrame(text, this.#limits.content);
-    if (frame instanceof Refusal) return this.#refuse(session, frame);
-    if (session.level === "undecided" && !this.#decide(session, frame, text)) return;
-    if (frame.type === undefined) return this.#message(session, frame);
-    if (frame.type === "hello") return this.#hello(session, frame);
-    if (session.level !== "extended") {
-      return this.#refuse(session, refusal("hello_required", `Send hello before frames of type "${frame.type}"`, frame));
-    }
-    const isFree = (frame.type === "ack" || frame.type === "receipt") && session.mayConfirm();
-    const wait = isFree ? 0 : this.#wait(session);
-    if (wait > 0) return this.#refuseRate(session, wait, frame);
-    handleRequest(this, session, frame)?.catch((error) => {
-      this.report(error, frame.type);
-      this.#refuse(session, refusal("unavailable", "The server could not do this now; try again", frame));
-    });
-  }
-
-  /** The first frame settles name and level. True when the frame goes on to be handled now. */
-  #decide(session: Session, frame: ClientFrame, text: string): boolean {
-    if (frame.type === "hello") return true;
-    if (frame.type === undefined) {
-      if (session.user === "") session.user = frame.sender;
-      session.inbox.push(text);
-      this.#startBase(session);
-    } else if (session.user === "") {
-      this.#refuse(session, refusal("name_required", "Say who you are first: send hello, or a message", frame));
-    } else {
-      this.#refuse(session, refusal("hello_required", `Send hello before frames of type "${frame.type}"`, frame));
-    }
-    return false;
-  }
-
-  #message(session: Session, frame: Message): void {
-    if (frame.sender !== session.user) {
-      return this.#refuse(
-        session,
-        refusal("forbidden", `You are "${session.user}" and cannot send as "${frame.sender}"`, frame),
-      );
-    }
-    const wait = this.#wait(session, 1 + Math.floor(frame.content.length / RATE_CONTENT_CHARS));
-    if (wait > 0) return this.#refuseRate(session, wait, frame);
-    const { content, id } = frame, { origin, user: sender } = session;
-    // A name that is the same string as last time is found faster by every map on its way.
-    const recipient = frame.recipient === session.lastRecipient
-      ? session.lastRecipient
-      : session.lastRecipient = frame.recipient;
-    this.#drafts.push(id === undefined ? { sender, recipient, content, origin } : { sender, recipient, content, id, origin });
-    this.#draftSessions.push(session);
-    this.#wake();
-  }
-
-  #wait(session: Session, cost = 1): number {
-    return this.#options.rateLimit?.take(session.user, cost) ?? 0;
-  }
-
-  #refuseRate(session: Session, wait: number, frame: ClientFrame): void {
-    if (wait === Infinity) return session.close("flood", "The rate limit was ignored for long");
-    const slow = refusal("rate_limited", "Too many frames; slow down", frame);
-    slow.retryAfterMs = Math.ceil(wait);
-    session.refuse(slow);
-  }
-
-  // ---- Naming ----
-
-  #hello(session: Session, frame: ClientFrameOf<"hello">): void {
-    if (session.level === "extended") return this.#refuse(session, new Refusal("bad_frame", "hello was said already"));
-    const user = session.user || frame.name;
-    if (user === undefined) {
-      return this.#refuse(
-        session,
-        new Refusal("name_required", 'Say who you are: hello needs a "name" where no token says it'),
-      );
-    }
-    if (frame.name !== undefined && frame.name !== user) {
-      return this.#refuse(session, new Refusal("forbidden", `You are "${user}" and cannot be "${frame.name}"`));
-    }
-    if (session.level === "base") this.#leave(session);
-    session.user = user;
-    session.level = "extended";
-    session.batch = frame.caps?.includes("batch") ?? false;
-    session.device = frame.device ?? `d-${crypto.randomUUID().slice(0, 8)}`;
-    session.origin = session.device;
-    this.#start(session, frame);
-  }
-
-  #startBase(session: Session): void {
-    session.level = "base";
-    session.device = BASE_DEVICE;
-    session.origin = `~${++this.#nextOrigin}`;
-    this.#start(session, undefined);
-  }
-
-  #start(session: Session, hello: ClientFrameOf<"hello"> | undefined): void {
-    clearTimeout(session.helloTimer);
-    session.helloTimer = undefined;
-    session.settling = true;
-    this.#welcome(session, hello).catch((error) => {
-      this.report(error, "start");
-      session.close("internal", "The server could not open your mailbox; try again");
-    });
-  }
-
-  async #welcome(session: Session, hello: ClientFrameOf<"hello"> | undefined): Promise<void> {
-    const attached = await this.broker.attach(session.user, session.device, hello?.last);
-    if (session.closed || !this.#join(session)) return;
-    const { position, recovered } = whereToResume(attached, this.broker.epoch, hello?.resume);
-    if (hello) {
-      session.send({
-        type: "welcome",
-        v: PROTOCOL_VERSION,
-        user: session.user,
-        device: session.device,
-        caps: session.batch ? ["batch"] : [],
-        epoch: this.broker.epoch,
-        seq: attached.head,
-        recovered,
-        limits: this.#limits,
-      });
-      const since = recovered && hello.resume ? position : 0;
-      for (const marker of await this.broker.markers(session.user, since)) {
-        if (session.congested) await session.drained();
-        if (session.closed) return;
-        session.send(toReceipt(marker, marker.ts));
-      }
-    }
-    const caughtUp = session.catchUp(position, (message) => this.#line(session, message));
-    this.#release(session);
-    await caughtUp;
-  }
-
-  /** Enters the registry. The same device again replaces the older connection. */
-  #join(session: Session): boolean {
+  register(session: Session): boolean {
     const { user } = session;
-    let member = this.#members.get(user);
-    if (session.level === "extended") {
-      for (const other of member?.sessions ?? []) {
-        if (other.device === session.device) other.close("replaced", "This device connected again");
-      }
-      member = this.#members.get(user);
-    }
-    if (member && member.sessions.size >= (this.#options.devicesMax ?? DEVICES_MAX)) {
+    if (session.level === "extended") this.replaceDevice(session);
+    if (!this.hasRoomForDevice(user)) {
       session.close("overloaded", `"${user}" has too many devices connected`);
       return false;
     }
+    let member = this.#members.get(user);
     if (!member) {
       const sessions = new Set<Session>();
       member = { sessions, subscription: this.broker.subscribe(user, this.#subscriber(sessions)) };
@@ -678,58 +180,149 @@ export class Hub implements SessionHost {
     return true;
   }
 
-  /** A base connection says hello: it leaves the registry to come back as a device. */
-  #leave(session: Session): void {
-    this.forget(session);
+  withdraw(session: Session): void {
+    this.unregister(session);
     session.restart();
     this.#sessions.add(session);
   }
 
-  /** What arrived while the name was being settled is handled, in order. */
-  #release(session: Session): void {
-    session.settling = false;
-    while (session.inbox.length > 0 && !session.closed && !session.settling) this.#frame(session, session.inbox.shift()!);
-    if (session.inbox.length === 0) session.inboxChars = 0;
+  /** Takes a session out of the registry; the last device takes the user's entry with it. Idempotent. */
+  unregister(session: Session): void {
+    this.#sessions.delete(session);
+    this.presence.unwatch(session);
+    this.reportConfirmed([session]);
+    const member = this.#members.get(session.user);
+    if (!member?.sessions.delete(session) || member.sessions.size > 0) return;
+    member.subscription.close();
+    this.#members.delete(session.user);
+    this.presence.left(session.user, session.saidGoodbye);
+    this.broker.seen(session.user).catch((error) => this.report(error, "seen"));
   }
 
-  // ---- What is delivered ----
+  // ---- Decisions that see this process only (hub/node_local.ts) ----
+
+  replaceDevice(session: Session): void {
+    for (const other of this.#members.get(session.user)?.sessions ?? []) {
+      if (other.device === session.device) other.close("replaced", "This device connected again");
+    }
+  }
+
+  hasRoomForDevice(user: string): boolean {
+    return (this.#members.get(user)?.sessions.size ?? 0) < (this.#options.devicesMax ?? DEVICES_MAX);
+  }
+
+  list(): ConnectedUser[] {
+    return [...this.#members].map(([user, { sessions }]) => ({ user, devices: [...sessions].map(({ device }) => device) }));
+  }
+
+  disconnect(user: string, name: CloseName, reason: string): number {
+    const sessions = [...this.#sessions].filter((session) => session.user === user);
+    for (const session of sessions) session.close(name, reason);
+    return sessions.length;
+  }
+
+  statusOf(user: string): Status {
+    const sessions = this.#members.get(user)?.sessions;
+    if (!sessions) return "offline";
+    for (const session of sessions) if (!session.away) return "online";
+    return "away";
+  }
+
+  consumeRate(user: string, cost: number): number {
+    return this.#options.rateLimit?.consume(user, cost) ?? 0;
+  }
+
+  // ---- Routing: what arrives ----
+
+  handle(session: Session, text: string): void {
+    const frame = parseClientFrame(text, this.limits.content);
+    if (frame instanceof Refusal) return session.refuse(frame);
+    if (session.level === "undecided" && !this.#handshake.decide(session, frame, text)) return;
+    if (frame.type === undefined) return this.#message(session, frame);
+    if (frame.type === "hello") return this.#handshake.hello(session, frame);
+    if (session.level !== "extended") {
+      return session.refuse(Refusal.of(frame, "hello_required", `Send hello before frames of type "${frame.type}"`));
+    }
+    const isFree = (frame.type === "ack" || frame.type === "receipt") && session.mayConfirm();
+    if (!isFree && !this.#consume(session, frame, 1)) return;
+    handleRequest(this, session, frame)?.catch((error) => {
+      this.report(error, frame.type);
+      session.refuse(Refusal.of(frame, "unavailable", "The server could not do this now; try again"));
+    });
+  }
+
+  #message(session: Session, frame: Message): void {
+    const { user: sender, origin } = session, { content, id } = frame;
+    if (frame.sender !== sender) {
+      const words = `You are "${sender}" and cannot send as "${frame.sender}"`;
+      return session.refuse(Refusal.of(frame, "forbidden", words));
+    }
+    if (!this.#consume(session, frame, 1 + Math.floor(content.length / RATE_CONTENT_CHARS))) return;
+    const recipient = session.sharedRecipient(frame.recipient);
+    this.#add({ sender, recipient, content, id, origin }, session);
+  }
+
+  /**
+   * Takes a message from a backend, without a connection: names are canonical and content is valid, as the parsers of
+   * protocol.ts give them. It goes to every device of the recipient and of the sender. Resolves with its position, a duplicate's
+   * old one, or a refusal; the message is durable then.
+   */
+  submit(message: Pick<Draft, "sender" | "recipient" | "content" | "id">): Promise<Appended> {
+    return new Promise((resolve) => {
+      this.#add({ ...message, origin: "" }, {
+        acknowledge: (_, result) => resolve(result),
+        notStored: () => resolve({ code: "unavailable", message: "The message could not be stored; send it again" }),
+      });
+    });
+  }
+
+  #add(draft: Draft, author: Author): void {
+    this.#drafts.push(draft);
+    this.#authors.push(author);
+    this.#wake();
+  }
+
+  /** Counts a frame against the user's rate; false where it is over and was refused. */
+  #consume(session: Session, frame: ClientFrame, cost: number): boolean {
+    const wait = this.consumeRate(session.user, cost);
+    if (wait === 0) return true;
+    if (wait === Infinity) {
+      session.close("flood", "The rate limit was ignored for long");
+      return false;
+    }
+    const slow = Refusal.of(frame, "rate_limited", "Too many frames; slow down");
+    slow.retryAfterMs = Math.ceil(wait);
+    session.answer(slow);
+    return false;
+  }
+
+  // ---- Routing: what is delivered ----
 
   #subscriber(sessions: ReadonlySet<Session>): Subscriber {
     return {
       message: (message) => {
-        for (const session of sessions) if (session.take(message)) session.queue(this.#line(session, message));
+        for (const session of sessions) session.deliver(message);
       },
       signal: (signal) => {
         for (const session of sessions) {
-          if (session.level === "extended" && !session.congested) session.queue(this.#signalLine(signal));
+          if (session.level === "extended" && !session.congested) session.queue(this.#lines.signal(signal));
         }
       },
     };
   }
 
-  #line(session: Session, message: Stored): string {
-    if (this.#encoded !== message) {
-      this.#encoded = message;
-      this.#baseLine = this.#extendedLine = "";
-    }
-    if (session.level === "base") return this.#baseLine ||= encodeBase(message);
-    return this.#extendedLine ||= encodeExtended(message);
+  line(session: Session, message: Stored): string {
+    return this.#lines.message(message, session.level === "base");
   }
 
-  #signalLine(signal: Signal): string {
-    if (this.#signal !== signal) {
-      this.#signal = signal;
-      this.#encodedSignal = encode(signal);
-    }
-    return this.#encodedSignal;
+  reportConfirmed(sessions: readonly Session[]): void {
+    this.#confirmations.report(sessions);
   }
 
   // ---- The turn ----
 
-  touch(session: Session): void {
-    if (session.isTouched) return;
-    session.isTouched = true;
-    this.#touched.push(session);
+  scheduleFlush(session: Session): void {
+    this.#scheduled.push(session);
     this.#wake();
   }
 
@@ -742,157 +335,45 @@ export class Hub implements SessionHost {
   #endTurn(): void {
     this.#turnDue = false;
     if (this.#drafts.length > 0) {
-      const drafts = this.#drafts, sessions = this.#draftSessions;
+      const drafts = this.#drafts, authors = this.#authors;
       this.#drafts = [];
-      this.#draftSessions = [];
-      void this.#append(drafts, sessions);
+      this.#authors = [];
+      void this.#append(drafts, authors);
     }
     // A broker in memory has answered by the next microtask: acks then leave together with what they are for.
     queueMicrotask(this.#flush);
   }
 
-  async #append(drafts: Draft[], sessions: Session[]): Promise<void> {
+  async #append(drafts: readonly Draft[], authors: readonly Author[]): Promise<void> {
     this.#inFlight++;
     try {
-      this.#acknowledge(drafts, sessions, await this.broker.append(drafts));
+      const results = await this.broker.append(drafts);
+      for (let i = 0; i < drafts.length; i++) authors[i]!.acknowledge(drafts[i]!, results[i]!);
     } catch (error) {
       this.report(error, "append");
-      for (const [index, session] of sessions.entries()) {
-        session.refuse(new Refusal("unavailable", "The message could not be stored; send it again", drafts[index]!.id));
-      }
+      for (const [index, draft] of drafts.entries()) authors[index]!.notStored(draft);
     }
     this.#inFlight--;
     if (this.#idle) this.#wake();
   }
 
-  #acknowledge(drafts: Draft[], sessions: Session[], results: readonly Appended[]): void {
-    for (let i = 0; i < drafts.length; i++) {
-      const result = results[i]!, { id } = drafts[i]!;
-      if ("code" in result) this.#refuse(sessions[i]!, new Refusal(result.code, result.message, id));
-      else if (id !== undefined) sessions[i]!.queue(encodeAck(id, result));
-    }
-  }
-
   readonly #flush = (): void => {
-    const due = this.#touched.splice(0, this.#flushMax);
-    for (const session of due) {
-      session.isTouched = false;
-      session.flush();
-    }
-    this.#confirm(due);
-    if (this.#touched.length > 0) return this.#wake();
+    const due = this.#scheduled.splice(0, FLUSH_CONNECTIONS_MAX);
+    for (const session of due) session.endTurn();
+    this.#confirmations.gather(due);
+    if (this.#scheduled.length > 0) return this.#wake();
     if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();
   };
 
-  /** Hands over what devices have, or lets it gather where that was done just now. */
-  #confirm(sessions: readonly Session[]): void {
-    const now = performance.now();
-    const due: Session[] = [];
-    for (const session of sessions) {
-      if (session.closed || !session.isUnreported) continue;
-      const isDue = now - session.reportedAt >= this.#confirmIntervalMs || session.unreported >= this.#confirmMessages;
-      if (isDue) due.push(session);
-      else this.#confirming.add(session);
-    }
-    if (due.length > 0) this.handOver(due);
-    if (this.#confirming.size === 0) return;
-    this.#confirmTimer ??= setTimeout(() => {
-      this.#confirmTimer = undefined;
-      this.handOver([...this.#confirming]);
-    }, this.#confirmIntervalMs);
+  /** Lets what is in flight finish, then closes every connection. */
+  async drain(name: CloseName, reason: string): Promise<void> {
+    this.#wake();
+    await new Promise<void>((resolve) => this.#idle = resolve);
+    for (const session of [...this.#sessions]) session.close(name, reason);
+    this.presence.close();
   }
 
-  /** Tells the broker what devices have, and the authors that it was delivered. */
-  handOver(sessions: readonly Session[]): void {
-    const now = performance.now();
-    for (const session of sessions) {
-      session.reportedAt = now;
-      session.unreported = 0;
-      this.#confirming.delete(session);
-    }
-    if (this.#confirming.size === 0) {
-      clearTimeout(this.#confirmTimer);
-      this.#confirmTimer = undefined;
-    }
-    const marks: Mark[] = [];
-    const moves: { user: string; device: string; seq: number }[] = [];
-    for (const session of sessions) {
-      const seq = session.takeConfirmed(marks);
-      session.takeRead(marks);
-      if (seq !== undefined) moves.push({ user: session.user, device: session.device, seq });
-    }
-    if (moves.length > 0) this.broker.advance(moves).catch((error) => this.report(error, "advance"));
-    if (marks.length > 0) this.#mark(marks).catch((error) => this.report(error, "mark"));
+  report(error: unknown, where: string): void {
+    this.#options.report?.(error, where);
   }
-
-  /** Moves markers and tells those whose messages they cover; a read marker also goes to the user's own devices. */
-  async #mark(marks: readonly Mark[]): Promise<void> {
-    const results = await this.broker.mark(marks);
-    for (const [index, { moved, authors, ts }] of results.entries()) {
-      if (!moved) continue;
-      const mark = marks[index]!;
-      const frame = toReceipt(mark, ts);
-      for (const author of authors) this.broker.signal(author, frame);
-      if (mark.kind === "read") this.broker.signal(mark.user, frame);
-    }
-  }
-
-  #statusOf(user: string): "online" | "away" | "offline" {
-    const sessions = this.#members.get(user)?.sessions;
-    if (!sessions) return "offline";
-    for (const session of sessions) if (!session.away) return "online";
-    return "away";
-  }
-}
-
-/** What a hub does for its peers: one object for all of them, since every idle one counts. */
-interface Entrance {
-  receive(session: Session, data: unknown): void;
-  gone(session: Session, clean: boolean): void;
-}
-
-class SessionPeer implements Peer {
-  readonly #session: Session;
-  readonly #entrance: Entrance;
-
-  constructor(session: Session, entrance: Entrance) {
-    this.#session = session;
-    this.#entrance = entrance;
-  }
-
-  get user(): string {
-    return this.#session.user;
-  }
-
-  receive(data: unknown): void {
-    this.#entrance.receive(this.#session, data);
-  }
-
-  gone(clean: boolean): void {
-    this.#entrance.gone(this.#session, clean);
-  }
-
-  close(name: CloseName, reason: string): void {
-    this.#session.close(name, reason);
-  }
-}
-
-const NO_SESSIONS: ReadonlySet<Session> = new Set();
-/** The base level's device: no client can name one so. */
-const BASE_DEVICE = "~";
-
-function refusal(code: ErrorCode, message: string, frame: ClientFrame): Refusal {
-  return new Refusal(code, message, "id" in frame ? frame.id : undefined);
-}
-
-/** From which position a device goes on, and whether nothing was missed before it. */
-function whereToResume(
-  attached: Attached,
-  epoch: string,
-  resume: { epoch: string; seq: number } | undefined,
-): { position: number; recovered: boolean } {
-  const { position, horizon, head, isNew } = attached;
-  if (!resume) return { position: Math.max(position, horizon), recovered: !isNew && position >= horizon };
-  const known = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head;
-  return known ? { position: resume.seq, recovered: true } : { position: Math.max(position, horizon), recovered: false };
 }

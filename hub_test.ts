@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertExists } from "@std/assert";
 import { setImmediate } from "node:timers";
 import { MemoryBroker } from "./broker/memory.ts";
-import { type Broker, Hub, type HubOptions, type Peer } from "./hub.ts";
+import type { Broker } from "./broker.ts";
+import { Hub, type HubOptions, type Receiver } from "./hub.ts";
 import { CLOSE_CODES, type ServerFrame, type ServerFrameOf } from "./protocol.ts";
 import { FakeConnection } from "./testing/fake_connection.ts";
 
@@ -19,7 +20,7 @@ function setUp(options: Partial<HubOptions> = {}): { hub: Hub; broker: Broker; r
 }
 
 class Device extends FakeConnection {
-  readonly peer: Peer;
+  readonly peer: Receiver;
 
   constructor(hub: Hub, readonly user?: string) {
     super();
@@ -293,7 +294,7 @@ Deno.test("Hub ends a base connection's backlog when that says hello: nothing be
   close(phone);
   const drafts = Array.from(
     { length: 300 },
-    (_, i) => ({ sender: "alice", recipient: "bob", content: `${i}`, origin: "laptop" }),
+    (_, i) => ({ sender: "alice", recipient: "bob", content: `${i}`, id: undefined, origin: "laptop" }),
   );
   await broker.append(drafts);
   const bob = new Device(hub);
@@ -313,7 +314,7 @@ Deno.test("Hub tells a device all of its many markers, as fast as the connection
   await broker.group({ op: "create", user: "alice", group: "#all", open: true });
   const readers = Array.from({ length: 300 }, (_, i) => `reader${i}`);
   for (const user of readers) await broker.group({ op: "join", user, group: "#all" });
-  const [sent] = await broker.append([{ sender: "alice", recipient: "#all", content: "hi", origin: "laptop" }]);
+  const [sent] = await broker.append([{ sender: "alice", recipient: "#all", content: "hi", id: undefined, origin: "laptop" }]);
   assert("seq" in sent!);
   await broker.mark(readers.map((user) => ({ user, kind: "read" as const, with: "#all", seq: sent.seq })));
   const again = new Device(hub, "alice");
@@ -502,7 +503,9 @@ Deno.test("Hub cuts a page of history by what it takes on the wire, and says tha
     const alice = await extended(hub, "alice"), bob = await extended(hub, "bob");
     close(alice);
     const content = "\u0001".repeat(4_000); // six bytes each
-    for (let i = 0; i < 100; i++) await broker.append([{ sender: "alice", recipient: "bob", content, origin: "laptop" }]);
+    for (let i = 0; i < 100; i++) {
+      await broker.append([{ sender: "alice", recipient: "bob", content, id: undefined, origin: "laptop" }]);
+    }
     bob.take();
     for (const type of ["history", "conversations"] as const) {
       bob.say(type === "history" ? { type, with: "alice", limit: 500 } : { type });
@@ -527,7 +530,7 @@ Deno.test("Hub gathers the receipts of a turn, and counts those that come with n
   const { hub } = setUp({
     broker,
     defer: setImmediate,
-    rateLimit: { take: (user) => user === "bob" && ++counted > 1 ? 500 : 0 },
+    rateLimit: { consume: (user) => user === "bob" && ++counted > 1 ? 500 : 0 },
   });
   const alice = await extended(hub, "alice"), bob = await extended(hub, "bob");
   alice.tell("bob", "one", "1");

@@ -106,6 +106,11 @@ export class Refusal {
     if (id !== undefined) this.id = id;
   }
 
+  /** Makes the refusal of a frame, with the id of the frame if it has one. */
+  static of(frame: ClientFrame, code: ErrorCode, message: string): Refusal {
+    return new Refusal(code, message, "id" in frame ? frame.id : undefined);
+  }
+
   /** This refusal as an error frame. */
   toFrame(): ErrorFrame {
     const { retryable } = ERROR_CODES[this.code];

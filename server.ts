@@ -5,22 +5,23 @@
  */
 
 import { setImmediate } from "node:timers";
-import { KEYS_OPTIONS, keysCommand, readKey, TOKEN_OPTIONS, tokenCommand } from "./auth/commands.ts";
+import { KEYS_OPTIONS, keysCommand, readKey, TOKEN_OPTIONS, tokenCommand } from "./server/credentials.ts";
 import { Revoked } from "./auth/revoked.ts";
 import { KeyError, Tokens } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
 import { backup, openSqliteBroker } from "./broker/sqlite.ts";
-import { BrokerError } from "./broker/sqlite_schema.ts";
-import { Gate, type GateOptions } from "./gate.ts";
-import { type Broker, CONFIRM_MESSAGES, Hub, type HubOptions } from "./hub.ts";
+import { BrokerError } from "./broker/sqlite/schema.ts";
+import { Gate, type GateOptions } from "./server/gate.ts";
+import type { Broker } from "./broker.ts";
+import { CONFIRM_MESSAGES, Hub, type HubOptions } from "./hub.ts";
 import { isLoopback } from "./limits/address.ts";
 import { Admission, type AdmissionLimits, ZOMBIES_MAX, ZOMBIES_PER_USER_MAX } from "./limits/admission.ts";
 import { TokenBuckets } from "./limits/rate.ts";
-import { Serving } from "./limits/serve.ts";
-import { commandOf, helpText, noCommand, type OptionTable, parseOptions, UsageError, type Values } from "./options.ts";
-import { BACKUP_OPTIONS, SERVER, SERVER_OPTIONS, VERSION } from "./server_options.ts";
-import { OpenSockets, SocketConnection, type SocketContext } from "./server_sockets.ts";
-import { type Certificate, TlsFront } from "./tls_front.ts";
+import { Serving } from "./server/listener.ts";
+import { commandOf, helpText, noCommand, type OptionTable, parseOptions, UsageError, type Values } from "./cli/options.ts";
+import { BACKUP_OPTIONS, SERVER, SERVER_OPTIONS, VERSION } from "./server/options.ts";
+import { OpenSockets, SocketConnection, type SocketContext } from "./server/sockets.ts";
+import { type Certificate, TlsFront } from "./server/tls_terminator.ts";
 
 /** Milliseconds of silence after which Deno pings a socket, doubled: half of it later it is closed. */
 const IDLE_TIMEOUT_S = 60;
@@ -220,18 +221,18 @@ async function upgrade(request: Request, address: string, context: Context): Pro
     return plain(400, "Sec-WebSocket-Key is missing, or not 16 bytes in base64");
   }
   if (context.draining) return plain(503, "The server is restarting", { "retry-after": "5" });
-  const pass = await context.gate.enter(request, address);
-  if (pass instanceof Response) return pass;
-  const { protocol } = pass;
+  const admitted = await context.gate.enter(request, address);
+  if (admitted instanceof Response) return admitted;
+  const { protocol } = admitted;
   try {
     const { socket, response } = Deno.upgradeWebSocket(request, {
       idleTimeout: IDLE_TIMEOUT_S,
       ...protocol ? { protocol } : {},
     });
-    new SocketConnection(socket, context, pass);
+    new SocketConnection(socket, context, admitted);
     return response;
   } catch {
-    pass.ticket.release();
+    admitted.slot.release();
     return plain(400, "This request cannot be upgraded to a WebSocket");
   }
 }

@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
-import { UsageError } from "../options.ts";
+import { UsageError } from "../cli/options.ts";
 import { lacks } from "../testing/permissions.ts";
-import { KEYS_OPTIONS, keysCommand, readKey, TOKEN_OPTIONS, tokenCommand } from "./commands.ts";
+import { KEYS_OPTIONS, keysCommand, readKey, TOKEN_OPTIONS, tokenCommand } from "../server/credentials.ts";
 import { Revoked } from "./revoked.ts";
-import { AuthFailure, type Identity, KeyError, makeKeys, makeToken, tokenOf, Tokens } from "./tokens.ts";
-import { parseOptions } from "../options.ts";
+import { AuthFailure, type Claims, KeyError, makeKeys, makeToken, tokenOf, Tokens } from "./tokens.ts";
+import { parseOptions } from "../cli/options.ts";
 
 const SECRET = "a secret of more than thirty-two bytes";
 const key = (text = SECRET) => new TextEncoder().encode(text);
@@ -22,15 +22,15 @@ function soon(seconds = 60): number {
 async function verify(
   token: string,
   options: Parameters<typeof Tokens.open>[0] = { secret: SECRET },
-): Promise<Identity | AuthFailure> {
+): Promise<Claims | AuthFailure> {
   return await (await Tokens.open(options)).verify(token);
 }
 
 Deno.test("a token says who somebody is, in the canonical form of the name", async () => {
   const exp = soon();
-  const identity = await verify(await sign({ sub: "Alice", exp, jti: "t1", role: "admin" }));
-  assertEquals(identity as Identity, { user: "alice", expiresAt: exp * 1_000, tokenId: "t1", admin: true });
-  assertEquals(await verify(await sign({ sub: "bob", exp, role: "owner", admin: true })) as Identity, {
+  const claims = await verify(await sign({ sub: "Alice", exp, jti: "t1", role: "admin" }));
+  assertEquals(claims as Claims, { user: "alice", expiresAt: exp * 1_000, tokenId: "t1", admin: true });
+  assertEquals(await verify(await sign({ sub: "bob", exp, role: "owner", admin: true })) as Claims, {
     user: "bob",
     expiresAt: exp * 1_000,
     tokenId: undefined,
@@ -72,8 +72,8 @@ for (const [what, make] of BAD) {
 
 Deno.test("clocks may differ by half a minute", async () => {
   const exp = soon(-20);
-  const identity = await verify(await sign({ sub: "alice", exp })) as Identity;
-  assertEquals([identity.user, identity.expiresAt], ["alice", (exp + 30) * 1_000]);
+  const claims = await verify(await sign({ sub: "alice", exp })) as Claims;
+  assertEquals([claims.user, claims.expiresAt], ["alice", (exp + 30) * 1_000]);
 });
 
 Deno.test("audience and issuer count where they are asked for", async () => {
@@ -138,8 +138,8 @@ Deno.test("an RSA key that is too short, and a key set without keys, are refused
 });
 
 Deno.test("a token's id that is a number is an id too", async () => {
-  const identity = await verify(await sign({ sub: "alice", exp: soon(), jti: 7 }));
-  assertEquals((identity as Identity).tokenId, "7");
+  const claims = await verify(await sign({ sub: "alice", exp: soon(), jti: 7 }));
+  assertEquals((claims as Claims).tokenId, "7");
 });
 
 Deno.test("a token comes in a header or a subprotocol, one and not several, and never in the URL", () => {

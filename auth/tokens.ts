@@ -22,7 +22,7 @@ const BEARER_PREFIX = "bearer.";
 const PUBLIC_ALGORITHMS = ["EdDSA", "ES256", "RS256"];
 
 /** Who a token says somebody is. */
-export interface Identity {
+export interface Claims {
   /** Canonical name. */
   readonly user: string;
   /** When the connection has to end, in milliseconds since 1970: what is let in late because clocks differ has as much longer. */
@@ -77,7 +77,7 @@ export class Tokens {
   }
 
   /** Says who a token belongs to, or why it does not count. */
-  async verify(token: string): Promise<Identity | AuthFailure> {
+  async verify(token: string): Promise<Claims | AuthFailure> {
     if (token.length > TOKEN_CHARS_MAX) return new AuthFailure(401, "The token is too long", "token over the limit");
     const { audience, issuer } = this.#options;
     try {
@@ -89,14 +89,14 @@ export class Tokens {
         ...(audience === undefined ? {} : { audience }),
         ...(issuer === undefined ? {} : { issuer }),
       });
-      return identityOf(payload);
+      return claimsOf(payload);
     } catch (error) {
       return failureOf(error);
     }
   }
 }
 
-function identityOf({ sub, exp, jti, [ROLE_CLAIM]: role }: JWTPayload): Identity | AuthFailure {
+function claimsOf({ sub, exp, jti, [ROLE_CLAIM]: role }: JWTPayload): Claims | AuthFailure {
   const user = parseName(sub, "sub");
   if (user instanceof Refusal) {
     return new AuthFailure(401, `The token names nobody who can be here: ${user.message}`, "bad sub");

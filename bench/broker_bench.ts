@@ -1,6 +1,6 @@
 import { MemoryBroker } from "../broker/memory.ts";
 import { openSqliteBroker } from "../broker/sqlite.ts";
-import type { Broker, Draft } from "../hub.ts";
+import type { Broker, Draft } from "../broker.ts";
 
 const PAIRS = 100;
 const BATCH = 1_600;

@@ -1,5 +1,5 @@
 import { MemoryBroker } from "../broker/memory.ts";
-import { type Connection, Hub, type Peer } from "../hub.ts";
+import { type Connection, Hub, type Receiver } from "../hub.ts";
 
 const CONNECTIONS = 100;
 const WINDOW = 16;
@@ -15,7 +15,7 @@ class NullConnection implements Connection {
 }
 
 /** A hub whose turns end when the bench says so, with connections that are known. */
-async function settle(extended: boolean): Promise<{ peers: Peer[]; turn: () => Promise<void> }> {
+async function settle(extended: boolean): Promise<{ peers: Receiver[]; turn: () => Promise<void> }> {
   let due: (() => void) | undefined;
   const broker = new MemoryBroker({ mailbox: Infinity });
   const hub = new Hub({ broker, defer: (callback) => due = callback, helloGraceMs: 0 });

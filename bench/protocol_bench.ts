@@ -1,5 +1,5 @@
-import { encodeAck, encodeBase, encodeExtended } from "../encoding.ts";
-import type { Stored } from "../hub.ts";
+import { encodeAck, encodeBase, encodeExtended } from "../hub/encoding.ts";
+import type { Stored } from "../broker.ts";
 import { linesOf, parseClientFrame } from "../protocol.ts";
 
 const CONTENT = "Lunch at noon, the usual place? I could bring the drafts.";

@@ -6,8 +6,8 @@
 
 import { MemoryBroker } from "../broker/memory.ts";
 import { openSqliteBroker } from "../broker/sqlite.ts";
-import type { Broker } from "../hub.ts";
-import { helpText, parseOptions, type ProgramSpec, UsageError, type Values } from "../options.ts";
+import type { Broker } from "../broker.ts";
+import { helpText, parseOptions, type ProgramSpec, UsageError, type Values } from "../cli/options.ts";
 import { startServer } from "../server.ts";
 
 const OPTIONS = {

@@ -2,11 +2,11 @@
 
 import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import type { Broker, Mark, Marker } from "../hub.ts";
+import type { Broker, Marker, MarkerMove } from "../broker.ts";
 import { pick, seeded } from "../testing/random.ts";
 import { MemoryBroker } from "./memory.ts";
-import { migrate } from "./sqlite_schema.ts";
-import { SqliteStore } from "./sqlite_store.ts";
+import { migrate } from "./sqlite/schema.ts";
+import { SqliteStore } from "./sqlite/store.ts";
 
 const CALLS = 600;
 const SEEDS = 12;
@@ -29,7 +29,7 @@ function upTo(random: Random, most: number): number {
 function anyCall(random: Random, head: number): Call {
   const user = pick(random, USERS), group = pick(random, GROUPS), target = pick(random, USERS);
   const other = pick(random, [...USERS, ...GROUPS, "nobody"]);
-  const mark = (): Mark => ({
+  const mark = (): MarkerMove => ({
     user,
     kind: pick(random, ["delivered", "read"] as const),
     with: other,
@@ -37,9 +37,7 @@ function anyCall(random: Random, head: number): Call {
   });
   const draft = () => {
     const content = String(upTo(random, 2)), recipient = pick(random, [...USERS, ...GROUPS]), origin = "laptop";
-    return random() < 0.5
-      ? { sender: user, recipient, content, origin, id: `${upTo(random, 40)}` }
-      : { sender: user, recipient, content, origin };
+    return { sender: user, recipient, content, id: random() < 0.5 ? `${upTo(random, 40)}` : undefined, origin };
   };
   const calls: readonly (() => Call)[] = [
     () => ["append", Array.from({ length: 1 + upTo(random, 3) }, draft)],

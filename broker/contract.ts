@@ -4,16 +4,8 @@
  */
 
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
-import {
-  type Appended,
-  type Broker,
-  type BrokerRefusal,
-  type Draft,
-  type GroupRequest,
-  type Signal,
-  type Stored,
-  UNREAD_MAX,
-} from "../hub.ts";
+import type { Appended, Broker, BrokerRefusal, Draft, GroupRequest, Signal, Stored } from "../broker.ts";
+import { UNREAD_MAX } from "../broker/limits.ts";
 import { type BrokerLimits, DEVICES_KEPT, GROUPS_LISTED_MAX } from "./limits.ts";
 
 /** Makes brokers for a test, and takes them away after it. */
@@ -33,7 +25,7 @@ export type Open = (limits?: Partial<BrokerLimits>) => Promise<Opened>;
 
 function draft(sender: string, recipient: string, content: string, id?: string): Draft {
   const origin = `${sender}-laptop`;
-  return id === undefined ? { sender, recipient, content, origin } : { sender, recipient, content, id, origin };
+  return { sender, recipient, content, id, origin };
 }
 
 async function know(broker: Broker, ...users: string[]): Promise<void> {

@@ -1,6 +1,6 @@
 /** What every broker bounds, with the reasons. */
 
-import type { BrokerRefusal } from "../hub.ts";
+import type { BrokerRefusal } from "../broker.ts";
 import type { ErrorCode } from "../protocol.ts";
 
 /** Bounds on what is kept. `Infinity` lifts one. */
@@ -30,7 +30,10 @@ export const MARK_AUTHORS_MAX = 100;
 /** Groups in one list: with the longest names they make some 256 KiB, a part of what may be queued to a connection. */
 export const GROUPS_LISTED_MAX = 1_000;
 
-/** A refusal as a value. */
+/** Unread messages of a conversation are counted up to here: beyond it nobody cares, and the count stays cheap. */
+export const UNREAD_MAX = 1_000;
+
+/** Makes a refusal. */
 export function refuse(code: ErrorCode, message: string): BrokerRefusal {
   return { code, message };
 }

@@ -12,18 +12,18 @@ import type {
   Draft,
   GroupAnswer,
   GroupRequest,
-  Mark,
-  Marked,
   Marker,
+  MarkerMove,
+  MarkerResult,
   Page,
   Signal,
   Stored,
   Subscriber,
   Subscription,
-} from "../hub.ts";
-import { UNREAD_MAX } from "../hub.ts";
+} from "../broker.ts";
+import { UNREAD_MAX } from "../broker/limits.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT, GROUPS_LISTED_MAX, MARK_AUTHORS_MAX, refuse } from "./limits.ts";
-import { MessageLog } from "./message_log.ts";
+import { MessageLog } from "./memory/message_log.ts";
 
 /** Messages that are kept in all: a quarter of a gigabyte of ordinary chat. */
 export const MEMORY_MESSAGES_MAX = 1_000_000;
@@ -187,9 +187,7 @@ export class MemoryBroker implements Broker {
     const from = sender.name, to = recipient?.name ?? (thread.group || from);
     const { content, id, origin } = draft;
     const seq = this.#log.head + 1;
-    const message: Stored = id === undefined
-      ? { sender: from, recipient: to, content, origin, seq, ts }
-      : { sender: from, recipient: to, content, id, origin, seq, ts };
+    const message: Stored = { sender: from, recipient: to, content, id, origin, seq, ts };
     this.#log.push(message);
     thread.seqs.push(seq);
     if (id !== undefined) (sender.ids ??= new Map()).set(id, seq);
@@ -305,12 +303,12 @@ export class MemoryBroker implements Broker {
 
   // ---- Markers ----
 
-  mark(marks: readonly Mark[]): Promise<readonly Marked[]> {
+  mark(marks: readonly MarkerMove[]): Promise<readonly MarkerResult[]> {
     const ts = this.#now();
     return Promise.resolve(marks.map((mark) => this.#mark(mark, ts)));
   }
 
-  #mark({ user: name, kind, with: other, seq: wanted }: Mark, ts: number): Marked {
+  #mark({ user: name, kind, with: other, seq: wanted }: MarkerMove, ts: number): MarkerResult {
     const user = this.#users.get(name);
     const thread = user?.threads.get(other);
     if (!user || !thread) return { moved: false, authors: NOBODY, ts };

@@ -16,7 +16,7 @@ Deno.test("MemoryBroker makes room by removing the oldest messages that were del
   const broker = new MemoryBroker({ messagesMax: 10 });
   for (const user of ["ann", "ben"]) await broker.attach(user, "laptop");
   const send = async (n: number) => {
-    const [result] = await broker.append([{ sender: "ann", recipient: "ben", content: String(n), origin: "" }]);
+    const [result] = await broker.append([{ sender: "ann", recipient: "ben", content: String(n), id: undefined, origin: "" }]);
     return "code" in result! ? result.code : result!.seq;
   };
   for (let n = 1; n <= 10; n++) await send(n);

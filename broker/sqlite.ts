@@ -15,17 +15,17 @@ import type {
   Draft,
   GroupAnswer,
   GroupRequest,
-  Mark,
-  Marked,
   Marker,
+  MarkerMove,
+  MarkerResult,
   Page,
   Signal,
   Stored,
   Subscriber,
   Subscription,
-} from "../hub.ts";
+} from "../broker.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, refuse } from "./limits.ts";
-import { BrokerError, newEpoch } from "./sqlite_schema.ts";
+import { BrokerError, newEpoch } from "./sqlite/schema.ts";
 import {
   type AppendAnswer,
   laneOf,
@@ -34,7 +34,7 @@ import {
   type WorkerAnswer,
   type WorkerAnswers,
   type WorkerRequest,
-} from "./sqlite_requests.ts";
+} from "./sqlite/worker_messages.ts";
 
 /** Name of the database in its folder. */
 export const DATABASE_NAME = "parley.db";
@@ -63,7 +63,7 @@ export async function openSqliteBroker(
   { dir, sync = "full", report = () => {}, ...limits }: SqliteOptions,
 ): Promise<SqliteBroker> {
   const lock = takeLock(dir), file = `${dir}/${DATABASE_NAME}`;
-  const worker = new Worker(new URL("./sqlite_worker.ts", import.meta.url), { type: "module", name: "sqlite" });
+  const worker = new Worker(new URL("./sqlite/worker.ts", import.meta.url), { type: "module", name: "sqlite" });
   try {
     makePrivate(file);
     dropStaleLog(file);
@@ -237,9 +237,7 @@ export class SqliteBroker implements Broker {
   }
 
   #deliver({ sender, recipient, content, id, origin }: Draft, seq: number, ts: number): void {
-    const message: Stored = id === undefined
-      ? { sender, recipient, content, origin, seq, ts }
-      : { sender, recipient, content, id, origin, seq, ts };
+    const message: Stored = { sender, recipient, content, id, origin, seq, ts };
     const members = recipient.startsWith("#") ? this.#members.get(recipient) : undefined;
     if (members) {
       for (const member of members) this.#hand(member, message);
@@ -291,7 +289,7 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "advance", moves });
   }
 
-  mark(marks: readonly Mark[]): Promise<readonly Marked[]> {
+  mark(marks: readonly MarkerMove[]): Promise<readonly MarkerResult[]> {
     return this.#ask({ op: "mark", marks });
   }
 

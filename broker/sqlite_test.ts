@@ -4,8 +4,8 @@ import { CAN_RUN, lacks } from "../testing/permissions.ts";
 import { testBroker } from "./contract.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
 import { backup, DATABASE_NAME, openSqliteBroker, SqliteBroker, type SqliteOptions } from "./sqlite.ts";
-import { BrokerError, migrate, MIGRATIONS } from "./sqlite_schema.ts";
-import { SqliteStore } from "./sqlite_store.ts";
+import { BrokerError, migrate, MIGRATIONS } from "./sqlite/schema.ts";
+import { SqliteStore } from "./sqlite/store.ts";
 
 const ignore = lacks("read", "write");
 
@@ -124,7 +124,7 @@ Deno.test({
     await using folder = temporary();
     const start = (dir: string) => open(`${folder.dir}/${dir}`, { sync: "normal" });
     const send = async (broker: SqliteBroker) => {
-      const [result] = await broker.append([{ sender: "ann", recipient: "ann", content: "hi", origin: "" }]);
+      const [result] = await broker.append([{ sender: "ann", recipient: "ann", content: "hi", id: undefined, origin: "" }]);
       return "seq" in result! ? result.seq : 0;
     };
     let taken: number;
@@ -182,7 +182,7 @@ Deno.test({
     await using broker = await open(folder.dir, { report: (error) => failures.push(error) });
     const received: string[] = [];
     broker.subscribe("ben", { message: ({ content }) => received.push(content), signal() {} });
-    const draft = (content: string) => ({ sender: "ann", recipient: "ben", content, origin: "" });
+    const draft = (content: string) => ({ sender: "ann", recipient: "ben", content, id: undefined, origin: "" });
     const results = await Promise.all([
       broker.append([draft("one")]),
       broker.append([draft("two"), draft("big")]),
@@ -257,7 +257,10 @@ Deno.test({
     const crashing = new Worker("data:text/javascript,self.onmessage = () => { throw new Error('boom') }", { type: "module" });
     const failures: unknown[] = [];
     const broker = new SqliteBroker(crashing, new DatabaseSync(":memory:"), "epoch", (error) => failures.push(error));
-    const pending = [broker.lastSeen(["ann"]), broker.append([{ sender: "ann", recipient: "ann", content: "", origin: "" }])];
+    const pending = [
+      broker.lastSeen(["ann"]),
+      broker.append([{ sender: "ann", recipient: "ann", content: "", id: undefined, origin: "" }]),
+    ];
     for (const call of pending) assertStringIncludes((await assertRejects(() => call, BrokerError)).message, "boom");
     await assertRejects(() => broker.seen("ann"), BrokerError, "The database has stopped");
     await broker.close();
@@ -427,7 +430,7 @@ Deno.test("SqliteStore reads no more of a long history than fits into an answer,
   const store = new SqliteStore(database, DEFAULT_LIMITS);
   store.attach("ann", "laptop", undefined);
   const content = "x".repeat(16_000);
-  store.append(Array.from({ length: 500 }, () => ({ sender: "ann", recipient: "ann", content, origin: "" })));
+  store.append(Array.from({ length: 500 }, () => ({ sender: "ann", recipient: "ann", content, id: undefined, origin: "" })));
   const newest = store.history("ann", { with: "ann", limit: 500 });
   assert("messages" in newest && newest.more && newest.messages.length < 100, "a page");
   assertEquals(newest.messages.at(-1)?.seq, 500);
@@ -454,7 +457,7 @@ Deno.test({
     await using folder = temporary();
     await using broker = await open(folder.dir);
     await broker.attach("ann", "laptop");
-    const draft = { sender: "ann", recipient: "ann", content: "x".repeat(1_000), origin: "" };
+    const draft = { sender: "ann", recipient: "ann", content: "x".repeat(1_000), id: undefined, origin: "" };
     await broker.append(Array.from({ length: 500 }, () => draft));
     const settled: string[] = [];
     const reads = Array.from(
@@ -474,7 +477,10 @@ Deno.test({
     await using folder = temporary();
     await using broker = await open(folder.dir);
     await broker.attach("ann", "laptop");
-    const drafts = Array.from({ length: 5_000 }, () => ({ sender: "ann", recipient: "ann", content: "hi", origin: "" }));
+    const drafts = Array.from(
+      { length: 5_000 },
+      () => ({ sender: "ann", recipient: "ann", content: "hi", id: undefined, origin: "" }),
+    );
     const settled: string[] = [];
     const appends = Array.from({ length: 20 }, () => broker.append(drafts).then(() => settled.push("append")));
     const read = broker.read("ann", 0, 10).then(() => settled.push("read"));

@@ -1,7 +1,7 @@
 /** The unit is one that systemd takes, and configures what there is. */
 
 import { assert, assertEquals } from "@std/assert";
-import { SERVER_OPTIONS } from "../server_options.ts";
+import { SERVER_OPTIONS } from "../server/options.ts";
 import { lacks, lacksProgram } from "../testing/permissions.ts";
 
 const UNIT = new URL("parley.service", import.meta.url);

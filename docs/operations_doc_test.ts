@@ -1,9 +1,9 @@
 /** What the documents tell people to type is what the programs take, and the files that they name are there. */
 
 import { assert, assertEquals } from "@std/assert";
-import { CLIENT } from "../client_options.ts";
-import { commandOf, parseOptions, type ProgramSpec } from "../options.ts";
-import { SERVER } from "../server_options.ts";
+import { CLIENT } from "../client/options.ts";
+import { commandOf, parseOptions, type ProgramSpec } from "../cli/options.ts";
+import { SERVER } from "../server/options.ts";
 import { lacks } from "../testing/permissions.ts";
 
 const ROOT = new URL("..", import.meta.url);

@@ -1,8 +1,8 @@
 /** OPERATIONS.md lists the options that there are, as they are, and names no others. */
 
 import { assert, assertEquals } from "@std/assert";
-import type { OptionSpec, OptionTable } from "../options.ts";
-import { SERVER } from "../server_options.ts";
+import type { OptionSpec, OptionTable } from "../cli/options.ts";
+import { SERVER } from "../server/options.ts";
 import { lacks } from "../testing/permissions.ts";
 
 const ignore = lacks("read");

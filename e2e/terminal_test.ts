@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { MemoryBroker } from "../broker/memory.ts";
 import { type Server, startServer } from "../server.ts";
-import { type Shell, SHELLS } from "../terminal/completions.ts";
+import { type Shell, SHELLS } from "../cli/completions.ts";
 import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
 import { type Command, fromSource, runToEnd } from "../testing/process.ts";
 import { quoted, Terminal } from "../testing/tmux.ts";

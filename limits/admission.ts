@@ -42,8 +42,8 @@ export interface Denial {
 }
 
 /** One admitted connection. */
-export interface Ticket {
-  /** It is going to be `user`'s; or why it may not be, and the ticket is to be released. Once, before `named`. */
+export interface Slot {
+  /** It is going to be `user`'s; or why it may not be, and the slot is to be released. Once, before `named`. */
   claim(user: string): Denial | undefined;
   /** It has said who it is, and no longer counts against its address. */
   named(user: string): void;
@@ -99,7 +99,7 @@ export class Admission {
   }
 
   /** Lets a connection in, or says why not. */
-  admit(address: string): Ticket | Denial {
+  admit(address: string): Slot | Denial {
     const limits = this.#limits;
     if (this.#memoryNow() > limits.memoryBytes) return deny(503, "The server is short of memory; try again later");
     if (this.#connections >= limits.connections) {
@@ -116,10 +116,10 @@ export class Admission {
       if (entry.allowance < 1) return deny(429, "Too many new connections from your address; slow down");
       entry.allowance--;
     }
-    return this.#ticket(entry);
+    return this.#slot(entry);
   }
 
-  #ticket(address: Address): Ticket {
+  #slot(address: Address): Slot {
     let state: "nameless" | "named" | "closing" | "gone" = "nameless";
     let user: User | undefined;
     this.#connections++;

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { addressKey, clientAddress, isLoopback, isOriginAllowed } from "./address.ts";
-import { Admission, type AdmissionLimits, type Denial, type Ticket } from "./admission.ts";
+import { Admission, type AdmissionLimits, type Denial, type Slot } from "./admission.ts";
 import { TokenBuckets } from "./rate.ts";
 
 // ---- TokenBuckets ----
@@ -8,39 +8,39 @@ import { TokenBuckets } from "./rate.ts";
 Deno.test("TokenBuckets let a burst through, then the rate, and say how long to wait", () => {
   let now = 0;
   const buckets = new TokenBuckets(5, 20, { now: () => now });
-  assertEquals(Array.from({ length: 21 }, () => buckets.take("ann")).filter((wait) => wait === 0).length, 20);
-  assertEquals(buckets.take("ann"), 200);
+  assertEquals(Array.from({ length: 21 }, () => buckets.consume("ann")).filter((wait) => wait === 0).length, 20);
+  assertEquals(buckets.consume("ann"), 200);
   now += 100;
-  assertEquals(buckets.take("ann"), 100);
+  assertEquals(buckets.consume("ann"), 100);
   now += 100;
-  assertEquals(buckets.take("ann"), 0);
-  assertEquals(buckets.take("ben"), 0, "everybody has their own");
+  assertEquals(buckets.consume("ann"), 0);
+  assertEquals(buckets.consume("ben"), 0, "everybody has their own");
 });
 
 Deno.test("TokenBuckets let what costs more than the bucket holds through when it is full, and then wait for the debt", () => {
   let now = 0;
   const buckets = new TokenBuckets(1, 4, { now: () => now });
-  assertEquals([buckets.take("ann", 3), buckets.take("ann", 3)], [0, 2_000]);
+  assertEquals([buckets.consume("ann", 3), buckets.consume("ann", 3)], [0, 2_000]);
   now += 2_000;
-  assertEquals([buckets.take("ann", 3), buckets.take("ann", 9)], [0, 4_000]);
+  assertEquals([buckets.consume("ann", 3), buckets.consume("ann", 9)], [0, 4_000]);
   now += 4_000;
-  assertEquals([buckets.take("ann", 9), buckets.take("ann")], [0, 6_000]);
+  assertEquals([buckets.consume("ann", 9), buckets.consume("ann")], [0, 6_000]);
 });
 
 Deno.test("TokenBuckets call it abuse when the refusals do not end", () => {
   let now = 0;
   const buckets = new TokenBuckets(1, 1, { now: () => now });
-  const waits = Array.from({ length: 1_002 }, () => buckets.take("ann"));
+  const waits = Array.from({ length: 1_002 }, () => buckets.consume("ann"));
   assertEquals([waits[0], waits[1], waits.at(-1)], [0, 1_000, Infinity]);
   now += 61_000;
-  assertEquals([buckets.take("ann"), buckets.take("ann")], [0, 1_000]);
+  assertEquals([buckets.consume("ann"), buckets.consume("ann")], [0, 1_000]);
 });
 
 Deno.test("TokenBuckets forget those who rest", () => {
   let now = 0;
   const buckets = new TokenBuckets(5, 20, { now: () => now });
   for (let i = 0; i < 1_000_000; i += 100) {
-    buckets.take(`user${i}`);
+    buckets.consume(`user${i}`);
     now += 1_000;
   }
   assert(buckets.size <= 1_100, String(buckets.size));
@@ -63,28 +63,28 @@ function admission(limits: Partial<AdmissionLimits>, memory = () => 0): { admiss
   return { admission: new Admission({ ...LIFTED, ...limits }, memory, () => now), turn: (ms) => void (now += ms) };
 }
 
-function ticket(result: Ticket | Denial): Ticket {
+function slot(result: Slot | Denial): Slot {
   assert("release" in result, JSON.stringify(result));
   return result;
 }
 
-function status(result: Ticket | Denial): number {
+function status(result: Slot | Denial): number {
   return "status" in result ? result.status : 200;
 }
 
 Deno.test("Admission bounds connections in all", () => {
   const { admission: door } = admission({ connections: 2 });
-  const [one] = [ticket(door.admit("10.0.0.1")), ticket(door.admit("10.0.0.2"))];
+  const [one] = [slot(door.admit("10.0.0.1")), slot(door.admit("10.0.0.2"))];
   assertEquals(status(door.admit("10.0.0.3")), 503);
   one.release();
   one.release();
-  ticket(door.admit("10.0.0.3"));
+  slot(door.admit("10.0.0.3"));
   assertEquals(status(door.admit("10.0.0.4")), 503);
 });
 
 Deno.test("Admission bounds the connections of an address that have not said who they are", () => {
   const { admission: door } = admission({ namelessPerAddress: 2 });
-  const [one, two] = [ticket(door.admit("10.0.0.1")), ticket(door.admit("10.0.0.1"))];
+  const [one, two] = [slot(door.admit("10.0.0.1")), slot(door.admit("10.0.0.1"))];
   assertEquals([status(door.admit("10.0.0.1")), status(door.admit("10.0.0.2"))], [429, 200]);
   one.named("ann");
   one.named("ann");
@@ -103,7 +103,7 @@ Deno.test("Admission bounds new connections per second and address", () => {
 
 Deno.test("Admission bounds connections that it closed and whose peers hold on", () => {
   const { admission: door } = admission({ zombies: 2 });
-  const [one, two] = [ticket(door.admit("10.0.0.1")), ticket(door.admit("10.0.0.1"))];
+  const [one, two] = [slot(door.admit("10.0.0.1")), slot(door.admit("10.0.0.1"))];
   for (const stalled of [one, two]) {
     stalled.named("mallory");
     stalled.closing();
@@ -116,34 +116,34 @@ Deno.test("Admission bounds connections that it closed and whose peers hold on",
 
 Deno.test("Admission knows the users who do not read what they are sent", () => {
   const { admission: door } = admission({ zombiesPerUser: 4 });
-  const tickets = Array.from({ length: 4 }, () => ticket(door.admit("10.0.0.1")));
-  for (const stalled of tickets) {
+  const slots = Array.from({ length: 4 }, () => slot(door.admit("10.0.0.1")));
+  for (const stalled of slots) {
     stalled.named("mallory");
     stalled.closing();
   }
-  const another = ticket(door.admit("10.0.0.1"));
+  const another = slot(door.admit("10.0.0.1"));
   assertEquals([another.claim("mallory")?.status, another.claim("ann")], [429, undefined]);
-  tickets[0]!.release();
-  assertEquals(ticket(door.admit("10.0.0.1")).claim("mallory"), undefined);
+  slots[0]!.release();
+  assertEquals(slot(door.admit("10.0.0.1")).claim("mallory"), undefined);
 });
 
 Deno.test("Admission bounds the connections of a user from before they are made until they are gone", () => {
   const { admission: door } = admission({ connectionsPerUser: 2 });
-  const tickets = Array.from({ length: 3 }, (_, i) => ticket(door.admit(`10.0.0.${i}`)));
-  assertEquals(tickets.map((each) => each.claim("mallory")?.status), [undefined, undefined, 429]);
-  tickets[2]!.release();
-  tickets[0]!.named("mallory");
-  tickets[0]!.closing();
-  assertEquals(ticket(door.admit("10.0.0.9")).claim("mallory")?.status, 429);
-  tickets[0]!.release();
-  assertEquals(ticket(door.admit("10.0.0.9")).claim("mallory"), undefined);
+  const slots = Array.from({ length: 3 }, (_, i) => slot(door.admit(`10.0.0.${i}`)));
+  assertEquals(slots.map((each) => each.claim("mallory")?.status), [undefined, undefined, 429]);
+  slots[2]!.release();
+  slots[0]!.named("mallory");
+  slots[0]!.closing();
+  assertEquals(slot(door.admit("10.0.0.9")).claim("mallory")?.status, 429);
+  slots[0]!.release();
+  assertEquals(slot(door.admit("10.0.0.9")).claim("mallory"), undefined);
   assertEquals(door.counts.users, 1);
 });
 
 Deno.test("Admission lets nobody in when memory is short, and looks at it at most once a second", () => {
   let reads = 0, bytes = 50;
   const { admission: door, turn } = admission({ memoryBytes: 100 }, () => (reads++, bytes));
-  for (let i = 0; i < 10; i++) ticket(door.admit("10.0.0.1"));
+  for (let i = 0; i < 10; i++) slot(door.admit("10.0.0.1"));
   assertEquals(reads, 1);
   bytes = 101;
   turn(1_001);
@@ -152,8 +152,8 @@ Deno.test("Admission lets nobody in when memory is short, and looks at it at mos
 
 Deno.test("Admission has nothing left when everybody has gone", () => {
   const { admission: door, turn } = admission({ upgradesPerSecond: 10, namelessPerAddress: 5 });
-  const tickets = Array.from({ length: 2_000 }, (_, i) => ticket(door.admit(`10.0.${i >> 8}.${i & 255}`)));
-  for (const [i, each] of tickets.entries()) {
+  const slots = Array.from({ length: 2_000 }, (_, i) => slot(door.admit(`10.0.${i >> 8}.${i & 255}`)));
+  for (const [i, each] of slots.entries()) {
     if (i % 2) each.named(`user${i}`);
     if (i % 3 === 0) each.closing();
     each.release();
@@ -165,14 +165,14 @@ Deno.test("Admission has nothing left when everybody has gone", () => {
 Deno.test("Admission does not look through all addresses again for every one that comes", () => {
   let looks = 0;
   const door = new Admission({ ...LIFTED, upgradesPerSecond: 10 }, () => 0, () => (looks++, 0));
-  for (let i = 0; i < 20_000; i++) ticket(door.admit(`2001:db8:0:${i.toString(16)}::1`)).release();
+  for (let i = 0; i < 20_000; i++) slot(door.admit(`2001:db8:0:${i.toString(16)}::1`)).release();
   assert(looks < 5 * 20_000, `${looks} for 20,000 addresses`);
 });
 
 Deno.test("Admission forgets addresses that only ever come and go", () => {
   const { admission: door, turn } = admission({ upgradesPerSecond: 10 });
   for (let i = 0; i < 20_000; i++) {
-    ticket(door.admit(`2001:db8:0:${i.toString(16)}::1`)).release();
+    slot(door.admit(`2001:db8:0:${i.toString(16)}::1`)).release();
     turn(10);
   }
   assert(door.remembered <= 2_048, String(door.remembered));

@@ -43,7 +43,7 @@ export class TokenBuckets implements RateLimit {
     return this.#buckets.size;
   }
 
-  take(user: string, cost = 1): number {
+  consume(user: string, cost = 1): number {
     const now = this.#now();
     const bucket = this.#bucket(user, now);
     bucket.allowance = Math.min(this.#burst, bucket.allowance + ((now - bucket.at) / 1_000) * this.#rate);

@@ -6,7 +6,7 @@
 import { openSqliteBroker } from "../broker/sqlite.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { startServer } from "../server.ts";
-import { SERVER_OPTIONS } from "../server_options.ts";
+import { SERVER_OPTIONS } from "../server/options.ts";
 
 const rate = SERVER_OPTIONS.rate.default, burst = SERVER_OPTIONS.burst.default;
 const server = startServer({

@@ -12,7 +12,7 @@ import config from "../deno.json" with { type: "json" };
 const ROOT = new URL("..", import.meta.url);
 const WINDOWS = Deno.build.os === "windows";
 /** Modules that a program loads without an import. */
-const INCLUDED: Record<string, readonly string[]> = { "server.ts": ["broker/sqlite_worker.ts"] };
+const INCLUDED: Record<string, readonly string[]> = { "server.ts": ["broker/sqlite/worker.ts"] };
 const USAGE = "usage: deno task compile [--standalone] [--out DIR]";
 
 /** One program: what it is called, and how its task runs it. */

@@ -1,75 +1,152 @@
-/** Arrows point inward: who may import whom, as docs/ARCHITECTURE.md says. */
+/** Rules of the house, as docs/ARCHITECTURE.md says them: who may import whom, doors, and no circle. */
 
 import { assert, assertEquals } from "@std/assert";
 import { lacks } from "../testing/permissions.ts";
 
 const ROOT = new URL("..", import.meta.url);
-/** The hub and its parts. */
-const CORE = ["protocol.ts", "hub.ts", "session.ts", "requests.ts", "presence.ts", "encoding.ts"];
 
-/** The server and its parts: they put together what knows nothing of each other. */
-const COMPOSED = [
-  ...CORE,
-  "options.ts",
-  "server_",
-  "gate.ts",
-  "tls_front.ts",
-  "broker/",
-  "auth/",
-  "limits/",
-  "web/",
-  "deno.json",
-];
-
-/** Files by the beginning of their path, the longest that fits, and the beginnings of what they may import. Packages aside. */
+/**
+ * Files by the beginning of their path, the longest that fits, and the beginnings of what they may import beside their own
+ * folder. Packages aside.
+ */
 const MAY_IMPORT: Record<string, readonly string[]> = {
-  "": CORE,
   "protocol.ts": [],
-  "options.ts": [],
-  "chat_client.ts": ["protocol.ts"],
-  "broker/": [...CORE, "broker/"],
-  "auth/": [...CORE, "options.ts", "auth/"],
-  "limits/": [...CORE, "limits/"],
-  "terminal/": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/"],
-  "web/": ["protocol.ts", "chat_client.ts", "web/"],
-  "client.ts": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/", "client_", "deno.json"],
-  "client_": ["protocol.ts", "chat_client.ts", "options.ts", "terminal/", "client_", "deno.json"],
-  "server.ts": COMPOSED,
-  "server_": COMPOSED,
-  "gate.ts": COMPOSED,
-  "tls_front.ts": COMPOSED,
-  "tools/": ["tools/", "options.ts", "server", "client", "terminal/", "deno.json"],
+  "broker.ts": ["protocol.ts", "broker/"],
+  "broker/": ["protocol.ts", "broker.ts"],
+  "hub.ts": ["protocol.ts", "broker.ts", "hub/"],
+  "hub/": ["protocol.ts", "broker.ts"],
+  "chat_client.ts": ["protocol.ts", "chat_client/"],
+  "chat_client/": ["protocol.ts"],
+  "cli/": [],
+  "auth/": ["protocol.ts"],
+  "limits/": ["hub.ts"],
+  "ops/": [],
+  "server.ts": ["hub.ts", "broker.ts", "broker/", "auth/", "limits/", "cli/", "ops/", "server/"],
+  "server/": ["protocol.ts", "hub.ts", "broker.ts", "broker/", "auth/", "limits/", "cli/", "ops/", "deno.json"],
+  "client.ts": ["chat_client.ts", "cli/", "client/"],
+  "client/": ["protocol.ts", "chat_client.ts", "cli/", "deno.json"],
+  "web/": ["protocol.ts", "chat_client.ts"],
+  "tools/": ["cli/", "server", "client", "deno.json"],
 };
 /** Tests, and what only tests and measurements use, may import anything. */
-const FREE_REGEXP = /_test\.ts$|_bench\.ts$|^(testing|e2e|bench)\/|^broker\/contract\.ts$/;
+const FREE_REGEXP = /_test\.ts$|_bench\.ts$|^(testing|e2e|bench|types)\/|contract\.ts$/;
+/** Rooms that are doors too: the engines implement the port, so its door cannot re-export them without a circle. */
+const ENGINES = ["broker/memory.ts", "broker/sqlite.ts"];
 
 Deno.test({
   name: "modules import only what the architecture lets them",
   ignore: lacks("read"),
   fn: async () => {
-    const wrong: string[] = [];
-    for await (const path of modules()) {
-      if (FREE_REGEXP.test(path)) continue;
-      for (const imported of await importsOf(path)) {
-        if (!mayImport(path).some((prefix) => imported.startsWith(prefix))) wrong.push(`${path} imports ${imported}`);
-      }
-    }
-    assertEquals(wrong, []);
+    const graph = await importGraph();
+    assertEquals(edges(graph).filter(([from, to]) => !mayImport(from, to)).map(asWords), []);
   },
 });
 
-Deno.test("the rules forbid what they are for", () => {
-  const allows = (path: string, imported: string) => mayImport(path).some((prefix) => imported.startsWith(prefix));
-  assert(allows("server.ts", "broker/sqlite.ts"));
-  assert(!allows("hub.ts", "broker/memory.ts"));
-  assert(!allows("broker/sqlite.ts", "auth/tokens.ts"));
-  assert(!allows("client.ts", "hub.ts"));
-  assert(!allows("server.ts", "testing/process.ts"));
+Deno.test({
+  name: "rooms are entered by their door",
+  ignore: lacks("read"),
+  fn: async () => {
+    const graph = await importGraph();
+    const has = (path: string) => graph.has(path);
+    assertEquals(edges(graph).filter(([from, to]) => !usesDoor(from, to, has)).map(asWords), []);
+  },
 });
 
-function mayImport(path: string): readonly string[] {
-  const rule = Object.keys(MAY_IMPORT).filter((prefix) => path.startsWith(prefix)).sort().at(-1)!;
-  return MAY_IMPORT[rule]!;
+Deno.test({
+  name: "no modules import each other in a circle, types included",
+  ignore: lacks("read"),
+  fn: async () => assertEquals(findCircle(await importGraph()), []),
+});
+
+Deno.test("the rules forbid what they are for", () => {
+  assert(mayImport("server/assemble.ts", "broker/sqlite.ts"));
+  assert(!mayImport("hub.ts", "broker/memory.ts"));
+  assert(!mayImport("broker/sqlite.ts", "auth/tokens.ts"));
+  assert(!mayImport("client.ts", "hub.ts"));
+  assert(!mayImport("server.ts", "testing/process.ts"));
+  assert(!mayImport("chat_client.ts", "client/device.ts"));
+
+  const has = (path: string) => ["hub.ts", "broker.ts", "broker/sqlite.ts", "server.ts"].includes(path);
+  assert(usesDoor("server.ts", "hub.ts", has) && usesDoor("hub.ts", "hub/session.ts", has));
+  assert(usesDoor("hub/requests.ts", "hub/session.ts", has));
+  assert(usesDoor("server/assemble.ts", "broker/sqlite.ts", has), "an engine is a door");
+  assert(usesDoor("server/gate.ts", "auth/tokens.ts", has), "a folder without a door has none");
+  assert(!usesDoor("server.ts", "hub/session.ts", has));
+  assert(!usesDoor("server/assemble.ts", "broker/sqlite/files.ts", has));
+  assert(!usesDoor("broker/memory.ts", "broker/sqlite/files.ts", has));
+
+  assertEquals(findCircle(new Map([["a.ts", ["b.ts"]], ["b.ts", ["c.ts"]], ["c.ts", []]])), []);
+  assertEquals(findCircle(new Map([["a.ts", ["b.ts"]], ["b.ts", ["c.ts"]], ["c.ts", ["b.ts"]]])), ["b.ts", "c.ts", "b.ts"]);
+
+  assertEquals(specifiersOf('import type { A } from "./a.ts";\nexport { b } from "./b.ts";\nimport "./c.ts";'), [
+    "./a.ts",
+    "./b.ts",
+    "./c.ts",
+  ]);
+  assertEquals(specifiersOf('import {\n  a,\n} from "./a.ts";\nnew Worker(new URL("./w.ts", import.meta.url))'), [
+    "./a.ts",
+    "./w.ts",
+  ]);
+  assertEquals(specifiersOf('type A = import("./a.ts").A; // from "x.ts"'), ["./a.ts"]);
+});
+
+type Edge = readonly [from: string, to: string];
+
+function asWords([from, to]: Edge): string {
+  return `${from} imports ${to}`;
+}
+
+function mayImport(from: string, to: string): boolean {
+  if (FREE_REGEXP.test(from)) return true;
+  const rule = Object.keys(MAY_IMPORT).filter((prefix) => from.startsWith(prefix)).sort().at(-1);
+  if (rule === undefined) return false;
+  const own = rule.endsWith("/") ? [rule] : [];
+  return [...MAY_IMPORT[rule]!, ...own].some((prefix) => to.startsWith(prefix));
+}
+
+/** Whether `to` is no room of others, or a door: the rooms of `x.ts` stand in `x/`. */
+function usesDoor(from: string, to: string, has: (path: string) => boolean): boolean {
+  if (FREE_REGEXP.test(from) || ENGINES.includes(to)) return true;
+  for (let folder = parentOf(to); folder !== ""; folder = parentOf(folder)) {
+    const isInside = from === `${folder}.ts` || from.startsWith(`${folder}/`);
+    if (has(`${folder}.ts`) && !isInside) return false;
+  }
+  return true;
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf("/")));
+}
+
+/** Finds modules that import each other in a circle, the first once more at the end; empty where there are none. */
+function findCircle(graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const done = new Set<string>();
+  const walk = (path: string, way: readonly string[]): string[] => {
+    if (way.includes(path)) return [...way.slice(way.indexOf(path)), path];
+    if (done.has(path)) return [];
+    for (const next of graph.get(path) ?? []) {
+      const circle = walk(next, [...way, path]);
+      if (circle.length > 0) return circle;
+    }
+    done.add(path);
+    return [];
+  };
+  for (const path of graph.keys()) {
+    const circle = walk(path, []);
+    if (circle.length > 0) return circle;
+  }
+  return [];
+}
+
+function edges(graph: ReadonlyMap<string, readonly string[]>): Edge[] {
+  return [...graph].flatMap(([from, imports]) => imports.map((to): Edge => [from, to]));
+}
+
+/** Every module of the project with what it imports. */
+async function importGraph(): Promise<Map<string, string[]>> {
+  const graph = new Map<string, string[]>();
+  for await (const path of modules()) graph.set(path, await importsOf(path));
+  return graph;
 }
 
 /** The paths of all modules, from the root. */
@@ -85,8 +162,13 @@ async function* modules(folder = ""): AsyncGenerator<string> {
 async function importsOf(path: string): Promise<string[]> {
   const base = new URL(path, ROOT);
   const text = await Deno.readTextFile(base);
-  const specifiers = text.matchAll(
-    /^(?:import|export|\})\b.*?\bfrom "(\.[^"]+)"|\bimport\("(\.[^"]+)"\)|new URL\("(\.[^"]+\.ts)"/gm,
+  return specifiersOf(text).map((specifier) => new URL(specifier, base).href.slice(ROOT.href.length));
+}
+
+/** The relative specifiers of a module's text, in its order. */
+function specifiersOf(text: string): string[] {
+  const found = text.matchAll(
+    /^(?:import\b|export\b|\}).*?\bfrom "(\.[^"]+)"|^import "(\.[^"]+)"|\bimport\("(\.[^"]+)"\)|new URL\("(\.[^"]+\.ts)"/gm,
   );
-  return [...specifiers].map((match) => new URL(match[1] ?? match[2] ?? match[3]!, base).href.slice(ROOT.href.length));
+  return [...found].map((match) => match.slice(1).find((specifier) => specifier !== undefined)!);
 }

@@ -12,7 +12,7 @@ const ROWS = 14;
 const FRAME_MS = 80;
 /** Milliseconds between two keys: somebody who types well. */
 const KEY_MS = 55;
-const DOCS = new URL("../docs/", import.meta.url);
+const DOCS = new URL("../docs", import.meta.url);
 
 /** One side of the recording: a client in tmux. */
 class Side {

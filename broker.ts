@@ -1,0 +1,258 @@
+/**
+ * The port to the log of messages: publish and subscribe plus history, and what is kept about both.
+ *
+ * {@linkcode Broker} is made of named parts, each a small interface whose methods state their guarantees. Errors that a person can
+ * cause are values ({@linkcode BrokerRefusal}); a rejected promise means that the broker failed and that nothing of the call is
+ * certain. Calls are carried out in the order in which they were made.
+ *
+ * Implementations are `broker/memory.ts` and `broker/sqlite.ts`; `broker/contract.ts` checks the guarantees in all of them.
+ */
+
+import type { ErrorCode, ServerFrameOf } from "./protocol.ts";
+
+// ---- Records ----------------------------------------------------------------------------------------------------------------
+
+/** A message that was validated and waits to be appended. Names are canonical. */
+export interface Draft {
+  readonly sender: string;
+  readonly recipient: string;
+  readonly content: string;
+  /** The sender's id, unique per sender for as long as the message is kept; undefined where the sender gave none. */
+  readonly id: string | undefined;
+  /** The device that sent it, which gets an ack instead of a copy. Base connections start with `~`; a backend has none, "". */
+  readonly origin: string;
+}
+
+/** A message as it is stored: immutable, and the same object for every receiver. */
+export interface Stored extends Draft {
+  /** The broker's position: increasing, not contiguous, comparable only within one epoch. */
+  readonly seq: number;
+  /** Milliseconds since 1970. */
+  readonly ts: number;
+}
+
+/** Result of one draft. `duplicate`: the same id and content was stored before, and this is its position. */
+export type Appended = { readonly seq: number; readonly ts: number; readonly duplicate: boolean } | BrokerRefusal;
+
+/** Reason for which a broker refused something. */
+export interface BrokerRefusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** Place in the log at which a device resumes when it connects. */
+export interface Attached {
+  /** The position that the device has confirmed, or the one where a new device starts. */
+  readonly position: number;
+  /** True for a device that was never seen before. */
+  readonly isNew: boolean;
+  /** The highest position that retention has removed from this user's conversations; a position below it misses messages. */
+  readonly horizon: number;
+  /** The position of the newest message in the log. */
+  readonly head: number;
+}
+
+/** Some messages, oldest first; `more` where there are others in the direction of reading. */
+export interface Page {
+  readonly messages: readonly Stored[];
+  readonly more: boolean;
+}
+
+/**
+ * Selects a page of one conversation: the newest `limit` messages below `before`, or the oldest above `after`; with neither, the
+ * newest.
+ */
+export interface HistoryQuery {
+  /** A user or a group. */
+  readonly with: string;
+  readonly before?: number | undefined;
+  readonly after?: number | undefined;
+  readonly limit: number;
+}
+
+/** One row of a user's list of conversations. */
+export interface Conversation {
+  readonly with: string;
+  /** The newest message that the user may see; undefined in a group without any. */
+  readonly last: Stored | undefined;
+  /** The user's own read marker, 0 for none. */
+  readonly read: number;
+  /** Messages of others after the read marker, counted up to `UNREAD_MAX` of broker/limits.ts. */
+  readonly unread: number;
+}
+
+/** A user's conversations, the most recent first; `more` where the limit cut them off. */
+export interface ConversationPage {
+  readonly conversations: readonly Conversation[];
+  readonly more: boolean;
+}
+
+/** Confirmation that `device` of `user` has everything up to `seq`. */
+export interface DeviceMove {
+  readonly user: string;
+  readonly device: string;
+  readonly seq: number;
+}
+
+/** Request to move a marker: `user` has seen everything up to `seq` of the conversation with `with` (a user or a group). */
+export interface MarkerMove {
+  readonly user: string;
+  readonly kind: "delivered" | "read";
+  readonly with: string;
+  readonly seq: number;
+}
+
+/** Result of a {@linkcode MarkerMove}; markers only move forward. */
+export interface MarkerResult {
+  readonly moved: boolean;
+  /** Authors of the messages that it newly covers, who are told. Empty where it did not move. */
+  readonly authors: readonly string[];
+  /** Milliseconds since 1970. */
+  readonly ts: number;
+}
+
+/** A kept marker, as it is told on resume. */
+export interface Marker extends MarkerMove {
+  /** Milliseconds since 1970. */
+  readonly ts: number;
+}
+
+/** A change to a group, or a question about groups. Names are canonical; `user` is who asks. */
+export type GroupRequest =
+  | { readonly op: "create"; readonly user: string; readonly group: string; readonly open: boolean }
+  | { readonly op: "join" | "leave" | "members"; readonly user: string; readonly group: string }
+  | { readonly op: "invite" | "remove"; readonly user: string; readonly group: string; readonly target: string }
+  | { readonly op: "list"; readonly user: string };
+
+/** Summary of a group. */
+export interface GroupInfo {
+  readonly group: string;
+  readonly owner: string;
+  readonly open: boolean;
+  /** Number of members. */
+  readonly members: number;
+}
+
+/** Answer to a {@linkcode GroupRequest}. `changed` is false where it was so already (joining twice). */
+export interface GroupAnswer {
+  readonly changed: boolean;
+  /** For `members`, and for a change: who is in the group now, in the order of joining. */
+  readonly members: readonly string[];
+  /** For every op but `list`. */
+  readonly owner?: string;
+  /** For `list`: the groups that the user is in, and then the open ones, by name. */
+  readonly groups?: readonly GroupInfo[];
+  /** For `list`: there are more than one answer takes. */
+  readonly more?: boolean;
+}
+
+/** A frame of the at-most-once lane: never stored, first to be dropped. */
+export type Signal = ServerFrameOf<"receipt" | "typing" | "group">;
+
+// ---- Parts ------------------------------------------------------------------------------------------------------------------
+
+/** Receiver of a subscription. Called from the broker, so neither method may throw. */
+export interface Subscriber {
+  /** A message for this user, or of this user; in the order of positions. */
+  message(message: Stored): void;
+  signal(signal: Signal): void;
+}
+
+/** A live subscription. */
+export interface Subscription {
+  /** Nothing is yielded after this. Idempotent. */
+  close(): void;
+}
+
+/** The log itself: what is sent goes in here, and everything that is delivered comes out of here. */
+export interface MessageLog {
+  /**
+   * Appends in order; resolves once every message that got a position is durable, with one result per draft. A draft whose
+   * (sender, id) is stored already gets the position it has, with `duplicate`, or `id_conflict` where recipient or content
+   * differ; it is not stored again. Subscribers of the recipient, of all members of the group, and of the sender get each new
+   * message exactly once, in the order of positions, after it is durable. Refusals: unknown_recipient, unknown_group,
+   * not_member, mailbox_full, id_conflict, and unavailable where it could not be stored.
+   */
+  append(drafts: readonly Draft[]): Promise<readonly Appended[]>;
+
+  /** Yields, in order, everything appended for `user` from now on, from any node, and signals to them. */
+  subscribe(user: string, subscriber: Subscriber): Subscription;
+
+  /**
+   * Reads messages after position `after` of all the user's conversations (direct ones; groups since the user joined), oldest
+   * first, at most `limit`, own messages included. A subscription made before sees everything that this page does not.
+   */
+  read(user: string, after: number, limit: number): Promise<Page>;
+}
+
+/** Devices of users, and how far each has confirmed. */
+export interface Devices {
+  /**
+   * Registers `user` and `device` if unknown and returns where the device resumes: a known device at its stored position; a new
+   * one `last` of the user's messages before the head, or without `last` at the user's most advanced device, or at the head if
+   * it is their first. The start is stored as its position. A broker may keep a bounded number of devices per user, at least
+   * 100, and forget the one furthest behind in favour of a new one.
+   */
+  attach(user: string, device: string, last?: number): Promise<Attached>;
+
+  /** Stores the positions of devices; they only move forward. */
+  advance(moves: readonly DeviceMove[]): Promise<void>;
+}
+
+/** Conversations as people look at them. */
+export interface History {
+  /** Reads a page of one conversation, oldest first; groups since the user joined. Refusals: not_member, unknown_group, unknown_recipient. */
+  history(user: string, query: HistoryQuery): Promise<Page | BrokerRefusal>;
+
+  /** Lists the user's conversations, the most recent first. */
+  conversations(user: string, limit: number): Promise<ConversationPage>;
+}
+
+/** Delivered and read markers: one of each per user and conversation. */
+export interface Markers {
+  /**
+   * Moves markers; they only move forward and are kept. One result per move. A move in a conversation that the user is not in
+   * does nothing. `read` moves `delivered` along with it.
+   */
+  mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
+
+  /**
+   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own, those of the people they
+   * write to, and those of group members that cover a message of theirs.
+   */
+  markers(user: string, since: number): Promise<readonly Marker[]>;
+}
+
+/** Groups and their members. */
+export interface Groups {
+  /**
+   * Changes or asks about a group. Refusals: group_exists, unknown_group, not_member, forbidden (not open; not the owner's),
+   * unknown_recipient, limit_reached. A group whose last member leaves is no more; an owner who leaves hands over to the
+   * member who has been in it longest.
+   */
+  group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal>;
+}
+
+/** When users were last connected. */
+export interface LastSeen {
+  /** Returns when users were last connected: milliseconds since 1970, 0 for never, undefined for an unknown user. */
+  lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]>;
+
+  /** Stores that `user` was connected until now. */
+  seen(user: string): Promise<void>;
+}
+
+/** The at-most-once lane. */
+export interface Signals {
+  /** Hands a signal to the subscribers of `user`, at most once, wherever they are connected. */
+  signal(user: string, signal: Signal): void;
+}
+
+/** Everything that is kept, and how it is told: what the hub needs of the world beside connections. */
+export interface Broker extends MessageLog, Devices, History, Markers, Groups, LastSeen, Signals {
+  /** Identifies the log. Positions compare only within one epoch; a log that lost data has a new one. */
+  readonly epoch: string;
+
+  /** Finishes what was begun and lets go of everything. */
+  close(): Promise<void>;
+}

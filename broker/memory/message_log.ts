@@ -1,0 +1,117 @@
+/**
+ * Messages by position, kept so that a million of them cost V8's garbage collector little: not as objects but as columns in
+ * blocks, and the contents of a full block as one string. An object is made anew whenever one is asked for.
+ */
+
+import type { Stored } from "../../broker.ts";
+
+/** Messages in a block: few enough that one is filled before the collector comes by, when it matters. */
+const BLOCK_MESSAGES = 512;
+
+/** The messages at positions `first` to `first + BLOCK_MESSAGES - 1`. */
+class Block {
+  readonly times: number[] = [];
+  /** "" where the message is gone, or never was. */
+  readonly senders: string[] = [];
+  readonly recipients: string[] = [];
+  readonly origins: string[] = [];
+  readonly ids: (string | undefined)[] = [];
+  live = 0;
+  /** Until the block is full: the contents one by one. */
+  #contents: string[] = [];
+  /** After that: all of them, and where each ends. */
+  #text = "";
+  #ends: number[] = [];
+
+  push(message: Stored): void {
+    this.senders.push(message.sender);
+    this.recipients.push(message.recipient);
+    this.origins.push(message.origin);
+    this.ids.push(message.id);
+    this.times.push(message.ts);
+    this.#contents.push(message.content);
+    this.live++;
+    if (this.#contents.length === BLOCK_MESSAGES) this.#seal();
+  }
+
+  #seal(): void {
+    let end = 0;
+    this.#ends = this.#contents.map((content) => end += content.length);
+    this.#text = this.#contents.join("");
+    this.#contents = [];
+  }
+
+  content(index: number): string {
+    if (this.#ends.length === 0) return this.#contents[index]!;
+    return this.#text.slice(index === 0 ? 0 : this.#ends[index - 1], this.#ends[index]);
+  }
+}
+
+/** A log of messages whose positions are 1, 2, 3 and so on. */
+export class MessageLog {
+  readonly #blocks = new Map<number, Block>();
+  #head = 0;
+  #size = 0;
+
+  /** The position of the newest message ever added. */
+  get head(): number {
+    return this.#head;
+  }
+
+  /** Messages that are kept. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Adds the message at position `head + 1`. The strings but content and id should be shared ones: they are kept as they are. */
+  push(message: Stored): void {
+    const number = Math.floor(this.#head / BLOCK_MESSAGES);
+    let block = this.#blocks.get(number);
+    if (!block) this.#blocks.set(number, block = new Block());
+    block.push(message);
+    this.#head++;
+    this.#size++;
+  }
+
+  /** The message at a position, or undefined where it is gone. */
+  get(seq: number): Stored | undefined {
+    const block = this.#block(seq);
+    const index = (seq - 1) % BLOCK_MESSAGES;
+    const sender = block?.senders[index];
+    if (!block || !sender) return undefined;
+    const recipient = block.recipients[index]!, origin = block.origins[index]!, id = block.ids[index], ts = block.times[index]!;
+    const content = block.content(index);
+    return { sender, recipient, content, id, origin, seq, ts };
+  }
+
+  /** Who sent the message at a position, or undefined where it is gone. */
+  sender(seq: number): string | undefined {
+    return this.#block(seq)?.senders[(seq - 1) % BLOCK_MESSAGES] || undefined;
+  }
+
+  /** Removes a message. Its content is held until all of its block is gone. */
+  delete(seq: number): void {
+    const block = this.#block(seq);
+    const index = (seq - 1) % BLOCK_MESSAGES;
+    if (!block?.senders[index]) return;
+    block.senders[index] = "";
+    block.ids[index] = undefined;
+    this.#size--;
+    const number = Math.floor((seq - 1) / BLOCK_MESSAGES);
+    if (--block.live === 0 && number < Math.floor(this.#head / BLOCK_MESSAGES)) this.#blocks.delete(number);
+  }
+
+  /** Every message that is kept, the oldest first, as it is when its turn comes. */
+  *all(): Generator<Stored> {
+    for (const number of this.#blocks.keys()) {
+      for (let seq = number * BLOCK_MESSAGES + 1; seq <= (number + 1) * BLOCK_MESSAGES; seq++) {
+        const message = this.get(seq);
+        if (message) yield message;
+      }
+    }
+  }
+
+  #block(seq: number): Block | undefined {
+    return this.#blocks.get(Math.floor((seq - 1) / BLOCK_MESSAGES));
+  }
+}

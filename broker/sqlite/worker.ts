@@ -1,0 +1,199 @@
+/**
+ * The worker that owns the database. What arrives within one turn of its event loop is one transaction: one sync of the disk
+ * serves everybody who waits for it. Answers go out after the commit. What may take long waits behind what may not, and a
+ * transaction that has taken long leaves the rest to the next: a thousand who come back do not hold up those who talk.
+ */
+
+import { setImmediate } from "node:timers";
+import { DatabaseSync } from "node:sqlite";
+import type { Draft } from "../../broker.ts";
+import {
+  type AppendAnswer,
+  DRAFT_COLUMNS,
+  laneOf,
+  type OpenRequest,
+  SEPARATOR,
+  type WorkerAnswer,
+  type WorkerAnswers,
+  type WorkerRequest,
+} from "./worker_messages.ts";
+import { BrokerError, migrate } from "./schema.ts";
+import { SqliteStore } from "./store.ts";
+
+type Requests = Record<keyof WorkerAnswers, WorkerRequest[]>;
+
+/** What this file uses of the worker it runs in. */
+const worker = self as unknown as {
+  postMessage(message: unknown): void;
+  close(): void;
+  onmessage: (event: MessageEvent<WorkerRequest | OpenRequest>) => void;
+};
+
+/** Milliseconds after which a transaction begins nothing more of a list: about what a slow disk takes to sync. */
+const LIST_MS = 8;
+/** Milliseconds that a commit waits for a reader that is making a backup. */
+const BUSY_TIMEOUT_MS = 5_000;
+
+/**
+ * Positions that are left out at a start, where a loss of power may have taken messages that were delivered: theirs are not given
+ * to others. More than fit into a log that was not synced.
+ */
+const POSITIONS_SKIPPED = 1_000_000;
+
+let database: DatabaseSync;
+let store: SqliteStore;
+/** Requests without an answer, in order. */
+const waiting: Requests = { urgent: [], bulk: [] };
+let isDue = false;
+/** Groups whose members the broker knows as they are. */
+const known = new Set<string>();
+
+function open({ file, sync, limits }: OpenRequest): string {
+  database = new DatabaseSync(file);
+  database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL`);
+  database.exec("PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000");
+  migrate(database);
+  store = new SqliteStore(database, limits);
+  if (sync === "normal") {
+    store.skip(POSITIONS_SKIPPED);
+    database.exec("PRAGMA synchronous = NORMAL");
+  }
+  return store.epoch;
+}
+
+function answer(request: WorkerRequest): unknown {
+  switch (request.op) {
+    case "append":
+      return append(request);
+    case "attach":
+      return store.attach(request.user, request.device, request.last);
+    case "read":
+      return store.read(request.user, request.after, request.limit);
+    case "history":
+      return store.history(request.user, request.query);
+    case "conversations":
+      return store.conversations(request.user, request.limit);
+    case "advance":
+      return store.advance(request.moves);
+    case "mark":
+      return store.mark(request.marks);
+    case "markers":
+      return store.markers(request.user, request.since);
+    case "group":
+      if (request.request.op !== "list" && request.request.op !== "members") known.delete(request.request.group);
+      return store.group(request.request);
+    case "lastSeen":
+      return store.lastSeen(request.users);
+    case "seen":
+      return store.seen(request.user);
+    case "expire":
+      return store.expire();
+    case "close":
+      return undefined;
+  }
+}
+
+function append({ columns, count }: Extract<WorkerRequest, { op: "append" }>): AppendAnswer {
+  const drafts = toDrafts(columns.split(SEPARATOR), count);
+  const rows = store.append(drafts);
+  const members: Record<string, readonly string[]> = {};
+  for (const [index, { recipient }] of drafts.entries()) {
+    if (rows.seqs[index] === 0 || !recipient.startsWith("#") || known.has(recipient)) continue;
+    members[recipient] = store.members(recipient);
+    known.add(recipient);
+  }
+  return { ...rows, members };
+}
+
+function toDrafts(cells: readonly string[], count: number): Draft[] {
+  // One separator too many would make somebody else's message of a part of this one.
+  if (cells.length !== count * DRAFT_COLUMNS + 1) throw new Error("A draft has U+0000");
+  const drafts = new Array<Draft>(count);
+  for (let draft = 0, i = 0; draft < count; draft++, i += DRAFT_COLUMNS) {
+    const sender = cells[i]!, recipient = cells[i + 1]!, content = cells[i + 2]!, id = cells[i + 3]!, origin = cells[i + 4]!;
+    drafts[draft] = { sender, recipient, content, id: id === "" ? undefined : id, origin };
+  }
+  return drafts;
+}
+
+/** Carries out the first requests of a list, until it has taken long; at least one. */
+function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
+  const end = performance.now() + LIST_MS;
+  const answers: WorkerAnswer[] = [];
+  for (const request of requests) {
+    answers.push({ value: answer(request) });
+    if (performance.now() > end) break;
+  }
+  return answers;
+}
+
+/** One transaction for some of each list. Throws when it cannot be committed, and nothing has happened then. */
+function transact({ urgent, bulk }: Requests): WorkerAnswers {
+  database.exec("BEGIN IMMEDIATE");
+  try {
+    const answers = { urgent: carryOut(urgent), bulk: carryOut(bulk) };
+    store.flush();
+    database.exec("COMMIT");
+    return answers;
+  } catch (error) {
+    // A failed commit may or may not have ended the transaction.
+    try {
+      database.exec("ROLLBACK");
+    } catch { /* it has */ }
+    store.forget();
+    known.clear();
+    throw error;
+  }
+}
+
+/** One transaction; where it fails, one for each request, so that only what cannot be done fails. */
+function settle(requests: Requests): WorkerAnswers {
+  try {
+    return transact(requests);
+  } catch (error) {
+    const why = reason(error);
+    // Another program holds the file: to wait for it once is enough.
+    const answerOne = why.includes("locked") ? () => ({ error: why }) : settleAlone;
+    return { urgent: requests.urgent.map(answerOne), bulk: requests.bulk.map(answerOne) };
+  }
+}
+
+function settleAlone(request: WorkerRequest): WorkerAnswer {
+  try {
+    return transact({ urgent: [request], bulk: [] }).urgent[0]!;
+  } catch (error) {
+    return { error: reason(error) };
+  }
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function commit(): void {
+  const answers = settle(waiting);
+  waiting.urgent.splice(0, answers.urgent.length);
+  const isClosed = waiting.bulk.splice(0, answers.bulk.length).at(-1)?.op === "close";
+  isDue = waiting.urgent.length + waiting.bulk.length > 0;
+  if (isDue) setImmediate(commit);
+  if (isClosed) database.close();
+  worker.postMessage(answers);
+  if (isClosed) worker.close();
+}
+
+function start(request: OpenRequest): void {
+  try {
+    worker.postMessage({ value: open(request) });
+  } catch (error) {
+    worker.postMessage({ error: error instanceof BrokerError ? error.message : `${request.file}: ${reason(error)}` });
+    worker.close();
+  }
+}
+
+worker.onmessage = ({ data }) => {
+  if (!("op" in data)) return start(data);
+  waiting[laneOf(data)].push(data);
+  if (isDue) return;
+  isDue = true;
+  setImmediate(commit);
+};

@@ -1,0 +1,229 @@
+/** The options and commands of `chat-client`: what its help, its manual page, its completions and its settings are made from. */
+
+import config from "../deno.json" with { type: "json" };
+import type { CommandSpec, OptionTable, ProgramSpec } from "../cli/options.ts";
+
+/** The version of both programs. */
+export const VERSION: string = config.version;
+
+const HELP = { kind: "flag", short: "h", group: "Other", help: "Show this help" } as const;
+
+/** Where to connect, and as whom. */
+const CONNECTION = {
+  server: {
+    kind: "string",
+    short: "s",
+    value: "URL",
+    env: "PARLEY_SERVER",
+    default: "ws://localhost:8080/ws",
+    group: "Connection",
+    help: "Server to connect to",
+  },
+  name: {
+    kind: "string",
+    short: "n",
+    value: "NAME",
+    env: "PARLEY_NAME",
+    group: "Connection",
+    help: "Who you are; a token may say it too",
+  },
+  token: {
+    kind: "string",
+    value: "TOKEN",
+    env: "PARLEY_TOKEN",
+    group: "Connection",
+    help: "Token to log in with; others on this machine see a command line, so rather use --token-file",
+  },
+  "token-file": {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_TOKEN_FILE",
+    group: "Connection",
+    help: "File with the token; read again at every attempt to connect",
+  },
+  device: {
+    kind: "string",
+    value: "DEVICE",
+    env: "PARLEY_DEVICE",
+    group: "Connection",
+    help: "Name of this device among yours; chosen and remembered where it is not given",
+  },
+  ca: {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_CA",
+    group: "Connection",
+    help: "Certificates (PEM) to trust beside the usual ones",
+  },
+} as const satisfies OptionTable;
+
+const TIMEOUT = {
+  kind: "integer",
+  value: "SECONDS",
+  env: "PARLEY_TIMEOUT",
+  default: 30,
+  min: 1,
+  max: 86_400,
+  help: "Seconds to wait for the server before giving up",
+} as const;
+
+const JSON_OUTPUT = { kind: "flag", env: "PARLEY_JSON", group: "Output", help: "Print one JSON object per line" } as const;
+
+/** Options of the client without a command. */
+export const CLIENT_OPTIONS = {
+  ...CONNECTION,
+  to: {
+    kind: "string",
+    short: "t",
+    value: "NAME",
+    env: "PARLEY_TO",
+    group: "Chatting",
+    help: "Whom to write to: a name or a #group",
+  },
+  last: {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_LAST",
+    max: 10_000,
+    group: "Chatting",
+    help: "Messages that a device new to the server starts with",
+  },
+  "no-receipts": {
+    kind: "flag",
+    env: "PARLEY_NO_RECEIPTS",
+    group: "Chatting",
+    help: "Tell nobody what was read",
+  },
+  notify: {
+    kind: "string",
+    env: "PARLEY_NOTIFY",
+    default: "dm",
+    choices: ["all", "dm", "none"],
+    group: "Chatting",
+    help: "What rings: everything, direct messages and mentions, or nothing",
+  },
+  color: {
+    kind: "string",
+    env: "PARLEY_COLOR",
+    default: "auto",
+    choices: ["auto", "always", "never"],
+    group: "Output",
+    help: "Colours; auto heeds NO_COLOR and TERM",
+  },
+  plain: {
+    kind: "flag",
+    env: "PARLEY_PLAIN",
+    group: "Output",
+    help: "Draw nothing twice: for those who have it read out, and where TERM is dumb",
+  },
+  json: JSON_OUTPUT,
+  timeout: { ...TIMEOUT, group: "Output", help: "Seconds to wait at the end of the input for what is not acked" },
+  help: HELP,
+  version: { kind: "flag", group: "Other", help: "Show the version" },
+} as const satisfies OptionTable;
+
+/** Options of `send`. */
+export const SEND_OPTIONS = {
+  ...CONNECTION,
+  id: {
+    kind: "string",
+    value: "ID",
+    group: "Sending",
+    help: "Id of the message: sent again with the same one, it arrives once",
+  },
+  timeout: { ...TIMEOUT, group: "Sending" },
+  json: JSON_OUTPUT,
+  help: HELP,
+} as const satisfies OptionTable;
+
+/** Options of `listen`. */
+export const LISTEN_OPTIONS = {
+  ...CONNECTION,
+  from: { kind: "string", value: "NAME", group: "Listening", help: "Only what this person, or a #group, says" },
+  exec: {
+    kind: "string",
+    value: "COMMAND",
+    group: "Listening",
+    help: "Program to run for every message, which it reads on its input; PARLEY_SENDER and others describe it",
+  },
+  last: CLIENT_OPTIONS.last,
+  json: JSON_OUTPUT,
+  help: HELP,
+} as const satisfies OptionTable;
+
+/** Options of `history`. */
+export const HISTORY_OPTIONS = {
+  ...CONNECTION,
+  since: { kind: "string", value: "TIME", group: "Reading", help: "Since when: 30m, 12h, 2d, 1w, or a date" },
+  limit: {
+    kind: "integer",
+    value: "N",
+    default: 50,
+    min: 1,
+    max: 1_000_000,
+    group: "Reading",
+    help: "Messages at most, the newest; without meaning where --since is given",
+  },
+  timeout: { ...TIMEOUT, group: "Reading" },
+  json: JSON_OUTPUT,
+  help: HELP,
+} as const satisfies OptionTable;
+
+/** Options of the commands that need no server. */
+export const PLAIN_OPTIONS = { help: HELP } as const satisfies OptionTable;
+
+/** The client's commands. */
+export const COMMANDS = {
+  send: {
+    summary: "Send one message and wait until the server keeps it",
+    operands: "NAME TEXT|-",
+    options: SEND_OPTIONS,
+    examples: ['chat-client send alice "the build is done"', "make 2>&1 | chat-client send '#ops' - --id build-117"],
+  },
+  listen: {
+    summary: "Print messages, one per line, and go on where it stopped",
+    operands: "",
+    options: LISTEN_OPTIONS,
+    examples: ["chat-client listen --json | jq .content", "chat-client listen --from alice --exec ./answer.sh"],
+  },
+  history: {
+    summary: "Print what was said in a conversation",
+    operands: "NAME",
+    options: HISTORY_OPTIONS,
+    examples: ["chat-client history alice", "chat-client history '#ops' --since 2d --json"],
+  },
+  config: {
+    summary: "Show every setting and where its value came from",
+    operands: "",
+    options: CLIENT_OPTIONS,
+  },
+  completions: {
+    summary: "Print completions for a shell",
+    operands: "bash|zsh|fish",
+    options: PLAIN_OPTIONS,
+    examples: [
+      "chat-client completions bash > ~/.local/share/bash-completion/completions/chat-client",
+      "source <(chat-client completions zsh)         in ~/.zshrc, after compinit",
+      "chat-client completions fish > ~/.config/fish/completions/chat-client.fish",
+    ],
+  },
+  man: {
+    summary: "Print the manual page",
+    operands: "",
+    options: PLAIN_OPTIONS,
+    examples: ["chat-client man > ~/.local/share/man/man1/chat-client.1"],
+  },
+} as const satisfies Record<string, CommandSpec>;
+
+/** `chat-client`, its options, commands and examples. */
+export const CLIENT: ProgramSpec = {
+  name: "chat-client",
+  summary: `Parley ${VERSION}: chat from a terminal, or from a script.`,
+  options: CLIENT_OPTIONS,
+  commands: COMMANDS,
+  examples: [
+    "chat-client --name bob                       then @alice hello, or /help",
+    "chat-client --name bob --to alice            every line goes to alice",
+    "tail -f log | chat-client --name bot --to '#ops'",
+  ],
+};

@@ -1,0 +1,306 @@
+/** The client on a terminal: what is typed goes to the chat, what comes goes to the screen. */
+
+import { type ChatClient, ChatError, type Listeners, type State } from "../../chat_client.ts";
+import { type ErrorFrame, isGroup, type Message, WATCHED_USERS_MAX } from "../../protocol.ts";
+import { complete, helpLines, isForView, parseInput } from "./commands.ts";
+import { ChatCommands } from "./chat_commands.ts";
+import { IgnoredFile } from "./ignored.ts";
+import { Chats, mentions } from "./model.ts";
+import { toContent } from "./paste.ts";
+import { Recall } from "./recall.ts";
+import { EXIT, MISSED_WORDS, onSignal, openClient, type RunContext, stateWords } from "../open.ts";
+import { sanitize } from "../sanitize.ts";
+import { PlainScreen, Screen, type Surface } from "./screen.ts";
+import { addressOf } from "../settings.ts";
+import { styleFor } from "./style.ts";
+import { ChatDisplay } from "./display.ts";
+
+/** Milliseconds between two words that this person types. */
+const TYPING_EVERY_MS = 3_000;
+/** Milliseconds after which the prompt is looked at again: somebody has stopped typing. */
+const PROMPT_EVERY_MS = 2_000;
+/** Milliseconds that leaving may take while something waits to be acked. */
+const LEAVE_MS = 3_000;
+
+/** What rings. */
+export type NotifyChoice = "all" | "dm" | "none";
+
+/** What a chat on a terminal is told. */
+export interface ChatViewOptions {
+  readonly to: string | undefined;
+  readonly last: number | undefined;
+  readonly receipts: boolean;
+  readonly notify: NotifyChoice;
+  readonly color: boolean;
+  /** Nothing is drawn again. */
+  readonly plain: boolean;
+}
+
+/** Chats until the person leaves. The exit status. */
+export async function runChat(context: RunContext, options: ChatViewOptions): Promise<number> {
+  const to = options.to === undefined ? undefined : addressOf(options.to.replace(/^@/, ""), "--to");
+  const chat = new TerminalChat(context, options);
+  await using open = await openClient(context, "chat", {
+    ...(options.last === undefined ? {} : { last: options.last }),
+    allMarkers: true,
+    ...chat.listeners,
+  });
+  return await chat.run(open.client, new IgnoredFile(open.device.folder), to);
+}
+
+class TerminalChat {
+  readonly chats = new Chats();
+  readonly listeners: Listeners;
+  readonly #context: RunContext;
+  readonly #options: ChatViewOptions;
+  readonly #recall: Recall;
+  readonly #end = Promise.withResolvers<number>();
+  #client!: ChatClient;
+  #screen!: Surface;
+  #display!: ChatDisplay;
+  #commands!: ChatCommands;
+  #wasOnline = false;
+  #synced = false;
+  #wasSynced = false;
+  #watched = "";
+  #lastTyping = 0;
+
+  constructor(context: RunContext, options: ChatViewOptions) {
+    this.#context = context;
+    this.#options = options;
+    this.#recall = new Recall(context.folders.state);
+    this.chats.receipts = options.receipts;
+    this.listeners = {
+      message: (message) => this.#received(message),
+      receipt: (receipt) => this.#changed(() => this.chats.receipt(receipt)),
+      typing: (typing) => this.#changed(() => this.chats.typing(typing, Date.now())),
+      presence: ({ user, status, last_seen: lastSeen }) =>
+        this.#changed(() => this.chats.presence.set(user, { status, ...(lastSeen === undefined ? {} : { lastSeen }) })),
+      group: (notice) => this.#display.notice(this.#commands.groupNotice(notice)),
+      state: (state) => this.#stateChanged(state),
+      welcome: (_, missed) => missed && this.#display.warning(MISSED_WORDS),
+      synced: () => void this.#caughtUp(),
+      refused: (error, message, retryMs) => this.#refused(error, message, retryMs),
+    };
+  }
+
+  async run(client: ChatClient, ignored: IgnoredFile, to: string | undefined): Promise<number> {
+    this.#client = client;
+    this.chats.me = client.user;
+    this.chats.ignored = ignored.load();
+    this.#screen = new (this.#options.plain ? PlainScreen : Screen)({
+      recall: this.#recall.load(),
+      line: (line) => this.#line(line),
+      key: () => this.#key(),
+      end: () => this.#end.resolve(EXIT.ok),
+      complete: (line) =>
+        complete(line, {
+          names: this.chats.names(),
+          people: this.chats.people(),
+          groups: this.chats.names().filter((name) => isGroup(name)),
+        }),
+    });
+    const restore = this.#restoreWhatever();
+    this.#display = new ChatDisplay(this.#screen, this.chats, styleFor(this.#options.color));
+    const quit = () => this.#end.resolve(EXIT.ok);
+    this.#commands = new ChatCommands(client, this.chats, ignored, this.#display, this.#screen, quit);
+    const ticking = setInterval(() => this.#showPrompt(), PROMPT_EVERY_MS);
+    try {
+      const waiting = client.outbox.length;
+      if (waiting > 0) this.#display.notice(`From the last time, still to be sent: ${waiting}`);
+      for (const message of client.outbox) this.#follow(message as Message & { id: string });
+      if (to !== undefined) this.#commands.owe(to);
+      this.#showPrompt();
+      client.connect();
+      const code = await this.#end.promise;
+      if (code === EXIT.ok) await this.#leave();
+      return code;
+    } finally {
+      clearInterval(ticking);
+      restore();
+    }
+  }
+
+  /** The terminal is put back by a signal, an exception and the end of the process alike. */
+  #restoreWhatever(): () => void {
+    const close = () => this.#screen.close();
+    const crash = (event: Event) => {
+      event.preventDefault();
+      close();
+      const error = event instanceof ErrorEvent ? event.error : (event as PromiseRejectionEvent).reason;
+      console.error(
+        `chat-client: this is a fault of the program: ${sanitize(String(error?.stack ?? error), { multiline: true })}`,
+      );
+      Deno.exit(EXIT.refused);
+    };
+    const off = onSignal((signal) => this.#end.resolve(signal === "SIGINT" ? 130 : signal === "SIGTERM" ? 143 : 129));
+    globalThis.addEventListener("error", crash);
+    globalThis.addEventListener("unhandledrejection", crash);
+    globalThis.addEventListener("unload", close);
+    return () => {
+      close();
+      off();
+      globalThis.removeEventListener("error", crash);
+      globalThis.removeEventListener("unhandledrejection", crash);
+      globalThis.removeEventListener("unload", close);
+    };
+  }
+
+  /** What was typed a moment ago still goes out. */
+  async #leave(): Promise<void> {
+    if (this.#client.outbox.length === 0 || this.#client.state.phase !== "online") return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await Promise.race([this.#client.flushed(), new Promise((resolve) => timer = setTimeout(resolve, LEAVE_MS))]);
+    clearTimeout(timer);
+  }
+
+  // ---- What is typed ----
+
+  #line(line: string): void {
+    const input = parseInput(toContent(line));
+    if (input.kind !== "nothing") this.#recall.add(line);
+    switch (input.kind) {
+      case "nothing":
+        this.#client.retryNow();
+        break;
+      case "text":
+        if (this.chats.current !== undefined) this.#send(this.chats.current, input.text);
+        else this.#display.warning("To whom? Write @NAME TEXT, or open a conversation with /to NAME", line);
+        break;
+      case "message":
+        this.#send(input.to, input.text);
+        break;
+      case "wrong":
+        this.#display.warning(input.why, line);
+        break;
+      case "command":
+        if (input.name === "help") this.#display.notice(helpLines(input.rest, this.#screen.columns).join("\n"));
+        else {this.#commands.run(input.name, input.rest, (recipient, text) => this.#send(recipient, text)).catch((error) =>
+            this.#failed(error)
+          );}
+    }
+    this.#showPrompt();
+  }
+
+  #failed(error: unknown): void {
+    if (!(error instanceof ChatError)) throw error;
+    this.#display.warning(error.code === "offline" ? "Not now: there is no connection" : error.message);
+  }
+
+  #send(recipient: string, text: string): void {
+    if (text.trim() === "") return;
+    const { message } = this.#client.send(recipient, text);
+    const mark = this.#client.state.phase === "online" ? undefined : "waiting";
+    if (!this.#screen.keepsTyped) this.#display.message(message, "view", mark);
+    this.#follow(message);
+  }
+
+  /** Keeps the marks of an own message. */
+  #follow(message: Message & { readonly id: string }): void {
+    this.chats.sent(message);
+    this.#client.acked(message.id)?.then(
+      ({ seq }) => this.#changed(() => this.chats.acked(message.recipient, message.id, seq)),
+      () => this.#changed(() => this.chats.refused(message.recipient, message.id)),
+    );
+  }
+
+  #key(): void {
+    const { current } = this.chats;
+    const now = Date.now();
+    if (current === undefined || now - this.#lastTyping < TYPING_EVERY_MS) return;
+    if (!isForView(this.#screen.line)) return;
+    this.#lastTyping = now;
+    this.#client.typing(current);
+  }
+
+  // ---- What comes ----
+
+  #received(message: Message): void {
+    const { conversation, placement } = this.chats.received(message);
+    this.#watch();
+    // What was missed before the first view is part of its history, or counted at the end.
+    if (!this.#wasSynced && this.chats.current !== undefined) return;
+    if (placement !== "nowhere") this.#display.message(message, placement);
+    if (placement === "view" && message.sender !== this.chats.me) this.#markRead(conversation, message.seq);
+    if (placement !== "nowhere" && message.sender !== this.chats.me) this.#ring(message);
+    this.#showPrompt();
+  }
+
+  #ring(message: Message): void {
+    const { notify } = this.#options;
+    if (notify === "none" || !this.#synced) return;
+    const matters = !isGroup(message.recipient) || mentions(message.content, this.chats.me);
+    if (notify === "all" || matters) this.#display.ring(message);
+  }
+
+  #markRead(conversation: string, seq: number | undefined): void {
+    if (seq !== undefined && this.chats.receipts) this.#client.markRead(conversation, seq);
+  }
+
+  /** All that was missed is here: counts are taken from the server, and the first view is filled. */
+  async #caughtUp(): Promise<void> {
+    const first = !this.#wasSynced;
+    this.#synced = this.#wasSynced = true;
+    try {
+      const [{ conversations }, { groups = [] }] = await Promise.all([
+        this.#client.conversations(WATCHED_USERS_MAX),
+        this.#client.group({ op: "list" }),
+      ]);
+      this.chats.load(conversations);
+      for (const { group } of groups) this.chats.groups.add(group);
+      this.#watch();
+      const { current } = this.chats;
+      if (current !== undefined && this.#commands.isOwed(current)) await this.#commands.open(current);
+    } catch (error) {
+      // Nobody asked for this: where the connection is gone again, it is asked again with the next.
+      if (!(error instanceof ChatError && error.code === "offline")) this.#failed(error);
+    }
+    if (first) this.#display.unread();
+    this.#showPrompt();
+  }
+
+  #watch(): void {
+    const people = this.chats.people().slice(0, WATCHED_USERS_MAX);
+    if (people.join() === this.#watched) return;
+    this.#watched = people.join();
+    this.#client.watch(people);
+  }
+
+  #refused(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): void {
+    if (!message) {
+      // Typing and the like may be refused for their number; nobody misses them.
+      if (error.code !== "rate_limited") this.#display.warning(error.message);
+    } else if (retryMs === undefined) {
+      this.#display.warning(`Not sent to ${message.recipient}: ${error.message}`, message.content);
+    } else if (error.code !== "rate_limited") {
+      this.#display.warning(`Waiting to send to ${message.recipient}: ${error.message}`);
+    }
+  }
+
+  #stateChanged(state: State): void {
+    const words = stateWords(state, this.#context.account.server);
+    if (state.phase === "online") {
+      this.chats.me = this.#client.user;
+      this.#display.notice(this.#wasOnline ? "Connected again" : `${words} as ${this.chats.me}. /help lists what can be done`);
+      this.#wasOnline = true;
+      this.#display.stateGood();
+    } else if (state.phase === "waiting") {
+      this.#synced = false;
+      this.chats.presence.clear(); // nobody tells any more
+      this.#display.stateWarning(words);
+    } else if (state.phase === "closed" && state.act) {
+      this.#display.warning(words);
+      this.#end.resolve(EXIT.refused);
+    }
+    this.#showPrompt();
+  }
+
+  #changed(change: () => void): void {
+    change();
+    this.#showPrompt();
+  }
+
+  #showPrompt(): void {
+    this.#display?.prompt(this.#client.state.phase);
+  }
+}

@@ -1,0 +1,167 @@
+/** What can be typed: the table of commands, and what a typed line means. Pure. */
+
+import { closestString } from "@std/text/closest-string";
+import { parseAddress, Refusal } from "../../protocol.ts";
+
+/** One command, as `/help` shows it. */
+export interface ChatCommand {
+  readonly args: string;
+  readonly help: string;
+  /** What its first argument is completed with. */
+  readonly completes?: "names" | "people" | "groups" | readonly string[];
+}
+
+/** What `/group` can do. */
+export const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
+
+/** Every command, by its name without the slash. */
+export const CHAT_COMMANDS = {
+  to: { args: "[NAME]", help: "Open a conversation with a person or a #group; without a name, see all", completes: "names" },
+  reply: { args: "[TEXT]", help: "Open the conversation in which something was said last, and answer" },
+  list: { args: "", help: "List conversations, unread ones first" },
+  who: { args: "[NAME]", help: "Show who is online, or when they were", completes: "people" },
+  history: { args: "[N]", help: "Show the last N messages of the conversation (50)" },
+  search: { args: "TEXT", help: "Find messages of the conversation" },
+  group: { args: "OP [#GROUP] [NAME]", help: `Groups: ${GROUP_OPS.join(", ")}`, completes: GROUP_OPS },
+  ignore: { args: "[NAME]", help: "Hide what somebody says, or show it again; without a name, list them", completes: "people" },
+  receipts: { args: "[on|off]", help: "Tell others what you have read, or not", completes: ["on", "off"] },
+  away: { args: "[on|off]", help: "Say that you are away, or back", completes: ["on", "off"] },
+  clear: { args: "", help: "Clear the screen" },
+  help: { args: "[COMMAND]", help: "Show this list" },
+  quit: { args: "", help: "Leave; what is not sent yet goes out the next time" },
+} as const satisfies Record<string, ChatCommand>;
+
+/** The name of a command. */
+export type ChatCommandName = keyof typeof CHAT_COMMANDS;
+
+const NAMES = Object.keys(CHAT_COMMANDS) as ChatCommandName[];
+
+/** What a typed line means. */
+export type Input =
+  | { readonly kind: "nothing" }
+  | { readonly kind: "text"; readonly text: string }
+  | { readonly kind: "message"; readonly to: string; readonly text: string }
+  | { readonly kind: "command"; readonly name: ChatCommandName; readonly rest: string }
+  | { readonly kind: "wrong"; readonly why: string };
+
+/** Understands a typed line. `//` at its beginning stands for a slash that is text. */
+export function parseInput(line: string): Input {
+  if (line.trim() === "") return { kind: "nothing" };
+  if (line.startsWith("//")) return { kind: "text", text: line.slice(1) };
+  // Of several lines none is a command: they were pasted, and what is pasted is said.
+  if (line.startsWith("/") && !line.includes("\n")) return parseCommand(line);
+  const [, to, text = ""] = /^@(\S+)\s*(.*)$/su.exec(line) ?? [];
+  if (to === undefined) return { kind: "text", text: line };
+  const name = parseAddress(to.replace(/[:,]$/, ""), "the name");
+  if (name instanceof Refusal) return { kind: "wrong", why: name.message };
+  if (text === "") return { kind: "wrong", why: `Write something after @${to}, or /to ${to} to open the conversation` };
+  return { kind: "message", to: name, text };
+}
+
+/** Whether a line that is being typed is for the conversation in view: no command, nothing to another, and not empty. */
+export function isForView(line: string): boolean {
+  return /^(?!\/(?!\/)|@)/.test(line) && line.trim() !== "";
+}
+
+function parseCommand(line: string): Input {
+  const [, word = "", rest = ""] = /^\/(\S*)\s*(.*)$/su.exec(line) ?? [];
+  const name = NAMES.find((known) => known === word.toLowerCase());
+  if (name) return { kind: "command", name, rest: rest.trim() };
+  const elsewhere = Object.hasOwn(ELSEWHERE, word) ? ELSEWHERE[word] : undefined;
+  const near = elsewhere ?? nearest(word, NAMES);
+  const hint = near ? `Did you mean /${near}?` : "/help lists them.";
+  return { kind: "wrong", why: `There is no command /${word}, so nothing was sent. ${hint}` };
+}
+
+/** What commands are called in other clients. */
+const ELSEWHERE: Record<string, string> = {
+  block: "ignore",
+  exit: "quit",
+  join: "group join",
+  leave: "group leave",
+  msg: "to",
+  mute: "ignore",
+  names: "who",
+  open: "to",
+  part: "group leave",
+  q: "quit",
+  query: "to",
+  switch: "to",
+};
+
+/** The word of `words` that `word` was meant to be; undefined where none is near. */
+export function nearest(word: string, words: readonly string[]): string | undefined {
+  if (word === "") return undefined;
+  const letters = (text: string) => [...text].sort().join("");
+  const near = words.find((other) => other.startsWith(word)) ??
+    words.find((other) => letters(other) === letters(word)) ?? closestString(word, [...words]);
+  const shared = [...word].filter((letter) => near.includes(letter)).length;
+  return shared * 2 > word.length ? near : undefined;
+}
+
+const HELP_HEAD = [
+  "A line goes to the conversation in view; @NAME TEXT goes to NAME, and //TEXT begins with a slash.",
+  "Tab completes, Up recalls, what is pasted is one message. Commands:",
+];
+
+/** Columns under which what a command does stands below it, not beside it. */
+const BESIDE_MIN = 66;
+
+/** The lines of `/help`, on a terminal of `columns` columns. */
+export function helpLines(command = "", columns = Infinity): string[] {
+  const wanted = NAMES.filter((name) => command === "" || name === command.replace(/^\//, ""));
+  if (wanted.length === 0) return [`There is no command /${command}`];
+  const rows = wanted.map((name) => [`/${name} ${CHAT_COMMANDS[name].args}`.trim(), CHAT_COMMANDS[name].help] as const);
+  const width = Math.max(...rows.map(([left]) => left.length)) + 4;
+  const lines = rows.flatMap(([left, right]) => {
+    if (columns < BESIDE_MIN) return [`  ${left}`, ...filled(right, columns - 6).map((line) => `      ${line}`)];
+    return filled(right, columns - width).map((line, index) => (index === 0 ? `  ${left}` : "").padEnd(width) + line);
+  });
+  return command === "" ? [...HELP_HEAD.flatMap((line) => filled(line, columns)), ...lines] : lines;
+}
+
+/** Plain text as lines shorter than `columns`, cut between words. */
+function filled(text: string, columns: number): string[] {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const line = lines.at(-1)!;
+    if (line === "") lines[lines.length - 1] = word;
+    else if (line.length + 1 + word.length < columns) lines[lines.length - 1] = `${line} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+/** What completion can choose from. */
+export interface Completable {
+  readonly names: readonly string[];
+  readonly people: readonly string[];
+  readonly groups: readonly string[];
+}
+
+/** What the last word of `line` can become, and that word. */
+export function complete(line: string, from: Completable): { readonly candidates: string[]; readonly word: string } {
+  const word = /\S*$/u.exec(line)![0];
+  const before = line.slice(0, line.length - word.length);
+  const fitting = (words: readonly string[], prefix = "") =>
+    words.map((entry) => prefix + entry).filter((entry) => entry.startsWith(word.toLowerCase()));
+  if (before === "") {
+    if (word.startsWith("/")) return { candidates: fitting(NAMES, "/"), word };
+    return { candidates: word.startsWith("@") ? fitting(from.names, "@") : [], word };
+  }
+  const [, name, argument] = /^\/(\S+)\s+(?:(\S+)\s+)?$/u.exec(before) ?? [];
+  if (name === undefined || !Object.hasOwn(CHAT_COMMANDS, name)) return { candidates: [], word };
+  if (name === "help") return { candidates: fitting(NAMES), word };
+  if (name === "group" && argument !== undefined) return { candidates: fitting(from.groups), word };
+  const { completes }: ChatCommand = CHAT_COMMANDS[name as ChatCommandName];
+  if (completes === undefined || argument !== undefined) return { candidates: [], word };
+  return { candidates: fitting(typeof completes === "string" ? from[completes] : completes), word };
+}
+
+/** What all words begin with. */
+export function commonStart(words: readonly string[]): string {
+  const [first = "", ...rest] = words;
+  let length = first.length;
+  for (const word of rest) while (!word.startsWith(first.slice(0, length))) length--;
+  return first.slice(0, length);
+}

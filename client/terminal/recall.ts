@@ -1,0 +1,42 @@
+/** Typed lines, kept for the next time in a file that only its owner reads. Clients at once append, each its own lines. */
+
+import { writePrivately } from "../paths.ts";
+
+/** Lines kept; the file is cut to this when it has twice as many. */
+const LINES_MAX = 500;
+
+/** The typed lines in a folder. */
+export class Recall {
+  readonly #file: string;
+
+  constructor(folder: string) {
+    this.#file = `${folder}/typed`;
+  }
+
+  /** Lines, the newest first; none where there are none that can be read. */
+  load(): string[] {
+    let lines: string[];
+    try {
+      lines = Deno.readTextFileSync(this.#file).split("\n").map(withoutControls).filter((line) => line !== "");
+    } catch {
+      return [];
+    }
+    try {
+      if (lines.length > 2 * LINES_MAX) writePrivately(this.#file, lines.slice(-LINES_MAX).join("\n") + "\n");
+    } catch { /* it stays long */ }
+    return [...new Set(lines.reverse())].slice(0, LINES_MAX);
+  }
+
+  /** Adds a line. What cannot be kept is not. */
+  add(line: string): void {
+    try {
+      Deno.writeTextFileSync(this.#file, line + "\n", { append: true, mode: 0o600 });
+    } catch { /* it can be typed again */ }
+  }
+}
+
+/** What is called back is written to the terminal as it is. */
+function withoutControls(line: string): string {
+  // deno-lint-ignore no-control-regex
+  return line.replace(/[\x00-\x1f\x7f-\x9f]/g, "");
+}

@@ -1,0 +1,145 @@
+/**
+ * The handshake: who a connection is, by its token or URL, by `hello`, or by the `sender` of its first frame, and where its
+ * device resumes.
+ */
+
+import type { Attached, Devices, Markers } from "../broker.ts";
+import { type ClientFrame, type ClientFrameOf, type Limits, PROTOCOL_VERSION, Refusal } from "../protocol.ts";
+import { toReceipt } from "./encoding.ts";
+import type { Session, Settled } from "./session.ts";
+
+/** Milliseconds to say who one is: a person pasting a frame makes it, a socket that only holds a place does not. */
+export const HELLO_TIMEOUT_MS = 10_000;
+/** Milliseconds a connection named in its URL has for `hello`, before it is taken for the base level. */
+export const HELLO_GRACE_MS = 250;
+
+/** The base level's device: no client can name one so. */
+const BASE_DEVICE = "~";
+
+/** What the handshake needs of the hub. */
+export interface HandshakeHost {
+  readonly broker: Devices & Markers & { readonly epoch: string };
+  /** Limits as `welcome` says them. */
+  readonly limits: Limits;
+  /** Milliseconds; see {@linkcode HELLO_TIMEOUT_MS}. */
+  readonly helloTimeoutMs: number;
+  /** Milliseconds; see {@linkcode HELLO_GRACE_MS}. */
+  readonly helloGraceMs: number;
+  /** Puts a settled session under its user's name. False where it was closed instead, since there is no room. */
+  register(session: Session): boolean;
+  /** Takes a session out of the registry, to come back under another device. */
+  withdraw(session: Session): void;
+  /** Tells the operator of a failure that no peer can be blamed for. */
+  report(error: unknown, where: string): void;
+}
+
+/** Settles who connections are. */
+export class Handshake {
+  readonly #host: HandshakeHost;
+  #nextOrigin = 0;
+
+  constructor(host: HandshakeHost) {
+    this.#host = host;
+  }
+
+  /** Begins with a new connection: starts the time that it has to say who it is, or at which level it speaks. */
+  begin(session: Session): void {
+    const { broker, helloGraceMs, helloTimeoutMs } = this.#host;
+    if (session.user === "") {
+      const words = "Say who you are within the first seconds: send hello, or a message";
+      return session.startTimer(helloTimeoutMs, () => session.close("nameless", words));
+    }
+    // Known from now on: what is sent to them while they settle their level waits for them.
+    broker.attach(session.user, BASE_DEVICE).catch((error) => this.#host.report(error, "attach"));
+    session.startTimer(helloGraceMs, () => this.#startBase(session, session.user));
+  }
+
+  /** Settles name and level by a connection's first frame. True when the frame goes on to be handled now. */
+  decide(session: Session, frame: ClientFrame, text: string): boolean {
+    if (frame.type === "hello") return true;
+    if (frame.type === undefined) {
+      this.#startBase(session, session.user || frame.sender, text);
+    } else if (session.user === "") {
+      session.refuse(Refusal.of(frame, "name_required", "Say who you are first: send hello, or a message"));
+    } else {
+      session.refuse(Refusal.of(frame, "hello_required", `Send hello before frames of type "${frame.type}"`));
+    }
+    return false;
+  }
+
+  /** Makes a connection a device of the extended level. */
+  hello(session: Session, frame: ClientFrameOf<"hello">): void {
+    if (session.level === "extended") return session.refuse(new Refusal("bad_frame", "hello was said already"));
+    const user = session.user || frame.name;
+    if (user === undefined) {
+      return session.refuse(
+        new Refusal("name_required", 'Say who you are: hello needs a "name" where no token says it'),
+      );
+    }
+    if (frame.name !== undefined && frame.name !== user) {
+      return session.refuse(new Refusal("forbidden", `You are "${user}" and cannot be "${frame.name}"`));
+    }
+    if (session.level === "base") this.#host.withdraw(session);
+    const device = frame.device ?? `d-${crypto.randomUUID().slice(0, 8)}`;
+    session.settle({ user, level: "extended", device, origin: device, batch: frame.caps?.includes("batch") ?? false });
+    this.#start(session, frame);
+  }
+
+  #startBase(session: Session, user: string, first?: string): void {
+    const base: Settled = { user, level: "base", device: BASE_DEVICE, origin: `~${++this.#nextOrigin}`, batch: false };
+    session.settle(base, first);
+    this.#start(session, undefined);
+  }
+
+  #start(session: Session, hello: ClientFrameOf<"hello"> | undefined): void {
+    this.#welcome(session, hello).catch((error) => {
+      this.#host.report(error, "start");
+      session.close("internal", "The server could not open your mailbox; try again");
+    });
+  }
+
+  async #welcome(session: Session, hello: ClientFrameOf<"hello"> | undefined): Promise<void> {
+    const { broker, limits } = this.#host;
+    const attached = await broker.attach(session.user, session.device, hello?.last);
+    if (session.closed || !this.#host.register(session)) return;
+    const { position, recovered } = whereToResume(attached, broker.epoch, hello?.resume);
+    if (hello) {
+      session.send({
+        type: "welcome",
+        v: PROTOCOL_VERSION,
+        user: session.user,
+        device: session.device,
+        caps: session.batch ? ["batch"] : [],
+        epoch: broker.epoch,
+        seq: attached.head,
+        recovered,
+        limits,
+      });
+      await this.#sendMarkers(session, recovered && hello.resume ? position : 0);
+      if (session.closed) return;
+    }
+    const caughtUp = session.catchUp(position);
+    session.release();
+    await caughtUp;
+  }
+
+  /** Sends the markers that moved since a position, as fast as the connection takes them. */
+  async #sendMarkers(session: Session, since: number): Promise<void> {
+    for (const marker of await this.#host.broker.markers(session.user, since)) {
+      if (session.congested) await session.drained();
+      if (session.closed) return;
+      session.send(toReceipt(marker, marker.ts));
+    }
+  }
+}
+
+/** Returns the position after which a device goes on, and whether nothing was missed before it. */
+function whereToResume(
+  { position, horizon, head, isNew }: Attached,
+  epoch: string,
+  resume: { epoch: string; seq: number } | undefined,
+): { position: number; recovered: boolean } {
+  if (!resume) return { position: Math.max(position, horizon), recovered: !isNew && position >= horizon };
+  const isKnown = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head;
+  return isKnown ? { position: resume.seq, recovered: true } : { position: Math.max(position, horizon), recovered: false };
+}

@@ -1,0 +1,215 @@
+/**
+ * Requests: the frames of the extended level beside messages. One function per type of frame, over a small host.
+ */
+
+import type { Broker, GroupAnswer, GroupRequest, Signal } from "../broker.ts";
+import { timestamp, toMessage } from "./encoding.ts";
+import type { NodeLocal } from "./node_local.ts";
+import type { Presence } from "./presence.ts";
+import {
+  type ClientFrame,
+  type ClientFrameOf,
+  type ErrorCode,
+  isGroup,
+  type Message,
+  Refusal,
+  type ServerFrameOf,
+} from "../protocol.ts";
+import type { Session } from "./session.ts";
+
+/** Messages in a page of history for those who do not say. */
+const HISTORY_LIMIT = 50;
+/** UTF-16 units of one answer on the wire: a page is cut here. */
+const ANSWER_CHARS_MAX = 262_144;
+/** The part of a connection's queue that an answer takes at most, in units of up to three bytes each. */
+const ANSWER_PARTS = 4;
+/** UTF-16 units that an entry of an answer has beside its content, or its names. */
+const MESSAGE_CHARS = 256, USER_CHARS = 32, GROUP_CHARS = 64;
+/** Members up to which everybody in a group is told who comes and goes; above it only those whom it concerns. */
+const GROUP_NOTICE_MEMBERS_MAX = 100;
+/** What requests need of the host. */
+export interface RequestHost extends Pick<NodeLocal, "list" | "disconnect"> {
+  readonly broker: Broker;
+  readonly presence: Presence;
+  /** Bytes that may be queued to one connection. */
+  readonly queueBytes: number;
+  /** Tells the broker now what the devices of `sessions` have, and what was read on them. */
+  reportConfirmed(sessions: readonly Session[]): void;
+}
+
+type Request = Exclude<ClientFrame, Message | ClientFrameOf<"hello">>;
+
+/** Handles one frame of the extended level. A promise where the broker is asked, which rejects only when the broker does. */
+export function handleRequest(host: RequestHost, session: Session, frame: Request): Promise<void> | void {
+  switch (frame.type) {
+    case "ack":
+      return session.confirm(frame.seq);
+    case "receipt":
+      return session.read(frame.with, frame.seq);
+    case "watch":
+      return watch(host, session, frame);
+    case "presence":
+      return setStatus(host, session, frame);
+    case "typing":
+      return typing(host, session, frame);
+    case "group":
+      return group(host, session, frame);
+    case "history":
+      return history(host, session, frame);
+    case "conversations":
+      return conversations(host, session, frame);
+    case "admin":
+      return admin(host, session, frame);
+    case "ping":
+      return session.send(frame.id === undefined ? { type: "pong" } : { type: "pong", id: frame.id });
+  }
+}
+
+function refuse(session: Session, code: ErrorCode, message: string, id: string | undefined): void {
+  session.answer(new Refusal(code, message, id));
+}
+
+// ---- Presence and typing ----
+
+async function watch(host: RequestHost, session: Session, frame: ClientFrameOf<"watch">): Promise<void> {
+  const users = host.presence.watch(session, frame.users);
+  const seen = await host.broker.lastSeen(users);
+  for (const [index, user] of users.entries()) {
+    const status = host.presence.status(user);
+    const last = seen[index];
+    if (status === "offline" && last) session.send({ type: "presence", user, status, last_seen: timestamp(last) });
+    else session.send({ type: "presence", user, status });
+  }
+}
+
+function setStatus(host: RequestHost, session: Session, frame: ClientFrameOf<"presence">): void {
+  if (session.setAway(frame.status === "away")) host.presence.changed(session.user);
+}
+
+async function typing(host: RequestHost, session: Session, { recipient }: ClientFrameOf<"typing">): Promise<void> {
+  if (!session.mayType()) return;
+  const signal: Signal = { type: "typing", sender: session.user, recipient };
+  if (!isGroup(recipient)) return host.broker.signal(recipient, signal);
+  const answer = await host.broker.group({ op: "members", user: session.user, group: recipient });
+  if ("code" in answer) return;
+  for (const member of answer.members) if (member !== session.user) host.broker.signal(member, signal);
+}
+
+// ---- Groups ----
+
+async function group(host: RequestHost, session: Session, frame: ClientFrameOf<"group">): Promise<void> {
+  const request = toGroupRequest(session.user, frame);
+  if (request instanceof Refusal) return session.answer(request);
+  const answer = await host.broker.group(request);
+  if ("code" in answer) return refuse(session, answer.code, answer.message, frame.id);
+  session.send(toGroupReply(host, frame, answer));
+  if (answer.changed && request.op !== "list") notify(host, request, answer);
+}
+
+function toGroupRequest(user: string, frame: ClientFrameOf<"group">): GroupRequest | Refusal {
+  const { op, group, id } = frame;
+  if (op === "list") return { op, user };
+  if (group === undefined) return new Refusal("bad_frame", `"${op}" needs a "group"`, id);
+  if (op === "create") return { op, user, group, open: frame.open ?? true };
+  if (op !== "invite" && op !== "remove") return { op, user, group };
+  if (frame.user === undefined) return new Refusal("bad_frame", `"${op}" needs a "user"`, id);
+  return { op, user, group, target: frame.user };
+}
+
+function toGroupReply(host: RequestHost, frame: ClientFrameOf<"group">, answer: GroupAnswer): ServerFrameOf<"group"> {
+  const reply: ServerFrameOf<"group"> = { type: "group", op: frame.op };
+  if (frame.id !== undefined) reply.id = frame.id;
+  if (frame.group !== undefined) reply.group = frame.group;
+  if (frame.user !== undefined) reply.user = frame.user;
+  if (answer.owner) reply.owner = answer.owner; // a group whose last member left has none
+  if (frame.op === "members") reply.members = [...answer.members];
+  if (answer.groups) {
+    reply.groups = cut(
+      host,
+      answer.groups.map((info) => ({ ...info })),
+      (info) => GROUP_CHARS + info.group.length + info.owner.length,
+    );
+  }
+  if (answer.more || (answer.groups && answer.groups.length > reply.groups!.length)) reply.more = true;
+  return reply;
+}
+
+/** Tells a group who came or went: everybody in a small one, in a large one only those whom it concerns. */
+function notify(host: RequestHost, request: Exclude<GroupRequest, { op: "list" }>, answer: GroupAnswer): void {
+  const target = "target" in request ? request.target : request.user;
+  const signal: Signal = { type: "group", op: request.op, group: request.group, user: target, by: request.user };
+  const told = new Set(answer.members.length <= GROUP_NOTICE_MEMBERS_MAX ? answer.members : []);
+  told.add(target);
+  told.delete(request.user);
+  for (const user of told) host.broker.signal(user, signal);
+}
+
+// ---- History ----
+
+async function history(host: RequestHost, session: Session, frame: ClientFrameOf<"history">): Promise<void> {
+  const { before, after } = frame;
+  const query = { with: frame.with, before, after, limit: frame.limit ?? HISTORY_LIMIT };
+  const page = await host.broker.history(session.user, query);
+  if ("code" in page) return refuse(session, page.code, page.message, frame.id);
+  const messages = page.messages.map(toMessage);
+  const forward = after !== undefined && before === undefined;
+  const kept = cut(host, forward ? messages : messages.toReversed(), messageChars);
+  const reply: ServerFrameOf<"history"> = {
+    type: "history",
+    with: frame.with,
+    messages: forward ? kept : kept.reverse(),
+    more: page.more || kept.length < messages.length,
+  };
+  if (frame.id !== undefined) reply.id = frame.id;
+  session.send(reply);
+}
+
+async function conversations(host: RequestHost, session: Session, frame: ClientFrameOf<"conversations">): Promise<void> {
+  host.reportConfirmed([session]); // what was read is not counted as unread
+  const answer = await host.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT);
+  const rows = answer.conversations.map(({ with: other, last, read, unread }) => {
+    const row = { with: other, seq: last?.seq ?? 0, read, unread };
+    return last ? { ...row, last: toMessage(last) } : row;
+  });
+  const kept = cut(host, rows, (row) => "last" in row ? messageChars(row.last) : MESSAGE_CHARS);
+  const reply: ServerFrameOf<"conversations"> = {
+    type: "conversations",
+    conversations: kept,
+    more: answer.more || kept.length < rows.length,
+  };
+  if (frame.id !== undefined) reply.id = frame.id;
+  session.send(reply);
+}
+
+/** Counts the UTF-16 units that a message takes in an answer; a control character takes six. */
+function messageChars({ content }: Message): number {
+  return MESSAGE_CHARS + JSON.stringify(content).length;
+}
+
+/** Cuts entries to as many of the first as fit into one answer, at least one. */
+function cut<T>(host: RequestHost, entries: readonly T[], chars: (entry: T) => number): T[] {
+  const most = Math.min(ANSWER_CHARS_MAX, host.queueBytes / ANSWER_PARTS);
+  let total = 0;
+  const end = entries.findIndex((entry, index) => (total += chars(entry)) > most && index > 0);
+  return end < 0 ? [...entries] : entries.slice(0, end);
+}
+
+// ---- Administration ----
+
+function admin(host: RequestHost, session: Session, frame: ClientFrameOf<"admin">): void {
+  const { op, user, id } = frame;
+  if (!session.admin) return refuse(session, "forbidden", "Only administrators may do this", id);
+  const reply: ServerFrameOf<"admin"> = { type: "admin", op };
+  if (id !== undefined) reply.id = id;
+  if (op === "list") {
+    const users = host.list();
+    reply.users = cut(host, users, ({ user, devices }) => USER_CHARS + user.length + devices.join('","').length)
+      .map(({ user, devices }) => ({ user, devices: [...devices] }));
+    if (reply.users.length < users.length) reply.more = true;
+    return session.send(reply);
+  }
+  if (user === undefined) return refuse(session, "bad_frame", '"disconnect" needs a "user"', id);
+  reply.user = user;
+  reply.closed = host.disconnect(user, "revoked", "An administrator disconnected you");
+  session.send(reply);
+}

@@ -1,0 +1,512 @@
+/**
+ * One connection at the hub: what is due to it, how far it has read, and what it has not confirmed.
+ *
+ * A session is live when everything up to the newest message has been handed to its connection; then messages come straight
+ * from the subscription. Until then, and again whenever it falls behind, it reads pages from the broker as fast as the
+ * connection takes them, so that a device far behind costs a page and not a backlog.
+ */
+
+import type { Appended, DeviceMove, Draft, MarkerMove, MessageLog, Stored } from "../broker.ts";
+import { CLOSE_CODES, type CloseName, encode, isGroup, isOverBytes, linesOf, Refusal, type ServerFrame } from "../protocol.ts";
+import type { Connection, Identity, Receiver } from "./connection.ts";
+import { encodeAck } from "./encoding.ts";
+
+/** Frames that may arrive while the broker settles a name: a script's outbox, not a flood. */
+export const INBOX_FRAMES_MAX = 4_096;
+/** UTF-16 units of such frames. */
+export const INBOX_CHARS_MAX = 1_048_576;
+
+/** UTF-16 units of one gathered frame: as much as clients must take, and few enough that a write does not hold up the others. */
+const GATHERED_CHARS_MAX = 65_536;
+/** The part of the queue after whose writing the connection is asked again how full it is. */
+const ROOM_PARTS = 16;
+/** The part of the queue, still in the socket, at which the backlog pauses: enough to keep a fast reader busy. */
+const BACKLOG_PARTS = 4;
+/** Acks and receipts per message: what a client says of each that comes. More count as other frames do. */
+const CONFIRMATIONS_PER_MESSAGE = 2;
+/** Messages in one page of backlog: one query, and at most a few MiB in passing. */
+const BACKLOG_PAGE = 128;
+/** Milliseconds between looks at a socket that was full: Deno tells nobody when a WebSocket drains. */
+const DRAIN_POLL_MS = 20;
+/** Milliseconds without any progress after which a reader of backlog is taken for stalled. */
+const STALL_MS = 30_000;
+/** Milliseconds in which bad frames are counted. */
+const REFUSALS_WINDOW_MS = 60_000;
+/** Factor over the frame limit at which the sender is closed: nobody gets there by mistake. */
+const FRAME_ABSURD_FACTOR = 2;
+/** Milliseconds between two typing signals of a device that are passed on. */
+const TYPING_INTERVAL_MS = 1_000;
+
+/** base: messages and errors only. extended: after `hello`. undecided: before either is settled. */
+export type Level = "undecided" | "base" | "extended";
+
+/** What a session needs of the hub it belongs to. */
+export interface SessionHost {
+  readonly broker: MessageLog;
+  /** Bytes that may be queued to one connection. */
+  readonly queueBytes: number;
+  /** Bytes of one frame from the peer. */
+  readonly frameBytes: number;
+  /** Bad frames in a minute before the connection is closed. */
+  readonly refusalsMax: number;
+  /** Handles one object of the peer's. */
+  handle(session: Session, text: string): void;
+  /** Asks for a flush at the end of this turn. */
+  scheduleFlush(session: Session): void;
+  /** Encodes a message as `session` gets it. */
+  line(session: Session, message: Stored): string;
+  /** Takes a closed session out of the registry. Idempotent. */
+  unregister(session: Session): void;
+  /** Tells the operator of a failure that no peer can be blamed for. */
+  report(error: unknown, where: string): void;
+}
+
+/** Name, level and device, as a first frame or `hello` settles them. */
+export interface Settled {
+  readonly user: string;
+  readonly level: "base" | "extended";
+  readonly device: string;
+  /** Tells this session's own messages from those of the user's other devices. */
+  readonly origin: string;
+  /** The peer takes several objects in one frame. */
+  readonly batch: boolean;
+}
+
+/** One connection's state, written by itself alone. Made by the hub. */
+export class Session implements Receiver {
+  /** Whether the peer may do what administrators may. */
+  readonly admin: boolean;
+  readonly #host: SessionHost;
+  readonly #connection: Connection;
+  readonly #gatheredMax: number;
+
+  #user: string;
+  #level: Level = "undecided";
+  #device = "";
+  #origin = "";
+  #batch = false;
+  /** The broker is settling where it stands; frames wait in the inbox. */
+  #settling = false;
+  #inbox: string[] = [];
+  #inboxChars = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  #closed = false;
+  #saidGoodbye = false;
+  #away = false;
+  #refusals = 0;
+  #refusalsSince = 0;
+  #lastTyping = -Infinity;
+  #lastRecipient = "";
+
+  #out: string[] = [];
+  #outChars = 0;
+  #isScheduled = false;
+  /** Bytes that surely fit into the connection's queue: only what is written here fills it. */
+  #room = 0;
+  #paused: { timer: ReturnType<typeof setTimeout>; resume: () => void } | undefined;
+
+  #live = false;
+  /** Counts the devices that the connection has been: a backlog that was begun for an earlier one is not read on. */
+  #generation = 0;
+  /** Everything up to here was handed over. */
+  #cursor = 0;
+  /** The newest position that the subscription has shown. */
+  #newest = 0;
+  /** Acks and receipts that it may still send for nothing. */
+  #confirmations = CONFIRMATIONS_PER_MESSAGE; // the end of the backlog is confirmed too
+  /** Positions up to which the person has read conversations, where the broker does not know it yet. Most have none. */
+  #reads: Map<string, number> | undefined;
+  /** Highest position handed over per conversation and not yet confirmed: what "delivered" is made from. Idle ones have none. */
+  #unconfirmed: Map<string, number> | undefined;
+  /** The device has everything up to here. */
+  #confirmed = -1;
+  /** The broker knows that it has everything up to here. */
+  #reported = -1;
+  /** Time of the last report, in milliseconds of `performance.now()`, and messages since. */
+  #reportedAt = -Infinity;
+  #unreported = 0;
+
+  constructor(host: SessionHost, connection: Connection, identity: Identity) {
+    this.#host = host;
+    this.#connection = connection;
+    this.#user = identity.user ?? "";
+    this.admin = identity.admin ?? false;
+    this.#gatheredMax = Math.min(GATHERED_CHARS_MAX, host.queueBytes / ROOM_PARTS);
+  }
+
+  get user(): string {
+    return this.#user;
+  }
+
+  get level(): Level {
+    return this.#level;
+  }
+
+  /** Device, or `~` for the base level, which has one position for all its connections. */
+  get device(): string {
+    return this.#device;
+  }
+
+  get origin(): string {
+    return this.#origin;
+  }
+
+  get batch(): boolean {
+    return this.#batch;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  /** Whether the peer closed the connection on purpose. */
+  get saidGoodbye(): boolean {
+    return this.#saidGoodbye;
+  }
+
+  get away(): boolean {
+    return this.#away;
+  }
+
+  // ---- In ----
+
+  receive(data: unknown): void {
+    if (this.#closed) return;
+    try {
+      if (typeof data !== "string") return this.refuse(new Refusal("binary_frame", "Send text frames, not binary ones"));
+      if (isOverBytes(data, this.#host.frameBytes)) return this.#refuseOversized(data);
+      const isPlain = this.#level !== "undecided" && !this.#settling && this.#inbox.length === 0 && !data.includes("\n");
+      if (isPlain) return this.#host.handle(this, data);
+      for (const line of linesOf(data)) {
+        if (this.#closed) return;
+        if (this.#settling) this.#keep(line);
+        else this.#host.handle(this, line);
+      }
+    } catch (error) {
+      this.#host.report(error, "receive");
+      this.refuse(new Refusal("internal", "The server failed at this frame"));
+    }
+  }
+
+  #refuseOversized(data: string): void {
+    const limit = this.#host.frameBytes;
+    if (data.length > limit * FRAME_ABSURD_FACTOR) return this.close("too_big", `A frame has at most ${limit} bytes`);
+    this.refuse(new Refusal("too_large", `The frame is over ${limit} bytes`));
+  }
+
+  #keep(line: string): void {
+    this.#inboxChars += line.length;
+    const isFull = this.#inbox.length >= INBOX_FRAMES_MAX || this.#inboxChars > INBOX_CHARS_MAX;
+    if (isFull) this.close("flood", "Too many frames before the welcome");
+    else this.#inbox.push(line);
+  }
+
+  gone(clean: boolean): void {
+    this.#saidGoodbye = clean;
+    this.end();
+  }
+
+  // ---- Who it is ----
+
+  /** Calls `late` in `ms` milliseconds, unless the session is settled or closed before. */
+  startTimer(ms: number, late: () => void): void {
+    this.#timer = setTimeout(late, ms);
+  }
+
+  /** Settles name, level and device. Frames wait from now until {@linkcode Session.release}; `first` is the first of them. */
+  settle({ user, level, device, origin, batch }: Settled, first?: string): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#user = user;
+    this.#level = level;
+    this.#device = device;
+    this.#origin = origin;
+    this.#batch = batch;
+    this.#settling = true;
+    if (first !== undefined) this.#inbox.push(first);
+  }
+
+  /** Handles, in order, what arrived while the name was being settled. */
+  release(): void {
+    this.#settling = false;
+    while (this.#inbox.length > 0 && !this.#closed && !this.#settling) this.#host.handle(this, this.#inbox.shift()!);
+    if (this.#inbox.length === 0) this.#inboxChars = 0;
+  }
+
+  /** Forgets what the connection has been: it becomes another device, for which nothing of the old one counts. */
+  restart(): void {
+    this.flush();
+    this.#generation++;
+    this.#live = false;
+    this.#unconfirmed = undefined;
+    this.#confirmed = this.#reported = -1;
+  }
+
+  /** Sets whether the person is away; returns whether that changed. */
+  setAway(away: boolean): boolean {
+    if (this.#away === away) return false;
+    this.#away = away;
+    return true;
+  }
+
+  /** Consumes the device's turn to signal typing; false where the last one was just now. */
+  mayType(): boolean {
+    const now = performance.now();
+    if (now - this.#lastTyping < TYPING_INTERVAL_MS) return false;
+    this.#lastTyping = now;
+    return true;
+  }
+
+  /** Returns `recipient` as the same string as last time, which every map on its way finds faster. */
+  sharedRecipient(recipient: string): string {
+    if (recipient !== this.#lastRecipient) this.#lastRecipient = recipient;
+    return this.#lastRecipient;
+  }
+
+  // ---- Out ----
+
+  /** Queues one frame for the end of the turn. */
+  send(frame: ServerFrame): void {
+    this.queue(encode(frame));
+  }
+
+  /** Answers a frame with a refusal that is nobody's fault, or is counted elsewhere. */
+  answer(refusal: Refusal): void {
+    this.send(refusal.toFrame());
+  }
+
+  /** Answers a bad frame; too many close the connection. */
+  refuse(refusal: Refusal): void {
+    this.answer(refusal);
+    const now = performance.now();
+    if (now - this.#refusalsSince > REFUSALS_WINDOW_MS) {
+      this.#refusalsSince = now;
+      this.#refusals = 0;
+    }
+    if (++this.#refusals > this.#host.refusalsMax) this.close("policy", "Too many bad frames");
+  }
+
+  /** Tells the peer what became of a message. */
+  acknowledge({ id }: Draft, result: Appended): void {
+    if ("code" in result) this.refuse(new Refusal(result.code, result.message, id));
+    else if (id !== undefined) this.queue(encodeAck(id, result));
+  }
+
+  /** Tells the peer that the broker failed at a message. */
+  notStored({ id }: Draft): void {
+    this.answer(new Refusal("unavailable", "The message could not be stored; send it again", id));
+  }
+
+  /** Queues one encoded frame for the end of the turn. */
+  queue(line: string): void {
+    if (this.#closed) return;
+    if (this.#out.length === 0) this.#scheduleFlush();
+    this.#out.push(line);
+    this.#outChars += line.length;
+    if (this.#outChars > this.#gatheredMax) this.flush();
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#host.scheduleFlush(this);
+  }
+
+  /** Ends the wait for the end of the turn, and hands over what is queued. */
+  endTurn(): void {
+    this.#isScheduled = false;
+    this.flush();
+  }
+
+  /** Hands over what is queued: as frames of many lines where the peer takes them, else one by one. */
+  flush(): void {
+    const lines = this.#out;
+    if (lines.length === 0 || this.#closed) return;
+    this.#out = [];
+    this.#outChars = 0;
+    if (lines.length === 1) return this.#write(lines[0]!);
+    if (!this.#batch) {
+      for (const line of lines) this.#write(line);
+      return;
+    }
+    this.#write(lines.join("\n"));
+  }
+
+  /** Whether frames that may be lost should be: the connection is not keeping up. */
+  get congested(): boolean {
+    return this.#connection.buffered > this.#host.queueBytes / BACKLOG_PARTS;
+  }
+
+  /** Returns whether a frame may be queued to the connection. Asking how full that is costs a call into the runtime. */
+  #fits(frame: string): boolean {
+    const bytesMax = frame.length * 3;
+    if (bytesMax > this.#room) {
+      const room = this.#host.queueBytes - this.#connection.buffered;
+      if (isOverBytes(frame, room)) return false;
+      this.#room = Math.min(room, this.#host.queueBytes / ROOM_PARTS);
+    }
+    this.#room -= bytesMax;
+    return true;
+  }
+
+  #write(frame: string): void {
+    if (this.#closed) return;
+    if (!this.#fits(frame)) {
+      this.#out.push(frame); // not handed over, so a base connection has not got it
+      return this.close("slow", "Too much is waiting to be read; reconnect and resume");
+    }
+    try {
+      this.#connection.send(frame);
+    } catch (error) {
+      // One broken transport must not keep a turn from the others.
+      this.#out.push(frame);
+      this.#host.report(error, "send");
+      this.end();
+    }
+  }
+
+  /** Resolves when there is room for more; writes what is queued first. */
+  async drained(): Promise<void> {
+    this.flush();
+    let least = this.#connection.buffered;
+    let since = performance.now();
+    while (this.congested && !this.#closed) {
+      await new Promise<void>((resume) => this.#paused = { timer: setTimeout(resume, DRAIN_POLL_MS), resume });
+      this.#paused = undefined;
+      if (this.#connection.buffered < least) {
+        least = this.#connection.buffered;
+        since = performance.now();
+      } else if (performance.now() - since > STALL_MS) {
+        this.close("slow", "Nothing was read for long; reconnect and resume");
+      }
+    }
+  }
+
+  /** Closes the connection and leaves the hub. What is queued is written first, unless the peer is slow. */
+  close(name: CloseName, reason: string): void {
+    if (this.#closed) return;
+    if (name !== "slow") this.flush();
+    this.end();
+    this.#connection.close(CLOSE_CODES[name].code, reason);
+  }
+
+  /** Ends the session of a connection that is gone. Idempotent: a socket's close can be reported twice. */
+  end(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#inbox.length = 0;
+    clearTimeout(this.#timer);
+    if (this.#paused) {
+      clearTimeout(this.#paused.timer);
+      this.#paused.resume();
+    }
+    this.#host.unregister(this);
+  }
+
+  // ---- Messages ----
+
+  /** Queues a message of the user's from the subscription, if it is due to this device now. */
+  deliver(message: Stored): void {
+    this.#newest = message.seq;
+    if (this.#live && message.seq > this.#cursor && this.#advancePast(message)) this.queue(this.#host.line(this, message));
+  }
+
+  /** Advances past a message; returns whether the device gets it: all but what it sent itself. */
+  #advancePast(message: Stored): boolean {
+    this.#cursor = message.seq;
+    this.#unreported++;
+    this.#confirmations += CONFIRMATIONS_PER_MESSAGE;
+    if (message.sender === this.#user) return !this.#isOwn(message);
+    this.#unconfirmed ??= new Map();
+    this.#unconfirmed.set(isGroup(message.recipient) ? message.recipient : message.sender, message.seq);
+    return true;
+  }
+
+  #isOwn(message: Stored): boolean {
+    if (this.#level === "extended") return message.origin === this.#device;
+    // A base connection has no copy of what another one of the user sent while this one was away.
+    return message.origin === this.#origin || (!this.#live && message.origin.startsWith("~"));
+  }
+
+  /**
+   * Reads what was missed after `position` and then goes live. Live messages that arrive meanwhile neither overtake nor double:
+   * they are left to the next page, and the session is live once a page has nothing more and nothing has come since.
+   */
+  async catchUp(position: number): Promise<void> {
+    this.#cursor = position;
+    const generation = this.#generation;
+    for (;;) {
+      const page = await this.#host.broker.read(this.#user, this.#cursor, BACKLOG_PAGE);
+      if (this.#closed || generation !== this.#generation) return;
+      for (const message of page.messages) {
+        if (this.congested) await this.drained();
+        if (this.#closed || generation !== this.#generation) return;
+        if (this.#advancePast(message)) this.queue(this.#host.line(this, message));
+      }
+      if (!page.more && this.#newest <= this.#cursor) break;
+    }
+    this.#live = true;
+    if (this.#level === "extended") this.send({ type: "synced", seq: this.#cursor });
+  }
+
+  // ---- Confirmations ----
+
+  /** Consumes one of the acks and receipts that come with messages and count for nothing; false where none is left. */
+  mayConfirm(): boolean {
+    return this.#confirmations > 0 && this.#confirmations-- > 0;
+  }
+
+  /** Confirms that the device has everything up to `seq`. */
+  confirm(seq: number): void {
+    if (this.#confirmUpTo(seq)) this.#scheduleFlush();
+  }
+
+  /** Notes that the person has read the conversation with `other` up to `seq`. */
+  read(other: string, seq: number): void {
+    this.#reads ??= new Map();
+    this.#reads.set(other, Math.max(this.#reads.get(other) ?? 0, Math.min(seq, this.#cursor)));
+    this.#scheduleFlush();
+  }
+
+  #confirmUpTo(seq: number): boolean {
+    const position = Math.min(seq, this.#cursor);
+    if (position <= this.#confirmed) return false;
+    this.#confirmed = position;
+    return true;
+  }
+
+  /** Whether the broker does not know yet what the device has. */
+  get isUnreported(): boolean {
+    return this.#confirmed !== this.#reported || this.#reads !== undefined ||
+      (this.#level === "base" && this.#cursor > this.#reported);
+  }
+
+  /** Returns whether enough time or messages have passed since the last report; `now` on the clock of `performance.now()`. */
+  isReportDue(now: number, intervalMs: number, messages: number): boolean {
+    return now - this.#reportedAt >= intervalMs || this.#unreported >= messages;
+  }
+
+  /** Adds to `moves` and `marks` what the broker does not know yet of the device; `now` as for {@linkcode Session.isReportDue}. */
+  takeReport(now: number, moves: DeviceMove[], marks: MarkerMove[]): void {
+    this.#reportedAt = now;
+    this.#unreported = 0;
+    this.#takeConfirmed(moves, marks);
+    for (const [conversation, seq] of this.#reads ?? []) {
+      marks.push({ user: this.#user, kind: "read", with: conversation, seq });
+    }
+    this.#reads = undefined;
+  }
+
+  #takeConfirmed(moves: DeviceMove[], marks: MarkerMove[]): void {
+    // A base connection cannot confirm: what was handed to its socket counts.
+    if (this.#level === "base" && this.#out.length === 0) this.#confirmUpTo(this.#cursor);
+    if (this.#confirmed === this.#reported) return;
+    this.#reported = this.#confirmed;
+    for (const [conversation, seq] of this.#unconfirmed ?? []) {
+      if (seq <= this.#confirmed) this.#unconfirmed!.delete(conversation);
+      marks.push({ user: this.#user, kind: "delivered", with: conversation, seq: Math.min(seq, this.#confirmed) });
+    }
+    moves.push({ user: this.#user, device: this.#device, seq: this.#confirmed });
+  }
+}

@@ -1,0 +1,135 @@
+/** `chat-server token` and `chat-server keys`: make what people log in with. */
+
+import type { CommandSpec, OptionTable, Values } from "../cli/options.ts";
+import { UsageError } from "../cli/options.ts";
+import { parseName, Refusal } from "../protocol.ts";
+import { KeyError, makeKeys, makeToken } from "../auth/tokens.ts";
+
+const HELP = { kind: "flag", short: "h", help: "Show this help" } as const;
+
+/** Options of `chat-server token`. */
+export const TOKEN_OPTIONS = {
+  name: { kind: "string", value: "NAME", help: "Whom the token is for" },
+  days: { kind: "integer", value: "DAYS", default: 30, min: 1, max: 3_650, help: "Days until it expires" },
+  admin: { kind: "flag", help: "May list and disconnect users" },
+  out: { kind: "string", value: "FILE", help: "File to write it to, for its owner alone, instead of printing it" },
+  "jwt-secret-file": { kind: "string", value: "FILE", env: "PARLEY_JWT_SECRET_FILE", help: "The server's HS256 secret" },
+  "jwt-private-key": {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_JWT_PRIVATE_KEY",
+    help: "Private key (PEM), such as keys makes",
+  },
+  "jwt-audience": { kind: "string", value: "TEXT", env: "PARLEY_JWT_AUDIENCE", help: "aud of the token" },
+  "jwt-issuer": { kind: "string", value: "TEXT", env: "PARLEY_JWT_ISSUER", help: "iss of the token" },
+  help: HELP,
+} as const satisfies OptionTable;
+
+/** Options of `chat-server keys`. */
+export const KEYS_OPTIONS = {
+  out: { kind: "string", value: "DIR", default: ".", help: "Folder for private.pem and public.pem" },
+  help: HELP,
+} as const satisfies OptionTable;
+
+/** Both commands, for the help. */
+export const AUTH_COMMANDS = {
+  token: {
+    summary: "Make a token that somebody logs in with",
+    operands: "",
+    options: TOKEN_OPTIONS,
+    examples: ["chat-server token --name alice --jwt-secret-file secret --out alice.token"],
+  },
+  keys: {
+    summary: "Make a key pair: the private one makes tokens, the server needs only the public one",
+    operands: "",
+    options: KEYS_OPTIONS,
+    examples: ["chat-server keys --out keys", "chat-server --jwt-public-key keys/public.pem"],
+  },
+} as const satisfies Record<string, CommandSpec>;
+
+/** A new token, or where it was written. Throws {@linkcode UsageError} and {@linkcode KeyError}. */
+export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>): Promise<string> {
+  if (values.name === undefined) throw new UsageError("token needs --name NAME");
+  const name = parseName(values.name, "--name");
+  if (name instanceof Refusal) throw new UsageError(name.message);
+  const secretFile = values["jwt-secret-file"], keyFile = values["jwt-private-key"];
+  if ((secretFile === undefined) === (keyFile === undefined)) {
+    throw new UsageError("token needs one of --jwt-secret-file FILE and --jwt-private-key FILE");
+  }
+  const audience = values["jwt-audience"], issuer = values["jwt-issuer"];
+  const token = await makeToken({
+    name,
+    days: values.days,
+    admin: values.admin,
+    ...(secretFile === undefined ? { privateKey: readKey(keyFile!) } : { secret: readKey(secretFile) }),
+    ...(audience === undefined ? {} : { audience }),
+    ...(issuer === undefined ? {} : { issuer }),
+  });
+  if (values.out === undefined) return token;
+  replace(values.out, token + "\n");
+  return `The token of ${name} is in ${values.out}, for ${values.days} ${values.days === 1 ? "day" : "days"}`;
+}
+
+/** Writes a new pair; says where. Throws {@linkcode KeyError}. */
+export async function keysCommand({ out }: Values<typeof KEYS_OPTIONS>): Promise<string> {
+  const { privateKey, publicKey } = await makeKeys();
+  const files = [[`${out}/private.pem`, privateKey], [`${out}/public.pem`, publicKey]] as const;
+  try {
+    Deno.mkdirSync(out, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new KeyError(`Cannot make the folder ${out}: ${reason(error)}`);
+  }
+  // Both or none: a private key beside the public key of another pair makes tokens that nobody takes.
+  for (const [file] of files) requireNone(file);
+  for (const [file, pem] of files) write(file, pem);
+  return `${out}/private.pem makes tokens: keep it to yourself\n${out}/public.pem is for the server: chat-server --jwt-public-key ${out}/public.pem`;
+}
+
+/** The text of a file with a key. Throws {@linkcode KeyError}. */
+export function readKey(file: string): string {
+  try {
+    return Deno.readTextFileSync(file);
+  } catch (error) {
+    throw new KeyError(`Cannot read ${file}: ${reason(error)}`);
+  }
+}
+
+function requireNone(file: string): void {
+  try {
+    Deno.lstatSync(file);
+  } catch {
+    return;
+  }
+  throw alreadyThere(file);
+}
+
+function write(file: string, text: string): void {
+  try {
+    Deno.writeTextFileSync(file, text, { createNew: true, mode: 0o600 });
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) throw alreadyThere(file);
+    throw new KeyError(`Cannot write ${file}: ${reason(error)}`);
+  }
+}
+
+/** Tokens are renewed, so one may be there; whoever could read that one cannot read this one. */
+function replace(file: string, text: string): void {
+  const next = `${file}.${crypto.randomUUID()}`;
+  write(next, text);
+  try {
+    Deno.renameSync(next, file);
+  } catch (error) {
+    Deno.removeSync(next);
+    throw new KeyError(`Cannot write ${file}: ${reason(error)}`);
+  }
+}
+
+function alreadyThere(file: string): KeyError {
+  return new KeyError(`${file} is there already; remove it or choose another folder`);
+}
+
+function reason(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "there is no such file";
+  if (error instanceof Deno.errors.PermissionDenied) return "this user may not";
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,130 @@
+/**
+ * The gate in front of the WebSockets: whoever does not get through it never has a socket.
+ */
+
+import type { Revoked } from "../auth/revoked.ts";
+import { AuthFailure, type Claims, SUBPROTOCOL, tokenOf, type Tokens } from "../auth/tokens.ts";
+import type { Identity } from "../hub.ts";
+import { clientAddress, isOriginAllowed } from "../limits/address.ts";
+import type { Admission, Denial, Slot } from "../limits/admission.ts";
+import { ERROR_CODES, type ErrorCode, parseName, Refusal } from "../protocol.ts";
+
+/** What a gate is made of. */
+export interface GateOptions {
+  readonly admission: Admission;
+  /** Undefined: open mode, where whoever says a name is believed. */
+  readonly tokens?: Tokens;
+  readonly revoked?: Revoked;
+  /** Origins of pages that may connect beside the server's own; `*` for all. */
+  readonly allowOrigin?: readonly string[];
+  /** Proxies in front whose X-Forwarded-For counts. */
+  readonly trustedHops?: number;
+  readonly log?: (line: string) => void;
+}
+
+/** What somebody who got through may do. */
+export interface Admitted {
+  readonly identity: Identity;
+  readonly slot: Slot;
+  /** Milliseconds since 1970; undefined in open mode. */
+  readonly expiresAt: number | undefined;
+  readonly tokenId: string | undefined;
+  /** The subprotocol that the answer names. */
+  readonly protocol: string | undefined;
+}
+
+/** Decides about requests to upgrade. */
+export class Gate {
+  readonly #options: GateOptions;
+
+  constructor(options: GateOptions) {
+    this.#options = options;
+  }
+
+  /** Lets a request through, or gives the answer that refuses it. */
+  async enter(request: Request, remote: string): Promise<Admitted | Response> {
+    const { admission, allowOrigin = [], trustedHops = 0, tokens } = this.#options;
+    const { headers } = request;
+    if (!isOriginAllowed(headers.get("origin"), headers.get("host"), allowOrigin, tokens !== undefined)) {
+      return refusal(
+        403,
+        "forbidden",
+        "Pages of this origin may not connect; the server's --allow-origin names those that may",
+      );
+    }
+    const name = new URL(request.url).searchParams.get("name");
+    const asked = name === null ? undefined : parseName(name);
+    if (asked instanceof Refusal) return refusal(400, asked.code, asked.message);
+    const address = clientAddress(remote, headers.get("x-forwarded-for"), trustedHops);
+    const slot = admission.admit(address);
+    if ("status" in slot) return denial(slot);
+    let admitted: Admitted | Response | undefined;
+    try {
+      return admitted = await this.#identify(headers, asked, slot, address);
+    } finally {
+      if (!admitted || admitted instanceof Response) slot.release();
+    }
+  }
+
+  async #identify(headers: Headers, asked: string | undefined, slot: Slot, address: string): Promise<Admitted | Response> {
+    const protocols = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()) ?? [];
+    const protocol = protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : undefined;
+    const { tokens } = this.#options;
+    if (!tokens) {
+      const denied = asked === undefined ? undefined : slot.claim(asked);
+      if (denied) return denial(denied);
+      return {
+        identity: asked === undefined ? {} : { user: asked },
+        slot,
+        expiresAt: undefined,
+        tokenId: undefined,
+        protocol,
+      };
+    }
+    const claims = await this.#verify(tokens, headers, asked);
+    if (claims instanceof AuthFailure) {
+      this.#options.log?.(`login of ${address} refused: ${claims.cause}`);
+      return refusal(claims.status, claims.status === 401 ? "unauthorized" : "forbidden", claims.message);
+    }
+    const { user, admin, expiresAt, tokenId } = claims;
+    const denied = slot.claim(user);
+    if (denied) return denial(denied);
+    return { identity: { user, admin }, slot, expiresAt, tokenId, protocol };
+  }
+
+  async #verify(tokens: Tokens, headers: Headers, asked: string | undefined): Promise<Claims | AuthFailure> {
+    const token = tokenOf(headers);
+    if (token instanceof AuthFailure) return token;
+    if (token === undefined) {
+      return new AuthFailure(
+        401,
+        "A token is needed: Authorization: Bearer TOKEN, or the subprotocols parley, bearer.TOKEN",
+        "no token",
+      );
+    }
+    const claims = await tokens.verify(token);
+    if (claims instanceof AuthFailure) return claims;
+    if (this.#options.revoked?.has(claims.user, claims.tokenId)) {
+      return new AuthFailure(403, "This token or user is revoked", `revoked ${claims.user}`);
+    }
+    if (asked !== undefined && asked !== claims.user) {
+      return new AuthFailure(
+        403,
+        `The token is for "${claims.user}", not for "${asked}"`,
+        `${claims.user} asked for ${asked}`,
+      );
+    }
+    return claims;
+  }
+}
+
+function denial({ status, message, retryAfterS }: Denial): Response {
+  return refusal(status, status === 429 ? "rate_limited" : "unavailable", message, { "retry-after": String(retryAfterS) });
+}
+
+/** An answer in the shape of the wire's errors. */
+function refusal(status: number, code: ErrorCode, message: string, headers: Record<string, string> = {}): Response {
+  const body = { type: "error", code, message, retryable: ERROR_CODES[code].retryable };
+  const challenge = status === 401 ? { "www-authenticate": "Bearer" } : {};
+  return Response.json(body, { status, headers: { ...challenge, ...headers } });
+}

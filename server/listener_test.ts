@@ -1,0 +1,79 @@
+import { assert, assertEquals } from "@std/assert";
+import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
+import { Serving } from "./listener.ts";
+
+Deno.test({
+  name: "Serving answers, and answers nobody once it is shut down",
+  ignore: lacks("net"),
+  async fn() {
+    const lines: string[] = [];
+    const serving = new Serving({
+      hostname: "127.0.0.1",
+      port: 0,
+      handler: (_, { hostname }) => new Response(hostname),
+      onError: () => new Response("", { status: 500 }),
+      report: (line) => lines.push(line),
+    });
+    const url = `http://127.0.0.1:${serving.port}/`;
+    assertEquals(await (await fetch(url)).text(), "127.0.0.1");
+    await serving.shutdown();
+    assertEquals(await fetch(url).catch(() => "refused"), "refused");
+    assertEquals(lines, []);
+  },
+});
+
+/** Descriptors that the program under test has: a few of its own, the rest for connections. */
+const DESCRIPTORS = 64;
+
+/** A server whose one WebSocket echoes, in a process of its own. */
+const PROGRAM = `
+import { Serving } from ${JSON.stringify(new URL("listener.ts", import.meta.url).href)};
+const serving = new Serving({
+  hostname: "127.0.0.1",
+  port: 0,
+  handler(request) {
+    if (!request.headers.has("upgrade")) return new Response("ok");
+    const { socket, response } = Deno.upgradeWebSocket(request);
+    socket.onmessage = ({ data }) => socket.send(data);
+    return response;
+  },
+  onError: () => new Response("", { status: 500 }),
+  report: (line) => console.log(line),
+});
+console.log(serving.port);
+`;
+
+Deno.test({
+  name: "Serving survives that descriptors run out: open sockets go on, and new ones come in as soon as there is room",
+  ignore: !CAN_RUN || lacksProgram("sh", ["-c", "ulimit -n 64"]),
+  async fn() {
+    const args = ["-c", `ulimit -n ${DESCRIPTORS}; exec "$0" eval "$1"`, Deno.execPath(), PROGRAM];
+    const child = new Deno.Command("sh", { args, stdin: "null", stdout: "piped", stderr: "inherit" }).spawn();
+    const lines = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const port = Number((await lines.read()).value);
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/`);
+    await new Promise((resolve, reject) => {
+      socket.onopen = resolve;
+      socket.onerror = reject;
+    });
+    const idle: Deno.Conn[] = [];
+    while (idle.length < 2 * DESCRIPTORS) {
+      const connection = await Deno.connect({ hostname: "127.0.0.1", port }).catch(() => undefined);
+      if (!connection) break;
+      idle.push(connection);
+    }
+    assert(idle.length > DESCRIPTORS / 2);
+    const held = idle.pop()!; // one that stays must not keep the others out
+    for (const connection of idle) connection.close();
+    let answer: string | undefined;
+    while (answer === undefined) answer = await fetch(`http://127.0.0.1:${port}/`).then((r) => r.text()).catch(() => undefined);
+    assertEquals(answer, "ok");
+    const echoed = new Promise((resolve) => socket.onmessage = ({ data }) => resolve(data));
+    socket.send("still here");
+    assertEquals(await echoed, "still here");
+    held.close();
+    const closed = new Promise((resolve) => socket.onclose = resolve);
+    child.kill("SIGKILL");
+    await Promise.all([closed, child.status, lines.cancel()]);
+  },
+});

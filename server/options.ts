@@ -1,0 +1,302 @@
+/** The options of `chat-server`: the one place that says what can be configured. */
+
+import config from "../deno.json" with { type: "json" };
+import { AUTH_COMMANDS } from "./credentials.ts";
+import { DEFAULT_LIMITS } from "../broker/limits.ts";
+import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
+import { ZOMBIES_MAX, ZOMBIES_PER_USER_MAX } from "../limits/admission.ts";
+import type { OptionTable, ProgramSpec } from "../cli/options.ts";
+import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "../protocol.ts";
+
+/** The version of both programs. */
+export const VERSION: string = config.version;
+
+/** Where messages are kept, for the server and for `backup`. */
+const DATA = {
+  kind: "string",
+  value: "DIR",
+  env: "PARLEY_DATA",
+  default: "./data",
+  help: "Folder that messages are kept in; :memory: keeps none",
+} as const;
+
+/** Options of the server. */
+export const SERVER_OPTIONS = {
+  host: { kind: "string", value: "ADDRESS", env: "PARLEY_HOST", default: "127.0.0.1", help: "Address to listen on" },
+  port: {
+    kind: "integer",
+    value: "PORT",
+    env: "PARLEY_PORT",
+    default: 8080,
+    max: 65_535,
+    help: "Port to listen on; 0 for any",
+  },
+  quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
+
+  data: { ...DATA, group: "Storage" },
+  broker: {
+    kind: "string",
+    env: "PARLEY_BROKER",
+    default: "sqlite",
+    choices: ["sqlite", "memory"],
+    group: "Storage",
+    help: "What keeps them",
+  },
+  sync: {
+    kind: "string",
+    env: "PARLEY_SYNC",
+    default: "full",
+    choices: ["full", "normal"],
+    group: "Storage",
+    help: "full: an ack survives a loss of power; normal: only the end of the process",
+  },
+  "retention-days": {
+    kind: "integer",
+    value: "DAYS",
+    env: "PARLEY_RETENTION_DAYS",
+    default: DEFAULT_LIMITS.retentionDays,
+    group: "Storage",
+    help: "Days that messages are kept; 0 for ever",
+  },
+  mailbox: {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAILBOX",
+    default: DEFAULT_LIMITS.mailbox,
+    group: "Storage",
+    help: "Messages that may wait for a user before new ones are refused; 0 for any number",
+  },
+
+  "jwt-secret-file": {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_JWT_SECRET_FILE",
+    group: "Who may connect",
+    help: "HS256 secret",
+  },
+  "jwt-public-key": {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_JWT_PUBLIC_KEY",
+    group: "Who may connect",
+    help: "Public key (PEM) of EdDSA, ES256 or RS256 tokens",
+  },
+  jwks: { kind: "string", value: "FILE", env: "PARLEY_JWKS", group: "Who may connect", help: "Key set (JWKS) of tokens" },
+  "jwt-audience": {
+    kind: "string",
+    value: "TEXT",
+    env: "PARLEY_JWT_AUDIENCE",
+    group: "Who may connect",
+    help: "Required aud of tokens",
+  },
+  "jwt-issuer": {
+    kind: "string",
+    value: "TEXT",
+    env: "PARLEY_JWT_ISSUER",
+    group: "Who may connect",
+    help: "Required iss of tokens",
+  },
+  revoked: {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_REVOKED",
+    group: "Who may connect",
+    help: "Token ids and names that may not connect, one per line; re-read when it changes",
+  },
+  "insecure-open": {
+    kind: "flag",
+    env: "PARLEY_INSECURE_OPEN",
+    group: "Who may connect",
+    help: "Serve other addresses than loopback without tokens: anybody takes any name",
+  },
+  "allow-origin": {
+    kind: "list",
+    value: "ORIGIN",
+    env: "PARLEY_ALLOW_ORIGIN",
+    group: "Who may connect",
+    help: "Web page that may connect beside the server's own; can be repeated",
+  },
+  "trust-proxy": {
+    kind: "integer",
+    value: "HOPS",
+    env: "PARLEY_TRUST_PROXY",
+    default: 0,
+    max: 10,
+    group: "Who may connect",
+    help: "Proxies in front whose X-Forwarded-For counts",
+  },
+  cert: {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_CERT",
+    group: "Who may connect",
+    help: "TLS certificate chain (PEM); re-read on SIGHUP",
+  },
+  key: { kind: "string", value: "FILE", env: "PARLEY_KEY", group: "Who may connect", help: "TLS private key (PEM)" },
+
+  rate: {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_RATE",
+    default: 5,
+    group: "Limits (0 lifts one)",
+    help: "Frames per second and user",
+  },
+  burst: {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_BURST",
+    default: 20,
+    group: "Limits (0 lifts one)",
+    help: "Frames at once per user",
+  },
+  "max-connections": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_CONNECTIONS",
+    default: 10_000,
+    group: "Limits (0 lifts one)",
+    help: "Connections in all",
+  },
+  "max-connections-per-address": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_CONNECTIONS_PER_ADDRESS",
+    default: 16,
+    group: "Limits (0 lifts one)",
+    help: "Connections of one address that have not said who they are",
+  },
+  "max-upgrades-per-second": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_UPGRADES_PER_SECOND",
+    default: 10,
+    group: "Limits (0 lifts one)",
+    help: "New connections per second and address",
+  },
+  "max-devices": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_DEVICES",
+    default: DEVICES_MAX,
+    group: "Limits (0 lifts one)",
+    help: "Connections of one user",
+  },
+  "max-groups": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_GROUPS",
+    default: DEFAULT_LIMITS.groupsPerUser,
+    group: "Limits (0 lifts one)",
+    help: "Groups that one user is in",
+  },
+  "max-group-members": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_GROUP_MEMBERS",
+    default: DEFAULT_LIMITS.groupMembers,
+    group: "Limits (0 lifts one)",
+    help: "Members of one group",
+  },
+  "max-refusals": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_REFUSALS",
+    default: REFUSALS_MAX,
+    group: "Limits (0 lifts one)",
+    help: "Frames refused within a minute before the connection is closed",
+  },
+  "max-stalled": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_STALLED",
+    default: ZOMBIES_MAX,
+    group: "Limits (0 lifts one)",
+    help: "Connections that were closed and whose peers hold on",
+  },
+  "max-stalled-per-user": {
+    kind: "integer",
+    value: "N",
+    env: "PARLEY_MAX_STALLED_PER_USER",
+    default: ZOMBIES_PER_USER_MAX,
+    group: "Limits (0 lifts one)",
+    help: "The same of one user",
+  },
+  "max-memory": {
+    kind: "integer",
+    value: "MIB",
+    env: "PARLEY_MAX_MEMORY",
+    default: 0,
+    group: "Limits (0 lifts one)",
+    help: "Resident memory above which new connections are refused",
+  },
+  "frame-bytes": {
+    kind: "integer",
+    value: "BYTES",
+    env: "PARLEY_FRAME_BYTES",
+    default: FRAME_BYTES_MAX,
+    min: 1_024,
+    max: 16_777_216,
+    group: "Sizes and times",
+    help: "Bytes of one frame",
+  },
+  "content-bytes": {
+    kind: "integer",
+    value: "BYTES",
+    env: "PARLEY_CONTENT_BYTES",
+    default: CONTENT_BYTES_MAX,
+    min: 1,
+    max: 4_194_304,
+    group: "Sizes and times",
+    help: "Bytes of one message's content",
+  },
+  "queue-bytes": {
+    kind: "integer",
+    value: "BYTES",
+    env: "PARLEY_QUEUE_BYTES",
+    default: QUEUE_BYTES_MAX,
+    min: 65_536,
+    group: "Sizes and times",
+    help: "Bytes that may wait for a connection before it is closed to resume",
+  },
+  "hello-timeout": {
+    kind: "integer",
+    value: "SECONDS",
+    env: "PARLEY_HELLO_TIMEOUT",
+    default: HELLO_TIMEOUT_MS / 1_000,
+    min: 1,
+    max: 3_600,
+    group: "Sizes and times",
+    help: "Seconds to say who one is",
+  },
+
+  help: { kind: "flag", short: "h", group: "Other", help: "Show this help" },
+  version: { kind: "flag", group: "Other", help: "Show the version" },
+} as const satisfies OptionTable;
+
+/** Options of `chat-server backup`. */
+export const BACKUP_OPTIONS = {
+  data: DATA,
+  help: { kind: "flag", short: "h", help: "Show this help" },
+} as const satisfies OptionTable;
+
+/** `chat-server`, its options, commands and examples. */
+export const SERVER: ProgramSpec = {
+  name: "chat-server",
+  summary: `Parley ${VERSION}: a server for messages over WebSockets, one line of JSON each.`,
+  options: SERVER_OPTIONS,
+  commands: {
+    ...AUTH_COMMANDS,
+    backup: {
+      summary: "Copy the messages of a running or stopped server into a file",
+      operands: "FILE",
+      options: BACKUP_OPTIONS,
+      examples: ["chat-server backup /backups/parley.db", "chat-server backup --data /var/lib/parley parley.db"],
+    },
+  },
+  examples: [
+    "chat-server                                  for this machine, on port 8080",
+    "chat-server --port 9000 --broker memory      keep nothing",
+    "chat-server --host 0.0.0.0 --jwt-secret-file secret --cert cert.pem --key key.pem",
+  ],
+};
