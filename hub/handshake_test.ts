@@ -1,0 +1,116 @@
+import { assert, assertEquals } from "@std/assert";
+import { setImmediate } from "node:timers";
+import { MemoryBroker } from "../broker/memory.ts";
+import { CLOSE_CODES } from "../protocol.ts";
+import { base, close, Device, extended, settle, setUp } from "../testing/hub_devices.ts";
+
+Deno.test("Hub names a connection by its URL, by hello, or by the sender of its first frame", async () => {
+  const { hub } = setUp();
+  const byUrl = await base(hub, "alice");
+  const byHello = new Device(hub);
+  byHello.say({ type: "hello", v: 1, name: "Bob" });
+  const byFrame = new Device(hub);
+  byFrame.say({ sender: "Carol", recipient: "alice", content: "hi" });
+  await settle();
+  assertEquals([byUrl.peer.user, byHello.peer.user, byFrame.peer.user], ["alice", "bob", "carol"]);
+  assertEquals(byUrl.contents, ["hi"]);
+  close(byUrl, byHello, byFrame);
+});
+
+Deno.test("Hub says who it is, where the log stands and what the limits are in welcome", async () => {
+  const { hub, broker } = setUp();
+  const alice = await extended(hub, "alice", "laptop", { caps: ["batch", "telepathy"] });
+  const welcome = alice.last("welcome");
+  assertEquals([welcome.user, welcome.device, welcome.caps, welcome.epoch], ["alice", "laptop", ["batch"], broker.epoch]);
+  assertEquals(welcome.recovered, false);
+  assert(welcome.limits.frame > welcome.limits.content);
+  close(alice);
+});
+
+Deno.test("Hub ends a base connection's backlog when that says hello: nothing before the welcome, and all once and in order", async () => {
+  const { hub, broker } = setUp();
+  const alice = await extended(hub, "alice"), phone = await extended(hub, "bob", "phone");
+  close(phone);
+  const drafts = Array.from(
+    { length: 300 },
+    (_, i) => ({ sender: "alice", recipient: "bob", content: `${i}`, id: undefined, origin: "laptop" }),
+  );
+  await broker.append(drafts);
+  const bob = new Device(hub);
+  const hello = { type: "hello", v: 1, name: "bob", device: "phone" };
+  bob.peer.receive(`${JSON.stringify({ sender: "bob", recipient: "alice", content: "x" })}\n${JSON.stringify(hello)}`);
+  await settle();
+  assertEquals(bob.frames[0]!.type, "welcome");
+  assertEquals(bob.contents.filter((content) => content !== "x"), drafts.map(({ content }) => content));
+  assertEquals(bob.frames.filter(({ type }) => type === "synced").length, 1);
+  close(alice, bob);
+});
+
+Deno.test("Hub tells a device all of its many markers, as fast as the connection takes them", async () => {
+  const { hub, broker } = setUp({ queueBytes: 20_000 });
+  const alice = await extended(hub, "alice");
+  close(alice);
+  await broker.group({ op: "create", user: "alice", group: "#all", open: true });
+  const readers = Array.from({ length: 300 }, (_, i) => `reader${i}`);
+  for (const user of readers) await broker.group({ op: "join", user, group: "#all" });
+  const [sent] = await broker.append([{ sender: "alice", recipient: "#all", content: "hi", id: undefined, origin: "laptop" }]);
+  assert("seq" in sent!);
+  await broker.mark(readers.map((user) => ({ user, kind: "read" as const, with: "#all", seq: sent.seq })));
+  const again = new Device(hub, "alice");
+  again.send = (frame) => {
+    again.sent.push(frame);
+    again.buffered += frame.length;
+    setImmediate(() => again.buffered = 0); // its peer reads
+    return true;
+  };
+  again.say({ type: "hello", v: 1, name: "alice", device: "laptop" });
+  while (!again.closed && !again.frames.some(({ type }) => type === "synced")) await settle();
+  assertEquals(again.closed, undefined);
+  assertEquals(again.frames.filter(({ type }) => type === "receipt").length, 2 * readers.length);
+  close(again);
+});
+
+Deno.test("Hub says plainly when a device cannot resume", async () => {
+  const { hub } = setUp();
+  const bob = await extended(hub, "bob");
+  close(bob);
+  const lost = await extended(hub, "bob", "laptop", { resume: { epoch: "another", seq: 0 } });
+  assertEquals(lost.last("welcome").recovered, false);
+  close(lost);
+  const { epoch, seq } = lost.last("welcome");
+  const future = await extended(hub, "bob", "laptop", { resume: { epoch, seq: seq + 1 } });
+  assertEquals(future.last("welcome").recovered, false);
+  close(future);
+  const nothingSeen = await extended(hub, "bob", "laptop", { resume: { epoch, seq } });
+  assertEquals(nothingSeen.last("welcome").recovered, true);
+  close(nothingSeen);
+});
+
+Deno.test("Hub keeps what comes before the welcome, but neither too many frames nor too much of them", async () => {
+  const broker = new MemoryBroker();
+  broker.attach = () => new Promise(() => {});
+  const { hub } = setUp({ broker });
+  const { code: flood } = CLOSE_CODES.flood;
+  const cases: [number, number, number | undefined][] = [
+    [60_000, 17, undefined],
+    [60_000, 18, flood],
+    [1, 4_096, undefined],
+    [1, 4_097, flood],
+  ];
+  for (const [chars, frames, code] of cases) {
+    const bob = new Device(hub, "bob");
+    bob.say({ type: "hello", v: 1, device: "d" });
+    for (let i = 0; i < frames; i++) bob.peer.receive("x".repeat(chars));
+    assertEquals(bob.closed?.code, code);
+    close(bob);
+  }
+  await settle();
+});
+
+Deno.test("Hub closes those who never say who they are", async () => {
+  const { hub } = setUp({ helloTimeoutMs: 0 });
+  const silent = new Device(hub);
+  await new Promise((resolve) => setTimeout(resolve, 1));
+  assertEquals(silent.closed?.code, CLOSE_CODES.nameless.code);
+  assertEquals(hub.counts.sessions, 0);
+});
