@@ -59,7 +59,7 @@ export const ERROR_CODES = {
 /** The code of an error frame. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
-/** What a client does after a close. */
+/** Action of a client after a close. */
 export type Reconnect = "now" | "later" | "never";
 
 /**
@@ -95,7 +95,7 @@ export function reconnectAfter(code: number): Reconnect {
 
 // ---- Refusals ---------------------------------------------------------------------------------------------------------------
 
-/** Why something was not done: the content of an error frame. */
+/** Reason for which something was not done: the content of an error frame. */
 export class Refusal {
   /** The id of the frame that is refused, where it had one. */
   id?: string;
@@ -111,7 +111,7 @@ export class Refusal {
     return new Refusal(code, message, "id" in frame ? frame.id : undefined);
   }
 
-  /** This refusal as an error frame. */
+  /** Converts this refusal to an error frame. */
   toFrame(): ErrorFrame {
     const { retryable } = ERROR_CODES[this.code];
     const frame: ErrorFrame = { type: "error", code: this.code, message: this.message, retryable };
@@ -132,7 +132,7 @@ const NAME_REGEXP = /^[\p{L}\p{N}][\p{L}\p{M}\p{N}._@+:|-]*$/u;
 const INVISIBLE_REGEXP = /[\p{Default_Ignorable_Code_Point}\p{White_Space}\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/u;
 
 /**
- * The canonical form of a user's name: NFKC, lower case, so that one name is one name whatever its case. A refusal where it is
+ * Returns the canonical form of a user's name: NFKC, lower case, so that one name is one name whatever its case. A refusal where it is
  * empty, over {@linkcode NAME_CHARS_MAX}, or has white space, control, invisible or other characters that names may not have.
  */
 export function parseName(value: unknown, member = "name"): string | Refusal {
@@ -154,7 +154,7 @@ function foldCase(text: string): string {
   return text.normalize("NFKC").toLowerCase().normalize("NFKC");
 }
 
-/** The canonical form of a group's name: `#` and then what {@linkcode parseName} takes. */
+/** Returns the canonical form of a group's name: `#` and then what {@linkcode parseName} takes. */
 export function parseGroup(value: unknown, member = "group"): string | Refusal {
   if (typeof value !== "string") return wrongType(value, member, "a string");
   if (!value.startsWith("#")) return new Refusal("bad_name", `"${member}" is no group: groups start with #`);
@@ -162,17 +162,17 @@ export function parseGroup(value: unknown, member = "group"): string | Refusal {
   return typeof name === "string" ? "#" + name : name;
 }
 
-/** Whether a name is a group's. */
+/** Returns whether a name is a group's. */
 export function isGroup(name: string): boolean {
   return name.charCodeAt(0) === 35;
 }
 
-/** The canonical form of a user's or a group's name. */
+/** Returns the canonical form of a user's or a group's name. */
 export function parseAddress(value: unknown, member = "recipient"): string | Refusal {
   return typeof value === "string" && isGroup(value) ? parseGroup(value, member) : parseName(value, member);
 }
 
-/** Content that can be stored and shown: a string within the limit, without U+0000 and without half a surrogate pair. */
+/** Returns content that can be stored and shown: a string within the limit, without U+0000 and without half a surrogate pair. */
 export function parseContent(value: unknown, member = "content", bytes = CONTENT_BYTES_MAX): string | Refusal {
   if (typeof value !== "string") return wrongType(value, member, "a string");
   if (isOverBytes(value, bytes)) return new Refusal("too_large", `"${member}" is over ${bytes} bytes`);
@@ -181,7 +181,7 @@ export function parseContent(value: unknown, member = "content", bytes = CONTENT
   return value;
 }
 
-/** Whether `text` takes more than `bytes` in UTF-8. */
+/** Returns whether `text` takes more than `bytes` in UTF-8. */
 export function isOverBytes(text: string, bytes: number): boolean {
   if (text.length > bytes) return true;
   if (text.length * 3 <= bytes) return false;
@@ -288,7 +288,7 @@ const pageSize = integer(1, HISTORY_LIMIT_MAX);
 const MESSAGE = {
   sender: user,
   recipient: address,
-  // What a server lets through may be over this version's own limit.
+  // Content that a server lets through may be over this version's own limit.
   content: ((value, member) => parseContent(value, member, Infinity)) as Check<string>,
   id: optional(id),
   seq: optional(position),
@@ -399,7 +399,7 @@ export type ClientFrameOf<T extends keyof typeof CLIENT_FRAMES> = Extract<Client
 export type ServerFrameOf<T extends keyof typeof SERVER_FRAMES> = Extract<ServerFrame, { type: T }>;
 /** An error frame. */
 export type ErrorFrame = ServerFrameOf<"error">;
-/** What was negotiated for a connection. */
+/** Limits of a server, as its `welcome` says them: bytes of a frame and of content, frames per second and at once. */
 export type Limits = ServerFrameOf<"welcome">["limits"];
 /** The types of frames that a client may send. */
 export const CLIENT_TYPES = Object.keys(CLIENT_FRAMES) as readonly (keyof typeof CLIENT_FRAMES)[];
@@ -413,11 +413,11 @@ export function parseClientFrame(text: string, contentBytes = CONTENT_BYTES_MAX)
   return parsePlainMessage(text, contentBytes) ?? parse(text, CLIENT_FRAMES, contentBytes) as ClientFrame | Refusal;
 }
 
-/** What programs send most: plain names, nothing escaped, members in this order. It is its own canonical form. */
+/** Matches what programs send most: plain names, nothing escaped, members in this order. It is its own canonical form. */
 const PLAIN_MESSAGE_REGEXP =
   // deno-lint-ignore no-control-regex
   /^\{"sender":"[a-z0-9][a-z0-9_.-]{0,63}","recipient":"#?[a-z0-9][a-z0-9_.-]{0,63}","content":"[^"\\\0-\x1f]*"(?:,"id":"[ !#-[\]-~]{1,64}")?\}$/;
-/** What stands before each value, with the quotes. */
+/** UTF-16 units that stand before each value, with the quotes. */
 const SENDER_CHARS = '{"sender":"'.length, RECIPIENT_CHARS = '","recipient":"'.length;
 const CONTENT_CHARS = '","content":"'.length, PLAIN_ID_CHARS = '","id":"'.length, END_CHARS = '"}'.length;
 
@@ -465,7 +465,7 @@ function parse(text: string, table: Record<string, Shape>, contentBytes: number)
   return refusal ? identified(refusal, source) : frame;
 }
 
-/** The hot path, by hand: a fresh object with nothing in it but what was checked. */
+/** Parses a message by hand, as this is the hot path: a fresh object with nothing in it but checked members. */
 function parseMessage(source: Record<string, unknown>, contentBytes: number): Message | Refusal {
   const sender = parseName(own(source, "sender"), "sender");
   if (typeof sender !== "string") return identified(sender, source);
@@ -516,7 +516,7 @@ function isJson(text: string): boolean {
   }
 }
 
-/** One frame as text, on one line. */
+/** Encodes one frame as text, on one line. */
 export function encode(frame: ClientFrame | ServerFrame): string {
   return JSON.stringify(frame);
 }

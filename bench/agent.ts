@@ -18,7 +18,7 @@ export interface OpenCommand {
   readonly level: "base" | "extended";
   /** Resume from here, where `missed` messages came since; without it the clients are new devices. */
   readonly resume?: { readonly epoch: string; readonly seq: number; readonly missed: number };
-  /** When everybody wants to be connected: what the time to `synced` counts from. Default: now. */
+  /** Time at which everybody wants to be connected, from which the time to `synced` counts. Default: now. */
   readonly dueUs?: number;
 }
 
@@ -39,7 +39,7 @@ export interface SendCommand {
   readonly spins?: boolean;
 }
 
-/** What the runner may ask for. */
+/** Requests of the runner. */
 export type Command =
   | OpenCommand
   | SendCommand
@@ -65,7 +65,7 @@ export interface Report {
   readonly sent: Counts;
   readonly received: Counts;
   readonly faults: Faults;
-  /** What the server said first when it refused something. */
+  /** First words of the server when it refused something. */
   readonly complaint: string;
   readonly delivered: number;
   readonly acked: number;
@@ -121,7 +121,7 @@ class Client {
   untold = 0;
   /** The position of the last ack. */
   acked = 0;
-  /** What it has missed where it was connected before, until it is ready. */
+  /** Messages that it missed where it was connected before, until it is ready. */
   resumes: { readonly missed: number } | undefined;
   ready: ((frame: Frame) => void) | undefined;
   grouped: (() => void) | undefined;
@@ -133,9 +133,9 @@ class Agent {
   readonly #clients = new Map<string, Client>();
   readonly #checker = new Checker();
   readonly #sent = new Map<string, number>();
-  /** Where a message of this process is on its way: by sender and recipient. */
+  /** Messages of this process on their way, by sender and recipient. */
   readonly #flows = new Map<string, Flow>();
-  /** When messages that wait for an ack were due, and their flow. */
+  /** Due times of messages that wait for an ack, and their flow. */
   readonly #unacked = new Map<string, { dueUs: number; flow: Flow }>();
   #send: SendCommand | undefined;
   #dirty = new Set<Flow>();

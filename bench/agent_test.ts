@@ -42,7 +42,7 @@ const WELCOME = { type: "welcome", epoch: "e", seq: 0, recovered: true }, SYNCED
 const ack = ({ id }: Frame, seq: number) => ({ type: "ack", id, seq, ts: TS });
 const copy = (message: Frame, seq: number) => ({ ...message, seq, ts: TS });
 
-/** What an agent finds wrong with a server after some messages with ids; it resumes where `missed` came since. */
+/** Returns what an agent finds wrong with a server after some messages with ids; it resumes where `missed` came since. */
 async function faultsOf(answers: (message: Frame, seq: number) => Frame[], welcome: Frame[] = [WELCOME, SYNCED], missed = 0) {
   await using relay = new Relay(welcome, answers);
   const agent = new MeasuredProcess(["run", "--no-prompt", "--allow-net", `${import.meta.dirname}/agent.ts`], undefined);

@@ -1,5 +1,5 @@
 /**
- * What the benchmark sends and how it knows that it arrived: once, unaltered, in order, at whom it was for.
+ * Contents that the benchmark sends, and the check that each arrived once, unaltered, in order, and at whom it was for.
  *
  * A content is `sequence:due:sender>recipient:` and then padding that follows from the numbers, so that whatever is changed, cut,
  * swapped or sent to somebody else is seen. An id follows from the same.
@@ -24,7 +24,7 @@ export function makeId(flow: string, sequence: number): string {
   return `${flow}:${sequence}`;
 }
 
-/** What a content of a flow says, or undefined where it is not as it was made. */
+/** Parses a content of a flow; undefined where it is not as it was made. */
 export function readContent(flow: string, content: string): { sequence: number; dueUs: number } | undefined {
   const first = content.indexOf(":");
   const second = content.indexOf(":", first + 1);
@@ -44,7 +44,7 @@ export interface Delivered {
   readonly ts?: string;
 }
 
-/** What went wrong, by kind; all zero in a run that counts. */
+/** Faults by kind; all zero in a run that counts. */
 export interface Faults {
   /** Not as it was sent, or with another id; or its position or its time is none. */
   altered: number;
@@ -109,7 +109,7 @@ export class Checker {
     return read.dueUs;
   }
 
-  /** Whether position and time are what they may be: the extended level has both, and positions rise. */
+  /** Checks that position and time are what they may be: the extended level has both, and positions rise. */
   #isPlaced(receiver: string, { seq, ts }: Delivered): boolean {
     if (seq === undefined && ts === undefined) return true;
     let last = this.#last.get(receiver);
@@ -121,7 +121,7 @@ export class Checker {
     return true;
   }
 
-  /** How many of each flow came. */
+  /** Number of messages that came, by flow. */
   get counts(): Counts {
     return Object.fromEntries(this.#next);
   }
@@ -131,7 +131,7 @@ function isIdentified({ id }: Delivered, wanted: string, hasId: boolean | undefi
   return id === undefined ? hasId !== true : id === wanted && hasId !== false;
 }
 
-/** How many messages were sent and did not come, or came and were not sent. */
+/** Counts messages that were sent and did not come, or came and were not sent. */
 export function countLost(sent: Counts, received: Counts): number {
   let lost = 0;
   for (const flow of new Set([...Object.keys(sent), ...Object.keys(received)])) {

@@ -7,7 +7,7 @@ import { countLost, type Faults, noFaults } from "./checker.ts";
 import { Histogram } from "./histogram.ts";
 import { type Cpus, MeasuredProcess } from "./measured_process.ts";
 
-/** How a fleet is made. */
+/** Settings of a fleet. */
 export interface FleetOptions {
   readonly broker: "memory" | "sqlite";
   readonly data: string;
@@ -28,7 +28,7 @@ export interface Total {
   readonly sent: number;
 }
 
-/** What was measured between two times. */
+/** Figures measured between two times. */
 export interface Measured {
   readonly seconds: number;
   readonly serverCpuUs: number;
@@ -148,7 +148,7 @@ function direct(flow: string): readonly string[] {
   return [flow.slice(flow.indexOf(">") + 1)];
 }
 
-/** How many messages of each `sender>address>receiver` there should be; `copies` names the receivers of a `sender>address`. */
+/** Counts the messages of each `sender>address>receiver` there should be; `copies` names the receivers of a `sender>address`. */
 function expected(reports: readonly Report[], copies: (flow: string) => readonly string[]): Record<string, number> {
   const sent: Record<string, number> = {};
   for (const report of reports) {

@@ -17,7 +17,7 @@ export class Histogram {
   #total = 0;
   #max = 0;
 
-  /** How many values were added. */
+  /** Number of values added. */
   get total(): number {
     return this.#total;
   }
@@ -51,7 +51,7 @@ export class Histogram {
     return 0;
   }
 
-  /** What {@linkcode merge} takes, fit for JSON. */
+  /** State for {@linkcode merge}, fit for JSON. */
   toData(): HistogramData {
     return { counts: [...this.#counts], max: this.#max };
   }

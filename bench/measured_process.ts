@@ -7,7 +7,7 @@ import { deadline } from "@std/async/deadline";
 /** Milliseconds for any one answer: ten times what the slowest takes. */
 const ANSWER_MS = 120_000;
 
-/** Which processors a process may use, as `taskset -c` takes them; undefined for all. */
+/** Processors that a process may use, as `taskset -c` takes them; undefined for all. */
 export type Cpus = string | undefined;
 
 /** A child process of this benchmark. */

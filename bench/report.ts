@@ -4,12 +4,12 @@
 
 import type { Figures, Percentiles, Result } from "./scenarios.ts";
 
-/** Whether a result counts: everything arrived once, unaltered, in order, and nothing was refused. */
+/** Returns whether a result counts: everything arrived once, unaltered, in order, and nothing was refused. */
 export function isSound(result: Result): boolean {
   return Object.values(result.faults).every((count) => count === 0) && result.complaint === "";
 }
 
-/** What was wrong with a result, in words. */
+/** Describes in words what was wrong with a result. */
 export function describeFaults({ faults, complaint }: Result): string {
   const counts = Object.entries(faults).filter(([, count]) => count > 0).map(([kind, count]) => `${count} ${kind}`);
   return [...counts, ...(complaint ? [`the server said "${complaint}"`] : [])].join(", ");
@@ -18,7 +18,7 @@ export function describeFaults({ faults, complaint }: Result): string {
 /** Processors below which neither server nor clients were busy in a closed loop: something else was, and the figures are its. */
 const BUSY_CPU = 0.5;
 
-/** Whether other work on the machine made the figures what they are. */
+/** Returns whether other work on the machine disturbed the figures. */
 export function isDisturbed({ figures: { delivered_per_s: rate, server_cpu: server, clients_cpu: clients } }: Result): boolean {
   if (rate === undefined || server === undefined || clients === undefined) return false;
   return server < BUSY_CPU && clients < BUSY_CPU;

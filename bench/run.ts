@@ -74,7 +74,7 @@ function settingOf(options: { quick: boolean; seconds: number; pin: boolean }, d
   };
 }
 
-/** What a result needs beside it to be compared with another. */
+/** Conditions that a result needs beside it to be compared with another. */
 function circumstances({ seconds, quick }: { seconds: number; quick: boolean }) {
   const date = new Date().toISOString().slice(0, 10);
   return { date, seconds, quick, deno: Deno.version.deno, processors: navigator.hardwareConcurrency };

@@ -1,5 +1,5 @@
 /**
- * What is measured, each as a function that starts its own server and clients, and gives back figures only if all arrived.
+ * Scenarios, each a function that starts its own server and clients, and gives back figures only if all arrived.
  */
 
 import type { SendCommand } from "./agent.ts";
@@ -16,22 +16,22 @@ export interface Percentiles {
   readonly max: number;
 }
 
-/** What a scenario found; what does not apply is left out. */
+/** Figures of a scenario; those that do not apply are left out. */
 export interface Figures {
   /** In closed loop, with the server as busy as the clients can make it; for a backlog, of one reader. */
   readonly delivered_per_s?: number;
   /** The server's, all threads, per message delivered. */
   readonly cpu_us_per_message?: number;
-  /** How busy the server was, in processors. */
+  /** Load of the server, in processors. */
   readonly server_cpu?: number;
-  /** How busy the clients' processes were, in processors: at the number they have, they and not the server were the limit. */
+  /** Load of the clients' processes, in processors: at the number they have, they and not the server were the limit. */
   readonly clients_cpu?: number;
   /** From when a message was due to when it was there, in open loop at `at_per_s` deliveries. */
   readonly latency_us?: Percentiles;
   /** The same until the sender had the ack. */
   readonly ack_latency_us?: Percentiles;
   readonly at_per_s?: number;
-  /** How late the clients sent, which the latencies include. */
+  /** Lateness of the clients at sending, which the latencies include. */
   readonly lateness_p99_us?: number;
   readonly kib_per_connection?: number;
   /** Of the server, in the whole run. */
@@ -49,11 +49,11 @@ export interface Result {
   readonly connections: number;
   readonly figures: Figures;
   readonly faults: Faults;
-  /** What the server said first when it refused something, or "". */
+  /** First words of the server when it refused something, or "". */
   readonly complaint: string;
 }
 
-/** What a scenario is given. */
+/** Parameters of a scenario. */
 export interface Setting {
   /** Seconds of warm-up and of measurement. */
   readonly seconds: { readonly warmup: number; readonly measured: number };
@@ -79,9 +79,9 @@ const CLIENTS_PER_AGENT = 100;
 const IDLE_PER_AGENT = 2_500;
 /** Messages per second at which latency is measured: what a large company sends, and a fraction of what the server can. */
 const OPEN_LOOP_PER_SECOND = 20_000;
-/** Where the server can do less than twice that: the part of the closed loop's rate at which latency is measured. */
+/** Part of the closed loop's rate at which latency is measured where the server can do less than twice that. */
 const OPEN_LOOP_SHARE = 0.5;
-/** Whom a backlog is made for at a time, and how many messages are on their way then: their acks fit into one connection's queue. */
+/** Users for whom a backlog is made at a time, and messages on their way then: their acks fit into one connection's queue. */
 const FED_AT_ONCE = 1_000, FED_IN_FLIGHT = 4_000;
 const FOREVER_US = 1e18;
 /** Characters of ordinary content. */

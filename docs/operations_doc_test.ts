@@ -1,4 +1,4 @@
-/** What the documents tell people to type is what the programs take, and the files that they name are there. */
+/** Commands that the documents tell people to type are what the programs take, and the files that they name are there. */
 
 import { assert, assertEquals } from "@std/assert";
 import { CLIENT } from "../client/options.ts";

@@ -1,4 +1,4 @@
-/** What README and CONTRIBUTING say exists does exist, and the other way round. */
+/** Things that README and CONTRIBUTING say exist do exist, and the other way round. */
 
 import { assert, assertEquals } from "@std/assert";
 import config from "../deno.json" with { type: "json" };

@@ -1,4 +1,4 @@
-/** What `chat-server backup` copies can be put in the place of what was lost: with the permissions that the program has. */
+/** Copies of `chat-server backup` can be put in the place of what was lost: with the permissions that the program has. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { CAN_RUN } from "../testing/permissions.ts";

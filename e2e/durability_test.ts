@@ -102,7 +102,7 @@ async function makeGroups(devices: readonly ChaosDevice[]): Promise<void> {
   }
 }
 
-/** What was said before everybody was in their groups is not part of the test. */
+/** Messages from before everybody was in their groups are not part of the test. */
 function counted(device: ChaosDevice): DeviceHistory {
   const counts = (id: string) => !/^joined /.test(id);
   const { user, extended } = device;

@@ -13,7 +13,7 @@ const BAD_PER_KIND = 100;
 /** Messages of each good connection, each at its own time, slower than the rate that everybody may have. */
 const MESSAGES = 30;
 const PACE_MS = 220;
-/** How far latency and memory may be from the run without attackers. */
+/** Factors by which latency and memory may exceed the run without attackers. */
 const LATENCY_FACTOR = 3;
 const MEMORY_FACTOR = 1.2;
 /** Milliseconds below which a latency is noise of a machine on which server, attackers and good ones share two processors. */
@@ -166,7 +166,7 @@ Deno.test({
   },
 });
 
-/** What the server holds: entries of its maps, and file descriptors. */
+/** Holdings of the server: entries of its maps, and file descriptors. */
 async function held(server: ServerProcess): Promise<string> {
   return `${await server.ask("SIGUSR2")} and ${await descriptors(server.pid)} file descriptors`;
 }

@@ -16,7 +16,7 @@ export const HELLO_GRACE_MS = 250;
 /** The base level's device: no client can name one so. */
 const BASE_DEVICE = "~";
 
-/** What the handshake needs of the hub. */
+/** Needs of the handshake, which the hub meets. */
 export interface HandshakeHost {
   readonly broker: Devices & Markers & { readonly epoch: string };
   /** Limits as `welcome` says them. */

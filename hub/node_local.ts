@@ -7,7 +7,7 @@
 import type { CloseName, ServerFrameOf } from "../protocol.ts";
 import type { Session } from "./session.ts";
 
-/** How a user is connected, as watchers are told. */
+/** Status of a user, as watchers are told. */
 export type Status = ServerFrameOf<"presence">["status"];
 
 /** A connected user with the names of their devices; `~` is a base connection. */

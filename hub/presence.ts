@@ -1,5 +1,5 @@
 /**
- * Who watches whom, and what watchers are told: online, away, offline. At most once, never stored, first to be dropped.
+ * Presence: watchers of users, and what they are told: online, away, offline. At most once, never stored, first to be dropped.
  */
 
 import { encode, type ServerFrameOf } from "../protocol.ts";

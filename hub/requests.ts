@@ -27,7 +27,7 @@ const ANSWER_PARTS = 4;
 const MESSAGE_CHARS = 256, USER_CHARS = 32, GROUP_CHARS = 64;
 /** Members up to which everybody in a group is told who comes and goes; above it only those whom it concerns. */
 const GROUP_NOTICE_MEMBERS_MAX = 100;
-/** What requests need of the host. */
+/** Needs of requests, which the hub meets. */
 export interface RequestHost extends Pick<NodeLocal, "list" | "disconnect"> {
   readonly broker: Broker;
   readonly presence: Presence;

@@ -40,7 +40,7 @@ const TYPING_INTERVAL_MS = 1_000;
 /** base: messages and errors only. extended: after `hello`. undecided: before either is settled. */
 export type Level = "undecided" | "base" | "extended";
 
-/** What a session needs of the hub it belongs to. */
+/** Needs of a session, which the hub that it belongs to meets. */
 export interface SessionHost {
   readonly broker: MessageLog;
   /** Bytes that may be queued to one connection. */
@@ -74,7 +74,7 @@ export interface Settled {
 
 /** One connection's state, written by itself alone. Made by the hub. */
 export class Session implements Receiver {
-  /** Whether the peer may do what administrators may. */
+  /** True for an administrator. */
   readonly admin: boolean;
   readonly #host: SessionHost;
   readonly #connection: Connection;
@@ -160,7 +160,7 @@ export class Session implements Receiver {
     return this.#closed;
   }
 
-  /** Whether the peer closed the connection on purpose. */
+  /** True once the peer has closed the connection on purpose. */
   get saidGoodbye(): boolean {
     return this.#saidGoodbye;
   }
@@ -333,7 +333,7 @@ export class Session implements Receiver {
     this.#write(lines.join("\n"));
   }
 
-  /** Whether frames that may be lost should be: the connection is not keeping up. */
+  /** True while the connection is not keeping up: frames that may be lost should be. */
   get congested(): boolean {
     return this.#connection.buffered > this.#host.queueBytes / BACKLOG_PARTS;
   }
@@ -476,7 +476,7 @@ export class Session implements Receiver {
     return true;
   }
 
-  /** Whether the broker does not know yet what the device has. */
+  /** True while the device has something that the broker does not know of. */
   get isUnreported(): boolean {
     return this.#confirmed !== this.#reported || this.#reads !== undefined ||
       (this.#level === "base" && this.#cursor > this.#reported);

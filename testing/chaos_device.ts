@@ -13,7 +13,7 @@ export class ChaosDevice implements DeviceHistory {
   readonly sent = new Map<string, Message>();
   readonly acked = new Map<string, number[]>();
   readonly received: Message[] = [];
-  /** What the server refused, other than for now: a test that sees any has a bug. */
+  /** Refusals of the server, other than for now: a test that sees any has a bug. */
   readonly refused: string[] = [];
   readonly #url: string;
   #socket: WebSocket | undefined;

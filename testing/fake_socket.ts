@@ -9,7 +9,7 @@ export class FakeSocket implements Socket {
   onmessage: Socket["onmessage"] = null;
   onerror: Socket["onerror"] = null;
   onclose: Socket["onclose"] = null;
-  /** What the client sent and the test has not taken. */
+  /** Frames that the client sent and the test has not taken. */
   sent: Record<string, unknown>[] = [];
   closed: number | undefined;
 
@@ -26,7 +26,7 @@ export class FakeSocket implements Socket {
     this.onclose?.(new CloseEvent("close", { code }));
   }
 
-  /** What was sent since the last call. */
+  /** Takes what was sent since the last call. */
   take(): Record<string, unknown>[] {
     return this.sent.splice(0);
   }

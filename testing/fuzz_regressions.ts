@@ -1,4 +1,4 @@
-/** What fuzzing found. */
+/** Frames with which fuzzing found faults. */
 
 /** Input that once went wrong. Add to it; never remove. */
 export const REGRESSIONS: readonly string[] = [

@@ -4,11 +4,11 @@
 
 import { isGroup, type Message } from "../protocol.ts";
 
-/** What one device did. */
+/** Acts of one device. */
 export interface DeviceHistory {
   readonly user: string;
   readonly device: string;
-  /** Whether it speaks the extended level. A base device cannot confirm, so it may miss what was handed to a socket that broke. */
+  /** True for the extended level. A base device cannot confirm, so it may miss what was handed to a socket that broke. */
   readonly extended: boolean;
   /** Every message it tried to send, by id. */
   readonly sent: ReadonlyMap<string, Message>;

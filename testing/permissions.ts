@@ -1,5 +1,5 @@
 /**
- * What a test needs and may lack. Plain `deno test` passes: a test that lacks a permission or a program is ignored, and the
+ * Permissions and programs that a test needs and may lack. Plain `deno test` passes: a test that lacks a permission or a program is ignored, and the
  * reporter says so.
  *
  * ```ts
@@ -10,16 +10,16 @@
 
 type PermissionName = "env" | "ffi" | "net" | "read" | "run" | "sys" | "write";
 
-/** Whether one of the permissions is not granted. Asks nobody. */
+/** Returns whether one of the permissions is not granted. Asks nobody. */
 export function lacks(...names: PermissionName[]): boolean {
   return names.some((name) => Deno.permissions.querySync({ name }).state !== "granted");
 }
 
-/** Whether programs can be started and talked to: what tests of whole processes need. */
+/** True where programs can be started and talked to, as tests of whole processes need. */
 export const CAN_RUN = !lacks("env", "net", "read", "run", "write");
 
 /**
- * Whether a program is not to be had: permission to run it, or the program itself. Where `CI` is set every program must be
+ * Returns whether a program is missing: permission to run it, or the program itself. Where `CI` is set every program must be
  * there: the test is not ignored then, and fails.
  */
 export function lacksProgram(command: string, args: readonly string[] = ["--version"]): boolean {

@@ -11,7 +11,7 @@ import config from "../deno.json" with { type: "json" };
 const PATIENCE_MS = 30_000;
 const ROOT = new URL("..", import.meta.url);
 
-/** What to run: the command, and the arguments that come before all others. */
+/** Program to run: the command, and the arguments that come before all others. */
 export interface Command {
   readonly command: string;
   readonly args: readonly string[];
@@ -158,7 +158,7 @@ export class RunningServer extends Running {
 
   #url = "";
 
-  /** Where clients connect. */
+  /** Address at which clients connect. */
   get url(): string {
     return this.#url;
   }

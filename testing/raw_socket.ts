@@ -33,7 +33,7 @@ export class RawSocket implements Disposable {
     return this.write(rawFrame(payload, first));
   }
 
-  /** What one read gives, as text; "" at the end. */
+  /** Reads once; returns text, "" at the end. */
   async readSome(): Promise<string> {
     const buffer = new Uint8Array(65_536);
     const length = await this.tcp.read(buffer);

@@ -71,7 +71,7 @@ export class Terminal implements AsyncDisposable {
     await this.#tmux("resize-window", "-x", `${columns}`, "-y", `${rows}`);
   }
 
-  /** What is on the screen, and with `back` what has left it; no empty lines at the end. */
+  /** Returns what is on the screen, and with `back` what has left it; no empty lines at the end. */
   async screen(back = false): Promise<string[]> {
     const text = await this.#tmux("capture-pane", "-p", ...(back ? ["-S", "-", "-J"] : []));
     return text.trimEnd().split("\n").map((line) => line.trimEnd());
@@ -118,7 +118,7 @@ export class Terminal implements AsyncDisposable {
     }
   }
 
-  /** Whether the program left the terminal's settings as they were. Once it has ended. */
+  /** Returns whether the program, once it has ended, left the terminal's settings as they were. */
   async isRestored(): Promise<boolean> {
     await this.shows("ended with");
     const after = `${this.#folder}/after`;

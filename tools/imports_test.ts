@@ -104,7 +104,7 @@ function mayImport(from: string, to: string): boolean {
   return [...MAY_IMPORT[rule]!, ...own].some((prefix) => to.startsWith(prefix));
 }
 
-/** Whether `to` is no room of others, or a door: the rooms of `x.ts` stand in `x/`. */
+/** Returns whether `to` is no room of others, or a door: the rooms of `x.ts` stand in `x/`. */
 function usesDoor(from: string, to: string, has: (path: string) => boolean): boolean {
   if (FREE_REGEXP.test(from) || ENGINES.includes(to)) return true;
   for (let folder = parentOf(to); folder !== ""; folder = parentOf(folder)) {
