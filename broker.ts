@@ -12,6 +12,7 @@ import type { ErrorCode, ServerFrameOf } from "./protocol.ts";
 
 export { BrokerError } from "./broker/errors.ts";
 export { type BrokerLimits, DEFAULT_LIMITS } from "./broker/limits.ts";
+export { BASE_DEVICE, isBaseDevice } from "./broker/names.ts";
 
 // ---- Records ----------------------------------------------------------------------------------------------------------------
 
@@ -22,7 +23,7 @@ export interface Draft {
   readonly content: string;
   /** The sender's id, unique per sender for as long as the message is kept; undefined where the sender gave none. */
   readonly id: string | undefined;
-  /** The device that sent it, which gets an ack instead of a copy. Base connections start with `~`; a backend has none, "". */
+  /** The device that sent it, which gets an ack instead of a copy. That of a base connection begins with {@linkcode BASE_DEVICE}; a backend has none, "". */
   readonly origin: string;
 }
 
