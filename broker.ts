@@ -23,7 +23,10 @@ export interface Draft {
   readonly content: string;
   /** The sender's id, unique per sender for as long as the message is kept; undefined where the sender gave none. */
   readonly id: string | undefined;
-  /** The device that sent it, which gets an ack instead of a copy. That of a base connection begins with {@linkcode BASE_DEVICE}; a backend has none, "". */
+  /**
+   * The device that sent it, which gets an ack instead of a copy. That of a base connection begins with {@linkcode BASE_DEVICE};
+   * a backend has none, "".
+   */
   readonly origin: string;
 }
 
