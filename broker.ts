@@ -145,7 +145,7 @@ export interface GroupAnswer {
   readonly changed: boolean;
   /** For `members`, and for a change: who is in the group now, in the order of joining. */
   readonly members: readonly string[];
-  /** For every op but `list`. */
+  /** For every op but `list`: the owner now, "" where the last member has left. */
   readonly owner?: string;
   /** For `list`: the groups that the user is in, and then the open ones, by name. */
   readonly groups?: readonly GroupInfo[];
@@ -208,7 +208,10 @@ export interface Devices {
 
 /** Conversations as people look at them. */
 export interface History {
-  /** Reads a page of one conversation, oldest first; groups since the user joined. Refusals: not_member, unknown_group, unknown_recipient. */
+  /**
+   * Reads a page of one conversation, oldest first; groups since the user joined. Refusals: not_member, unknown_group,
+   * unknown_recipient.
+   */
   history(user: string, query: HistoryQuery): Promise<Page | BrokerRefusal>;
 
   /** Lists the user's conversations, the most recent first. */
@@ -224,7 +227,7 @@ export interface Markers {
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
 
   /**
-   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own, those of the people they
+   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own of `read`, those of the people they
    * write to, and those of group members that cover a message of theirs.
    */
   markers(user: string, since: number): Promise<readonly Marker[]>;

@@ -180,7 +180,7 @@ Deno.test({
       const [result] = await broker.append([{ sender: "ann", recipient: "ben", content, id: content, origin: "" }]);
       return "code" in result! ? result.code : result!.seq;
     };
-    // Looked at by SQLite only when it commits: the statements before have all succeeded.
+    // SQLite checks this only when it commits: the statements before have all succeeded.
     const file = new DatabaseSync(`${folder.dir}/${DATABASE_NAME}`);
     file.exec(`CREATE TABLE trap (x INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED);
       CREATE TRIGGER trap AFTER INSERT ON messages BEGIN INSERT INTO trap VALUES (-1); END`);

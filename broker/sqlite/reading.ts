@@ -18,7 +18,7 @@ const PAGE_CHARS_MAX = 131_072;
 const HISTORY_CHARS_MAX = 262_144;
 /** Messages that are read at once, before their size is looked at. */
 const READ_STEP = 32;
-/** Fewest messages that each of many conversations gives to a page: with fewer, most of a page would have to wait for the next. */
+/** Fewest messages that each of many conversations gives to a page: with fewer, most of it would wait for the next page. */
 const PART_MIN = 8;
 /** Above every position. */
 const HIGHEST = Number.MAX_SAFE_INTEGER;

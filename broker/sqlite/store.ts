@@ -235,7 +235,7 @@ export class SqliteStore {
     return this.#groups.members(group);
   }
 
-  /** Takes one small step of removing what is too old, or left from a group. Returns 0 when there is nothing left to do for now. */
+  /** Removes some of what is too old, or left from a group that has ended. Returns 0 when nothing is left to do for now. */
   expire(): number {
     return this.#retention.expire(this.#now());
   }

@@ -78,7 +78,7 @@ Deno.test("SqliteStore finds a backlog, a page of history, what is unread and th
   assert(plans.filter((plan) => /^SEARCH (messages|m) /.test(plan)).length >= 8, plans.join("\n"));
   for (const plan of plans) {
     assert(!plan.startsWith("SCAN") || /^SCAN (\(subquery|t USING INDEX threads_groups)/.test(plan), plan);
-    // What one user is in is sorted, and who is in one group: both are bounded. Messages never are.
+    // A user's conversations and a group's members are sorted, as both are bounded. Messages never are.
     assert(!/^USE TEMP B-TREE FOR .*ORDER BY.* <- .*FROM messages/s.test(plan), plan);
   }
   database.close();
