@@ -227,8 +227,8 @@ export interface Markers {
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
 
   /**
-   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own of `read`, those of the people they
-   * write to, and those of group members that cover a message of theirs.
+   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own of `read`, those of the
+   * people they write to, and those of group members that cover a message of theirs.
    */
   markers(user: string, since: number): Promise<readonly Marker[]>;
 }

@@ -107,7 +107,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
       }
       if (random() < 0.05) {
         store.flush();
-        store.forget();
+        store.clearCaches();
       }
     }
     await memory.close();

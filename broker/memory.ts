@@ -79,7 +79,7 @@ export class MemoryBroker implements Broker {
     const known = user.devices.get(device);
     const position = known ?? this.#start(user, last);
     user.devices.set(device, position);
-    if (known === undefined && user.devices.size > DEVICES_KEPT) forgetDevice(user.devices, device);
+    if (known === undefined && user.devices.size > DEVICES_KEPT) dropDevice(user.devices, device);
     return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head: this.#log.head });
   }
 
@@ -315,8 +315,8 @@ function repeated(stored: Stored, { recipient, content }: Draft, id: string): Ap
   return { seq: stored.seq, ts: stored.ts, duplicate: true };
 }
 
-/** Forgets the device that is furthest behind, but not the newest. */
-function forgetDevice(devices: Map<string, number>, newest: string): void {
+/** Drops the device that is furthest behind, but not the newest. */
+function dropDevice(devices: Map<string, number>, newest: string): void {
   const [oldest] = [...devices].filter(([name]) => name !== newest && !isBaseDevice(name))
     .sort(([a, x], [b, y]) => x - y || (a < b ? -1 : 1));
   if (oldest) devices.delete(oldest[0]);

@@ -17,7 +17,7 @@ Deno.test("SqliteStore has lost nothing and can go on after a transaction that w
   assertEquals(seqs("lost"), [2]);
   store.flush();
   database.exec("ROLLBACK");
-  store.forget();
+  store.clearCaches();
   assertEquals(seqs("two"), [2]);
   assertEquals(store.read("ben", 0, 10).messages.map(({ content }) => content), ["one", "two"]);
   database.close();
@@ -41,7 +41,7 @@ Deno.test("SqliteStore loses nothing of what it had when the disk is full, and g
   }, Error);
   assertStringIncludes(error.message, "full");
   if (database.isTransaction) database.exec("ROLLBACK");
-  store.forget();
+  store.clearCaches();
   assertEquals(store.read("ann", 0, 100).messages.length, stored);
   database.exec("PRAGMA max_page_count = 1000");
   transact(`${stored}`.padEnd(1_000));

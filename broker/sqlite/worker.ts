@@ -145,7 +145,7 @@ function transact({ urgent, bulk }: Requests): WorkerAnswers {
     try {
       database.exec("ROLLBACK");
     } catch { /* It has. */ }
-    store.forget();
+    store.clearCaches();
     known.clear();
     throw error;
   }
