@@ -10,6 +10,10 @@
 
 import type { ErrorCode, ServerFrameOf } from "./protocol.ts";
 
+export { BrokerError } from "./broker/errors.ts";
+export { type BrokerLimits, DEFAULT_LIMITS } from "./broker/limits.ts";
+export { BASE_DEVICE, isBaseDevice } from "./broker/names.ts";
+
 // ---- Records ----------------------------------------------------------------------------------------------------------------
 
 /** A message that was validated and waits to be appended. Names are canonical. */
@@ -19,7 +23,10 @@ export interface Draft {
   readonly content: string;
   /** The sender's id, unique per sender for as long as the message is kept; undefined where the sender gave none. */
   readonly id: string | undefined;
-  /** The device that sent it, which gets an ack instead of a copy. Base connections start with `~`; a backend has none, "". */
+  /**
+   * The device that sent it, which gets an ack instead of a copy. That of a base connection begins with {@linkcode BASE_DEVICE};
+   * a backend has none, "".
+   */
   readonly origin: string;
 }
 
@@ -138,7 +145,7 @@ export interface GroupAnswer {
   readonly changed: boolean;
   /** For `members`, and for a change: who is in the group now, in the order of joining. */
   readonly members: readonly string[];
-  /** For every op but `list`. */
+  /** For every op but `list`: the owner now, "" where the last member has left. */
   readonly owner?: string;
   /** For `list`: the groups that the user is in, and then the open ones, by name. */
   readonly groups?: readonly GroupInfo[];
@@ -201,7 +208,10 @@ export interface Devices {
 
 /** Conversations as people look at them. */
 export interface History {
-  /** Reads a page of one conversation, oldest first; groups since the user joined. Refusals: not_member, unknown_group, unknown_recipient. */
+  /**
+   * Reads a page of one conversation, oldest first; groups since the user joined. Refusals: not_member, unknown_group,
+   * unknown_recipient.
+   */
   history(user: string, query: HistoryQuery): Promise<Page | BrokerRefusal>;
 
   /** Lists the user's conversations, the most recent first. */
@@ -217,8 +227,8 @@ export interface Markers {
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
 
   /**
-   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own, those of the people they
-   * write to, and those of group members that cover a message of theirs.
+   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own of `read`, those of the
+   * people they write to, and those of group members that cover a message of theirs.
    */
   markers(user: string, since: number): Promise<readonly Marker[]>;
 }

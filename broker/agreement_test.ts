@@ -1,4 +1,4 @@
-/** Both brokers are asked the same at random and must say the same: what one of them gets wrong the other hardly does too. */
+/** Random calls that both brokers must answer alike: a mistake of one of them is hardly made by the other too. */
 
 import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
@@ -16,7 +16,7 @@ const GROUPS = ["#a", "#b", "#c"];
 const DEVICES = ["laptop", "phone", "tablet"];
 
 type Random = () => number;
-/** The port's calls that answer, by name. */
+/** Call of the port that has an answer: its name and arguments. */
 type Call = { [Op in keyof Broker]: Broker[Op] extends (...args: infer Args) => Promise<unknown> ? [Op, ...Args] : never }[
   Exclude<keyof Broker, "close">
 ];
@@ -25,7 +25,7 @@ function upTo(random: Random, most: number): number {
   return Math.floor(random() * (most + 1));
 }
 
-/** One call at random; `head` is about how many messages there are. */
+/** Makes a call at random; `head` is about the number of messages. */
 function anyCall(random: Random, head: number): Call {
   const user = pick(random, USERS), group = pick(random, GROUPS), target = pick(random, USERS);
   const other = pick(random, [...USERS, ...GROUPS, "nobody"]);
@@ -62,7 +62,7 @@ function anyCall(random: Random, head: number): Call {
   return pick(random, calls)();
 }
 
-/** The store as if it were asked through the worker. */
+/** Asks the store as the broker does through the worker. */
 function ask(store: SqliteStore, [op, ...args]: Call): unknown {
   if (op !== "append") return (store[op as keyof SqliteStore] as unknown as (...args: unknown[]) => unknown).apply(store, args);
   const { seqs, times, refusals, ts } = store.append((args as Parameters<Broker["append"]>)[0]);
@@ -73,7 +73,7 @@ function keyOf({ user, kind, with: other }: Marker): string {
   return `${user} ${kind} ${other}`;
 }
 
-/** Where the port promises no order, any will do; where it is not told apart from nothing, nothing. */
+/** Makes answers comparable: the port promises no order of authors and markers, and undefined is as good as nothing. */
 function canonical(op: string, value: unknown): unknown {
   const plain = JSON.parse(JSON.stringify(value ?? null));
   if (op === "mark") { for (const marked of plain) marked.authors.sort(); }
@@ -88,7 +88,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     migrate(database);
     const memory = new MemoryBroker({ ...LIMITS, now: () => clock });
     const store = new SqliteStore(database, LIMITS, () => clock);
-    // Nobody asks for anything before they are connected.
+    // Users are connected before they ask for anything.
     for (const user of USERS) assertEquals(await memory.attach(user, "laptop"), store.attach(user, "laptop", undefined));
     const transcript: string[] = [];
     for (let call = 0; call < CALLS; call++) {
@@ -107,7 +107,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
       }
       if (random() < 0.05) {
         store.flush();
-        store.forget();
+        store.clearCaches();
       }
     }
     await memory.close();

@@ -6,7 +6,15 @@
  * connection takes them, so that a device far behind costs a page and not a backlog.
  */
 
-import type { Appended, DeviceMove, Draft, MarkerMove, MessageLog, Stored } from "../broker.ts";
+import {
+  type Appended,
+  type DeviceMove,
+  type Draft,
+  isBaseDevice,
+  type MarkerMove,
+  type MessageLog,
+  type Stored,
+} from "../broker.ts";
 import { CLOSE_CODES, type CloseName, encode, isGroup, isOverBytes, linesOf, Refusal, type ServerFrame } from "../protocol.ts";
 import type { Connection, Identity, Receiver } from "./connection.ts";
 import { encodeAck } from "./encoding.ts";
@@ -426,7 +434,7 @@ export class Session implements Receiver {
   #isOwn(message: Stored): boolean {
     if (this.#level === "extended") return message.origin === this.#device;
     // A base connection has no copy of what another one of the user sent while this one was away.
-    return message.origin === this.#origin || (!this.#live && message.origin.startsWith("~"));
+    return message.origin === this.#origin || (!this.#live && isBaseDevice(message.origin));
   }
 
   /**
