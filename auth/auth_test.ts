@@ -1,11 +1,11 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
-import { UsageError } from "../cli/options.ts";
+import { parseOptions, UsageError } from "../cli/options.ts";
+import { sentenceOf } from "../ops/log.ts";
 import { lacks } from "../testing/permissions.ts";
 import { KEYS_OPTIONS, keysCommand, readKey, TOKEN_OPTIONS, tokenCommand } from "../server/credentials.ts";
 import { Revoked } from "./revoked.ts";
 import { AuthFailure, type Claims, KeyError, makeKeys, makeToken, tokenOf, Tokens } from "./tokens.ts";
-import { parseOptions } from "../cli/options.ts";
 
 const SECRET = "a secret of more than thirty-two bytes";
 const key = (text = SECRET) => new TextEncoder().encode(text);
@@ -214,8 +214,12 @@ Deno.test({
     await Deno.writeTextFile(file, "# nobody yet\n");
     const lines: string[] = [];
     let changes = 0;
-    const revoked = new Revoked(file, () => changes++, (line) => lines.push(line));
+    const revoked = new Revoked(file, (event, fields) => lines.push(sentenceOf(event, fields)));
     assertEquals(revoked.has("alice", "t1"), false);
+    await Deno.writeTextFile(file, "earlybird\n");
+    revoked.look();
+    assertEquals(revoked.has("earlybird", undefined), true, "before anybody listens");
+    revoked.onChange(() => changes++);
     await Deno.writeTextFile(`${file}.new`, "\uFEFFAlice  # left us\r\n t2 \n\n#bob\nJose\u0301\nt#3\n");
     await Deno.rename(`${file}.new`, file);
     revoked.look();
