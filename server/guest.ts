@@ -31,12 +31,15 @@ export interface Host {
 
 /** Connections that are not gone yet, closed by the server or not. */
 export class Guests {
+  readonly openTimeoutMs: number;
   readonly #host: Host;
   readonly #present = new Set<Guest>();
   #emptied: (() => void) | undefined;
 
-  constructor(host: Host) {
+  /** Takes the hub, and for tests another deadline of handshakes. */
+  constructor(host: Host, openTimeoutMs = OPEN_TIMEOUT_MS) {
     this.#host = host;
+    this.openTimeoutMs = openTimeoutMs;
   }
 
   /** Begins to hold a connection to its terms, from before its handshake is done. */
@@ -83,7 +86,7 @@ export class Guest {
     this.#guests = guests;
     this.#connection = connection;
     this.#admitted = admitted;
-    this.#timer = setTimeout(() => admitted.slot.release(), OPEN_TIMEOUT_MS);
+    this.#timer = setTimeout(() => admitted.slot.release(), guests.openTimeoutMs);
   }
 
   /** Notes that the handshake is done: the hub gets the connection. */
