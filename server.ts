@@ -204,7 +204,7 @@ async function serve(values: ServerValues): Promise<number> {
 }
 
 if (import.meta.main) {
-  // What slips through ends in the log, not the process: one connection's fault is nobody else's.
+  // An error that nobody caught is logged and does not end the process: one connection's fault is nobody else's.
   addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
     logToStderr("unhandled_rejection", { reason: event.reason instanceof Error ? event.reason.message : "unknown" });

@@ -255,7 +255,7 @@ export function testTransport(
     async ({ watched, peer, raw }) => {
       await using ann = await peer("ann");
       await using cat = await peer("cat");
-      using bob = await raw("bob"); // and reads nothing
+      using _bob = await raw("bob"); // and reads nothing
       const { connection, closed } = await watched.arrival("bob");
       const message = { sender: "ann", recipient: "bob", content: "x".repeat(16_000) };
       let waiting = 0;

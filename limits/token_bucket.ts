@@ -5,7 +5,7 @@ export class TokenBucket {
   readonly #rate: number;
   readonly #burst: number;
   #allowance: number;
-  /** When the allowance was that, in milliseconds. */
+  /** Time of the allowance, in milliseconds. */
   #at: number;
 
   /** `rate` per second, `burst` at once; `now` in milliseconds. A new bucket is full. A rate of `Infinity` limits nothing. */

@@ -1,4 +1,4 @@
-/** HTTP beside the WebSockets: a table of routes, and plain answers. */
+/** HTTP: a table of routes, and plain answers. A new path is a new row: it says its methods and whether it reads a body. */
 
 import { VERSION } from "./options.ts";
 
@@ -10,7 +10,7 @@ const TEXT_HEADERS = { "content-type": "text/plain; charset=utf-8", "x-content-t
 /** 16 bytes in base64 (RFC 6455, 4.2.1). */
 const WEBSOCKET_KEY_REGEXP = /^[+/0-9A-Za-z]{22}==$/;
 
-/** What the routes need of the server. */
+/** Parts of the server that the routes need. */
 export interface HttpOptions {
   /** Scheme of the server's own port. */
   readonly scheme: "ws" | "wss";
@@ -24,7 +24,7 @@ export interface HttpOptions {
 /** One path of the server. */
 interface Route {
   readonly methods: readonly string[];
-  /** Whether the route reads a body; a request with one is cut off elsewhere. */
+  /** True for a route that reads a body. At the others the body is never read, and the connection is cut off. */
   readonly readsBody: boolean;
   answer(request: Request, address: string): Response | Promise<Response>;
 }

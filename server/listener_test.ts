@@ -22,7 +22,7 @@ Deno.test({
   },
 });
 
-/** Descriptors that the program under test has: a few of its own, the rest for connections. */
+/** Descriptors of the program under test: a few of its own, the rest for connections. */
 const DESCRIPTORS = 64;
 
 /** A server whose one WebSocket echoes, in a process of its own. */

@@ -26,7 +26,7 @@ async function serve(options: ServerOptions = {}, open = false): Promise<Server>
   return startServer({ port: 0, helloGraceMs: 0, ...tokens, ...options });
 }
 
-/** Asks for an upgrade with these headers; the status line and the body or what follows. */
+/** Asks for an upgrade with these headers; returns the status and the text of the answer. */
 async function ask(
   server: Server,
   headers: Record<string, string> = {},
@@ -43,7 +43,7 @@ async function ask(
   return { status: Number(text.split(" ")[1]), text };
 }
 
-/** A socket, what it gets, and how it ends. */
+/** Connects; returns the socket, the frames that come, and the code of its end. */
 function connect(server: Server, query: string, bearer?: string) {
   const headers = bearer === undefined ? {} : { headers: { authorization: `Bearer ${bearer}` } };
   // deno-lint-ignore no-explicit-any -- Deno's own option, which the type of the standard constructor does not have

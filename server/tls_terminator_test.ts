@@ -1,4 +1,4 @@
-/** Connections through TLS that never become what the server is for. */
+/** Connections through TLS that never become WebSockets. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { deadline } from "@std/async/deadline";
@@ -8,7 +8,7 @@ import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
 import { rawFrame } from "../testing/raw_socket.ts";
 import { TlsTerminator } from "./tls_terminator.ts";
 
-/** Milliseconds after which a connection that lives will live on. */
+/** Milliseconds to become a WebSocket; a connection that outlives them is left alone. */
 const UPGRADE_MS = 300;
 
 const HEALTH = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
