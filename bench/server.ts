@@ -8,6 +8,7 @@ import { MemoryBroker } from "../broker/memory.ts";
 import { openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../broker.ts";
 import { helpText, parseOptions, type ProgramSpec, UsageError, type Values } from "../cli/options.ts";
+import { logToStderr } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 
 const OPTIONS = {
@@ -32,7 +33,7 @@ async function main(): Promise<void> {
   const server = startServer({
     port: values.port,
     broker: await openBroker(values),
-    log: (line: string) => console.error(line),
+    log: logToStderr,
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => server.shutdown().then(() => Deno.exit()));

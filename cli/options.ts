@@ -10,9 +10,12 @@ import { closestString } from "@std/text/closest-string";
 /** Columns of a help text: what fits an ordinary terminal. */
 const HELP_COLUMNS = 80;
 
-/** One option. `env` names its environment variable; `value` stands for the value in the help. */
+/**
+ * One option. `env` names its environment variable; `value` stands for the value in the help. A `limit` is a whole number where 0
+ * means no limit: it is given, and has its default, as 0, and parses to `Infinity`.
+ */
 export interface OptionSpec {
-  readonly kind: "string" | "integer" | "flag" | "list";
+  readonly kind: "string" | "integer" | "limit" | "flag" | "list";
   readonly help: string;
   readonly value?: string;
   readonly env?: string;
@@ -46,7 +49,7 @@ export interface ProgramSpec {
   readonly examples?: readonly string[];
 }
 
-type ValueOf<S extends OptionSpec> = S["kind"] extends "integer" ? number : S["kind"] extends "flag" ? boolean
+type ValueOf<S extends OptionSpec> = S["kind"] extends "integer" | "limit" ? number : S["kind"] extends "flag" ? boolean
 : S["kind"] extends "list" ? string[]
 : string;
 type HasValue<S extends OptionSpec> = S["kind"] extends "flag" | "list" ? true
@@ -116,12 +119,14 @@ export function parseOptions<const T extends OptionTable>(
     else if (fromEnv !== undefined) [values[name], origins[name]] = [convert(spec, fromEnv, spec.env!), "environment"];
     else if (spec.env !== undefined && Object.hasOwn(settings, name)) { // what has no variable is for one call
       [values[name], origins[name]] = [convert(spec, settings[name], `"${name}" in the settings`), "settings"];
-    } else {[values[name], origins[name]] = [
-        spec.default ?? (spec.kind === "flag" ? false : spec.kind === "list" ? [] : undefined),
-        "default",
-      ];}
+    } else [values[name], origins[name]] = [defaultOf(spec), "default"];
   }
   return { command, operands: given.operands, values: values as Values<T>, origins: origins as Parsed<T>["origins"] };
+}
+
+function defaultOf({ kind, default: value }: OptionSpec): unknown {
+  if (value !== undefined) return kind === "limit" ? Number(value) || Infinity : value;
+  return kind === "flag" ? false : kind === "list" ? [] : undefined;
 }
 
 /** The words and the raw values on a command line. */
@@ -133,7 +138,7 @@ function scan(options: OptionTable, args: readonly string[]): { operands: string
   const words = spellOutFlags(options, alias, args);
   requireValues(options, alias, words);
   const parsed = parseArgs(words, {
-    string: [...names("string", "integer", "list"), "_"], // "_": an operand "007" is no number
+    string: [...names("string", "integer", "limit", "list"), "_"], // "_": an operand "007" is no number
     boolean: names("flag"),
     collect: names("list"),
     alias,
@@ -220,6 +225,8 @@ function convert(spec: OptionSpec, raw: unknown, where: string): unknown {
       return (Array.isArray(raw) ? raw : String(raw).split(",")).map((entry) => toText(spec, entry, where));
     case "integer":
       return toInteger(spec, raw, where);
+    case "limit":
+      return toInteger(spec, raw, where) || Infinity;
     case "string":
       return toText(spec, raw, where);
   }

@@ -55,6 +55,21 @@ Deno.test("an option's value comes from the line, the environment, the settings,
   assertEquals(parse("", { APP_PORT: "" }).values.port, 8080);
 });
 
+Deno.test("a limit of 0, given or by default, is none, and the help says 0", () => {
+  const options = {
+    most: { kind: "limit", default: 10, env: "APP_MOST", help: "Most; 0 for any" },
+    all: { kind: "limit", default: 0, help: "All; 0 for any" },
+    some: { kind: "limit", help: "Some" },
+  } as const satisfies OptionTable;
+  const of = (args: string[], most = "") => parseOptions(options, args, { env: () => most }).values;
+  assertEquals(of([]), { most: 10, all: Infinity, some: undefined });
+  assertEquals(of(["--most", "0", "--all=7", "--some", "0"]), { most: Infinity, all: 7, some: Infinity });
+  assertEquals(of([], "0").most, Infinity);
+  assertThrows(() => of(["--most", "-1"]), UsageError, "needs a value");
+  assertThrows(() => of(["--most=-1"]), UsageError, "whole number from 0");
+  assertStringIncludes(helpText({ name: "app", summary: "", options }), "[default 0]");
+});
+
 Deno.test("options take their value after a space or an equals sign, and the last one counts", () => {
   assertEquals(parse("--host a --host=b --port=0").values.host, "b");
   assertEquals(parse("--origin a --origin b").values.origin, ["a", "b"]);

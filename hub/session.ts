@@ -18,6 +18,7 @@ import {
 import { CLOSE_CODES, type CloseName, encode, isGroup, isOverBytes, linesOf, Refusal, type ServerFrame } from "../protocol.ts";
 import type { Connection, Identity, Receiver } from "./connection.ts";
 import { encodeAck } from "./encoding.ts";
+import { RefusalCount } from "./refusal_count.ts";
 
 /** Frames that may arrive while the broker settles a name: a script's outbox, not a flood. */
 export const INBOX_FRAMES_MAX = 4_096;
@@ -38,8 +39,6 @@ const BACKLOG_PAGE = 128;
 const DRAIN_POLL_MS = 20;
 /** Milliseconds without any progress after which a reader of backlog is taken for stalled. */
 const STALL_MS = 30_000;
-/** Milliseconds in which bad frames are counted. */
-const REFUSALS_WINDOW_MS = 60_000;
 /** Factor over the frame limit at which the sender is closed: nobody gets there by mistake. */
 const FRAME_ABSURD_FACTOR = 2;
 /** Milliseconds between two typing signals of a device that are passed on. */
@@ -102,8 +101,8 @@ export class Session implements Receiver {
   #closed = false;
   #saidGoodbye = false;
   #away = false;
-  #refusals = 0;
-  #refusalsSince = 0;
+  /** Well-behaved peers have none. */
+  #refusals: RefusalCount | undefined;
   #lastTyping = -Infinity;
   #lastRecipient = "";
 
@@ -287,12 +286,8 @@ export class Session implements Receiver {
   /** Answers a bad frame; too many close the connection. */
   refuse(refusal: Refusal): void {
     this.answer(refusal);
-    const now = performance.now();
-    if (now - this.#refusalsSince > REFUSALS_WINDOW_MS) {
-      this.#refusalsSince = now;
-      this.#refusals = 0;
-    }
-    if (++this.#refusals > this.#host.refusalsMax) this.close("policy", "Too many bad frames");
+    this.#refusals ??= new RefusalCount();
+    if (this.#refusals.add(performance.now()) > this.#host.refusalsMax) this.close("policy", "Too many bad frames");
   }
 
   /** Tells the peer what became of a message. */

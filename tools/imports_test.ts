@@ -18,7 +18,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "chat_client.ts": ["protocol.ts", "chat_client/"],
   "chat_client/": ["protocol.ts"],
   "cli/": [],
-  "auth/": ["protocol.ts"],
+  "auth/": ["protocol.ts", "ops/"],
   "limits/": ["hub.ts"],
   "ops/": [],
   "server.ts": ["hub.ts", "broker.ts", "broker/", "auth/", "limits/", "cli/", "ops/", "server/"],

@@ -76,6 +76,11 @@ declare module "@std/async/delay" {
   export function delay(ms: number, options?: { signal?: AbortSignal; persistent?: boolean }): Promise<void>;
 }
 
+declare module "@std/bytes/starts-with" {
+  /** Returns whether `source` begins with `prefix`. */
+  export function startsWith(source: Uint8Array, prefix: Uint8Array): boolean;
+}
+
 declare module "@std/cli/parse-args" {
   export interface ParseArgsOptions<B extends string, S extends string, C extends string> {
     readonly boolean?: readonly B[];
