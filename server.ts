@@ -128,6 +128,7 @@ async function upgrade(request: Request, address: string, gate: Gate, guests: Gu
 
 async function drain(hub: Hub, guests: Guests, listener: Listener, terminator: TlsTerminator | undefined): Promise<void> {
   const signal = AbortSignal.timeout(DRAIN_TIMEOUT_MS);
+  // A step that takes too long is left behind, and the next one is still begun.
   const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal }).catch(() => {});
   terminator?.stop();
   await inTime(hub.drain("restart", "The server is restarting"));

@@ -1,7 +1,7 @@
 /**
  * The real server for load generators: rate, connection and mailbox limits are lifted, nothing else is changed.
  *
- *     deno task bench:server --port 8081 --broker sqlite --data /tmp/bench
+ *     deno task bench:server --port 8081 --broker sqlite --data ./bench-data
  */
 
 import { MemoryBroker } from "../broker/memory.ts";
