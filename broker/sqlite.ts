@@ -307,8 +307,8 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "lastSeen", users });
   }
 
-  seen(user: string): Promise<void> {
-    return this.#ask({ op: "seen", user });
+  seen(users: readonly string[], at: number): Promise<void> {
+    return this.#ask({ op: "seen", users, at });
   }
 
   /** Removes what is too old now. By itself it is done now and then, with pauses. */

@@ -229,8 +229,8 @@ export class SqliteStore {
     return users.map((name) => this.#get("SELECT last_seen FROM users WHERE name = ?", name)?.last_seen as number | undefined);
   }
 
-  seen(name: string): void {
-    this.#run("UPDATE users SET last_seen = ? WHERE id = ?", this.#now(), this.#addUser(name));
+  seen(names: readonly string[], at: number): void {
+    for (const name of names) this.#run("UPDATE users SET last_seen = max(last_seen, ?) WHERE id = ?", at, this.#addUser(name));
   }
 
   // ---- Sending ----
