@@ -66,6 +66,8 @@ export function startServer(options: ServerOptions = {}): Server {
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
     upgrade: (request, address) => upgrade(request, address, gate, guests),
+    explain: (request, address) => gate.explain(request, address),
+    web: options.web,
   });
   const listener = new Listener({
     port: certificate ? 0 : wanted,
@@ -195,7 +197,7 @@ async function serve(values: ServerValues): Promise<number> {
   const renew = values.cert === undefined ? undefined : () => server.renew(readCertificate(values)!);
   const ended = terminated(endsOnHangup);
   const stopRenewing = endsOnHangup ? () => {} : renewOnHangup(renew, logToStderr);
-  announce(server.url, values);
+  announce(server.url, values, options.web !== undefined);
   await ended;
   stopRenewing();
   options.revoked?.close();

@@ -15,6 +15,7 @@ import { readKey } from "./credentials.ts";
 import type { GateOptions } from "./gate.ts";
 import { SERVER, type ServerValues } from "./options.ts";
 import type { Certificate } from "./tls_terminator.ts";
+import { openWebAssets, type WebAssets } from "./web_assets.ts";
 
 /** The part of a mailbox that may have been confirmed without the broker knowing it. */
 const CONFIRM_MAILBOX_PARTS = 4;
@@ -35,6 +36,8 @@ export interface ServerOptions extends Omit<HubOptions, "broker" | "report">, Om
   readonly admission?: Partial<AdmissionLimits>;
   /** Serves TLS. */
   readonly certificate?: Certificate;
+  /** The page for browsers. Default: there is none. */
+  readonly web?: WebAssets;
   /** Default: nothing is logged. */
   readonly log?: Log;
 }
@@ -52,6 +55,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   checkTogether(values);
   const tokens = await openTokens(values);
   const certificate = readCertificate(values);
+  const web = openWebAssets(values, tokens !== undefined);
   const revoked = openRevoked(values, log);
   try {
     return {
@@ -63,6 +67,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       broker: await openBroker(values, log),
       log,
       ...tokens && { tokens },
+      ...web && { web },
       ...revoked && { revoked },
       ...certificate && { certificate },
     };

@@ -54,6 +54,14 @@ export class Gate {
     }
   }
 
+  /** Says why a request would not get through; undefined where it would. */
+  async explain(request: Request, remote: string): Promise<Response | undefined> {
+    const admitted = await this.enter(request, remote);
+    if (admitted instanceof Response) return admitted;
+    admitted.slot.release();
+    return undefined;
+  }
+
   async #identify(headers: Headers, asked: string | undefined, slot: Slot, address: string): Promise<Admitted | Response> {
     const protocols = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()) ?? [];
     const protocol = protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : undefined;

@@ -31,6 +31,7 @@ export const SERVER_OPTIONS = {
     max: 65_535,
     help: "Port to listen on; 0 for any",
   },
+  "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
 
   data: { ...DATA, group: "Storage" },

@@ -7,12 +7,13 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { ensurePage } from "./web.ts";
 import config from "../deno.json" with { type: "json" };
 
 const ROOT = new URL("..", import.meta.url);
 const WINDOWS = Deno.build.os === "windows";
-/** Modules that a program loads without an import. */
-const INCLUDED: Record<string, readonly string[]> = { "server.ts": ["broker/sqlite/worker.ts"] };
+/** Modules that a program loads without an import, and files that it reads beside its own. */
+const INCLUDED: Record<string, readonly string[]> = { "server.ts": ["broker/sqlite/worker.ts", "web/dist"] };
 const USAGE = "usage: deno task compile [--standalone] [--out DIR]";
 
 /** One program: what it is called, and how its task runs it. */
@@ -25,7 +26,8 @@ export interface Program {
 
 /** The program that the command of a task runs. */
 export function programOf(name: string, command: string): Program {
-  const [deno, run, ...rest] = command.split(" ");
+  // What runs before it in the task is a matter of the checkout.
+  const [deno, run, ...rest] = command.split(" && ").at(-1)!.split(" ");
   const main = rest.pop();
   if (deno !== "deno" || run !== "run" || main === undefined || !rest.every((flag) => flag.startsWith("-"))) {
     throw new Error(`Cannot compile "${name}": its task is not "deno run FLAGS MAIN" but "${command}"`);
@@ -42,7 +44,7 @@ const PROGRAMS = [
 ];
 
 async function compile(program: Program, file: string): Promise<void> {
-  const included = (INCLUDED[program.main] ?? []).map((module) => `--include=${module}`);
+  const included = (INCLUDED[program.main] ?? []).filter(isThere).map((path) => `--include=${path}`);
   const { success, stderr } = await run(Deno.execPath(), [
     ...["compile", "--quiet", "--no-check", ...program.flags, ...included, ...leaveOutUnused(), "--output", file, program.main],
   ]);
@@ -53,6 +55,15 @@ async function compile(program: Program, file: string): Promise<void> {
     throw new Error(`Cannot compile "${program.main}":\n${stderr.trim()}`);
   }
   if (!await answers(file)) throw new NoRuntime("does not start what was compiled with it");
+}
+
+/** Only the page may be missing, where it could not be built: a line said so. */
+function isThere(path: string): boolean {
+  try {
+    return Deno.statSync(new URL(path, ROOT)) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Deno embeds every package of the lock file, the tests' too, unless it knows better (since 2.9). */
@@ -113,6 +124,8 @@ function pathOf(url: URL): string {
 
 /** Makes all programs in the folder `out`; says what it does line by line. The exit status. */
 async function make(out: string, standalone: boolean): Promise<number> {
+  const page = await ensurePage();
+  if (page.state === "missing") console.error(`The page for browsers cannot be built, so there is none: ${page.reason}`);
   let missing: string | undefined;
   for (const program of PROGRAMS) {
     const binary = `${out}${program.name}${WINDOWS ? ".exe" : ""}`;

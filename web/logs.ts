@@ -1,0 +1,94 @@
+/** Loaded parts of conversations: pure functions over them, and the ones of this tab. */
+
+import { isIgnored, type Log, log, me } from "./state.ts";
+import type { Stored } from "./tabs/words.ts";
+
+/** Messages that stay loaded of a conversation that is left. */
+const LEFT_MESSAGES = 200;
+
+const logs = new Map<string, Log>();
+
+/** Returns the loaded part of a conversation; empty where nothing is loaded. */
+export function logOf(conversation: string): Log {
+  return logs.get(conversation) ??
+    { with: conversation, messages: [], hasMore: true, isLoaded: false, isLoading: false };
+}
+
+/** Changes the loaded part of a conversation, and what is shown of it. */
+export function setLog(conversation: string, change: Partial<Log>): void {
+  const changed = { ...logOf(conversation), ...change };
+  logs.set(conversation, changed);
+  if (log.value?.with === conversation) log.value = changed;
+}
+
+/** Shows a conversation; leaves the one before with its newest messages. */
+export function showLog(conversation: string | undefined): void {
+  const before = log.value;
+  if (before && before.with !== conversation) leave(before);
+  log.value = conversation === undefined ? undefined : logOf(conversation);
+}
+
+function leave({ with: other, messages, hasMore }: Log): void {
+  const isCut = messages.length > LEFT_MESSAGES;
+  setLog(other, { messages: messages.slice(-LEFT_MESSAGES), hasMore: hasMore || isCut, newAfter: undefined });
+}
+
+/** Marks all as not loaded: there may be holes now. */
+export function doubtLogs(): void {
+  for (const conversation of logs.keys()) setLog(conversation, { isLoaded: false, isLoading: false });
+}
+
+/** Forgets everything that is loaded. */
+export function clearLogs(): void {
+  logs.clear();
+  log.value = undefined;
+}
+
+/** Adds a message that came, or that was sent, in its place. */
+export function addToLog(conversation: string, message: Stored): void {
+  const { messages } = logOf(conversation);
+  setLog(conversation, { messages: merge(messages, [message]) });
+}
+
+/** Adds the newest page. Where it does not reach what is loaded, there is a hole, and what is loaded goes. */
+export function addNewest(conversation: string, page: readonly Stored[], more: boolean): void {
+  const { messages, hasMore } = logOf(conversation);
+  const touches = !more || page.length === 0 || messages.some(({ seq }) => seq === page[0]!.seq);
+  // What came live while the page was on its way is newer than its end.
+  const kept = touches ? messages : messages.filter(({ seq }) => seq > page.at(-1)!.seq);
+  const isLongest = touches && messages.length > 0 && (messages[0]!.seq < (page[0]?.seq ?? 0));
+  setLog(conversation, {
+    messages: merge(more || touches && isLongest ? kept : kept.filter(({ seq }) => seq >= (page[0]?.seq ?? 0)), page),
+    hasMore: isLongest ? hasMore && more : more,
+    isLoaded: true,
+    isLoading: false,
+    error: undefined,
+  });
+}
+
+/** Adds a page of older messages. */
+export function addOlder(conversation: string, page: readonly Stored[], more: boolean): void {
+  setLog(conversation, {
+    messages: merge(logOf(conversation).messages, page),
+    hasMore: more,
+    isLoading: false,
+    error: undefined,
+  });
+}
+
+/** Merges two parts of a conversation by position. */
+export function merge(loaded: readonly Stored[], more: readonly Stored[]): readonly Stored[] {
+  if (more.length === 0) return loaded;
+  if (loaded.length === 0 || loaded.at(-1)!.seq < more[0]!.seq) return [...loaded, ...more];
+  if (more.at(-1)!.seq < loaded[0]!.seq) return [...more, ...loaded];
+  const bySeq = new Map(loaded.map((message) => [message.seq, message]));
+  for (const message of more) bySeq.set(message.seq, message);
+  return [...bySeq.values()].sort((a, b) => a.seq - b.seq);
+}
+
+/** Counts what others wrote after `seq`; undefined where that is not all loaded. */
+export function unreadAfter(conversation: string, seq: number): number | undefined {
+  const { messages, hasMore } = logOf(conversation);
+  if (messages.length === 0 || hasMore && messages[0]!.seq > seq) return undefined;
+  return messages.filter((message) => message.seq > seq && message.sender !== me.value && !isIgnored(message.sender)).length;
+}
