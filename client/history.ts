@@ -28,7 +28,7 @@ export async function runHistory(context: RunContext, operands: readonly string[
   const since = options.since === undefined ? undefined : parseSince(options.since, Date.now());
   const online = Promise.withResolvers<number>();
   await using open = await openClient(context, "send", {
-    deaf: true,
+    sendOnly: true,
     state(state) {
       if (state.phase === "online") online.resolve(EXIT.ok);
       if (state.phase !== "online" && isNews(state)) warn(stateWords(state, context.account.server));

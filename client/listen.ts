@@ -59,7 +59,7 @@ export async function runListen(context: RunContext, operands: readonly string[]
     welcome: (_, missed) => missed && warn(MISSED_WORDS),
     state(state) {
       if (isNews(state)) warn(stateWords(state, context.account.server));
-      if (state.phase === "closed" && state.act) ended.resolve(EXIT.refused);
+      if (state.phase === "closed" && state.needsUser) ended.resolve(EXIT.refused);
     },
   }, options.exec === undefined && from === undefined ? "" : `${options.exec ?? ""} ${from ?? ""}`);
   const { client } = open;

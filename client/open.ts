@@ -133,7 +133,7 @@ export function onSignal(stop: (signal: Deno.Signal) => void): () => void {
 
 /** Whether people want to hear of a state: not of attempts, and not of the end that they asked for. */
 export function isNews(state: State): boolean {
-  return state.phase !== "connecting" && (state.phase !== "closed" || state.act);
+  return state.phase !== "connecting" && (state.phase !== "closed" || state.needsUser);
 }
 
 /** A state in words, for people. */

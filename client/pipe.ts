@@ -66,7 +66,7 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
       }
       if (isNews(state)) warn(stateWords(state, server));
       if (state.phase === "online") wasOnline = true;
-      else if (state.phase === "closed" && state.act) unreachable.resolve(EXIT.refused);
+      else if (state.phase === "closed" && state.needsUser) unreachable.resolve(EXIT.refused);
     },
   });
   const { client } = open;

@@ -31,7 +31,7 @@ export async function runSend(context: RunContext, operands: readonly string[], 
   let reason = "The server did not answer";
   let wasOnline = false;
   await using open = await openClient(context, "send", {
-    deaf: true,
+    sendOnly: true,
     refused: (error, message, retryMs) => {
       reason = refusedWords(error, message, retryMs);
       if (retryMs !== undefined || !message) warn(reason);
@@ -40,7 +40,7 @@ export async function runSend(context: RunContext, operands: readonly string[], 
     state(state) {
       if (state.phase === "online") wasOnline = true;
       if (state.phase === "waiting") warn(reason = stateWords(state, context.account.server));
-      if (state.phase === "closed" && state.act) {
+      if (state.phase === "closed" && state.needsUser) {
         warn(stateWords(state, context.account.server));
         failed.resolve(EXIT.refused);
       }

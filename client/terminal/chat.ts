@@ -288,7 +288,7 @@ class TerminalChat {
       this.#synced = false;
       this.chats.presence.clear(); // nobody tells any more
       this.#display.stateWarning(words);
-    } else if (state.phase === "closed" && state.act) {
+    } else if (state.phase === "closed" && state.needsUser) {
       this.#display.warning(words);
       this.#end.resolve(EXIT.refused);
     }
