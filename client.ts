@@ -13,26 +13,18 @@ import {
   SEND_OPTIONS,
   VERSION,
 } from "./client/options.ts";
-import {
-  commandOf,
-  helpText,
-  noCommand,
-  type OptionTable,
-  type Parsed,
-  parseOptions,
-  UsageError,
-  type Values,
-} from "./cli/options.ts";
+import { commandOf, noCommand, type OptionTable, type Parsed, parseOptions, UsageError, type Values } from "./cli/options.ts";
 import { type NotifyChoice, runChat } from "./client/terminal/chat.ts";
+import { helpText } from "./cli/help.ts";
 import { completionScript, SHELLS } from "./cli/completions.ts";
 import { runListen } from "./client/listen.ts";
-import { manualPage } from "./cli/manual.ts";
 import type { Folders } from "./client/paths.ts";
 import { runPipe } from "./client/pipe.ts";
 import { runHistory } from "./client/history.ts";
 import { EXIT, print, type RunContext, warn } from "./client/open.ts";
 import { runSend } from "./client/send.ts";
 import { configLines } from "./client/config.ts";
+import { clientManual } from "./client/manual.ts";
 import { wantsColor } from "./client/terminal/style.ts";
 import {
   accountOf,
@@ -70,7 +62,7 @@ async function run(args: readonly string[]): Promise<number> {
     case "completions":
       return completions(rest);
     case "man":
-      if (parse(PLAIN_OPTIONS, rest, command)) print(manualPage(CLIENT, VERSION).trimEnd());
+      if (parse(PLAIN_OPTIONS, rest, command)) print(clientManual().trimEnd());
       return EXIT.ok;
     default:
       return await chat(rest);
@@ -139,7 +131,7 @@ function parse<const T extends OptionTable>(options: T, args: readonly string[],
     return undefined;
   }
   const folders = ownFolders();
-  const { values, operands, origins } = parseOptions(options, args, surroundings(folders, options, args), command);
+  const { values, operands, origins } = parseOptions(options, args, surroundings(folders, options, args));
   return {
     values,
     operands,

@@ -2,7 +2,8 @@
 
 import { type ChatClient, ChatError } from "../../chat_client.ts";
 import { isGroup, parseAddress, parseGroup, parseName, Refusal, type ServerFrameOf } from "../../protocol.ts";
-import { type ChatCommandName, GROUP_OPS, nearest } from "./commands.ts";
+import { nearest } from "../../cli/suggest.ts";
+import { type ChatCommandName, GROUP_OPS } from "./commands.ts";
 import type { ChatDisplay } from "./display.ts";
 import type { IgnoredFile } from "./ignored.ts";
 import type { Chats } from "./model.ts";

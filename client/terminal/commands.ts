@@ -1,6 +1,7 @@
 /** What can be typed: the table of commands, and what a typed line means. Pure. */
 
-import { closestString } from "@std/text/closest-string";
+import { nearest } from "../../cli/suggest.ts";
+import { wrap } from "../../cli/wrap.ts";
 import { parseAddress, Refusal } from "../../protocol.ts";
 
 /** One command, as `/help` shows it. */
@@ -89,16 +90,6 @@ const ELSEWHERE: Record<string, string> = {
   switch: "to",
 };
 
-/** The word of `words` that `word` was meant to be; undefined where none is near. */
-export function nearest(word: string, words: readonly string[]): string | undefined {
-  if (word === "") return undefined;
-  const letters = (text: string) => [...text].sort().join("");
-  const near = words.find((other) => other.startsWith(word)) ??
-    words.find((other) => letters(other) === letters(word)) ?? closestString(word, [...words]);
-  const shared = [...word].filter((letter) => near.includes(letter)).length;
-  return shared * 2 > word.length ? near : undefined;
-}
-
 const HELP_HEAD = [
   "A line goes to the conversation in view; @NAME TEXT goes to NAME, and //TEXT begins with a slash.",
   "Tab completes, Up recalls, what is pasted is one message. Commands:",
@@ -107,29 +98,22 @@ const HELP_HEAD = [
 /** Columns under which what a command does stands below it, not beside it. */
 const BESIDE_MIN = 66;
 
-/** The lines of `/help`, on a terminal of `columns` columns. */
+/** Returns a command of the chat as it is typed, with its arguments. */
+export function usageOf(name: string): string {
+  return `/${name} ${CHAT_COMMANDS[name as ChatCommandName].args}`.trim();
+}
+
+/** Returns the lines of `/help`, for all commands or one; each is shorter than `columns`, which leaves room for a cursor. */
 export function helpLines(command = "", columns = Infinity): string[] {
   const wanted = NAMES.filter((name) => command === "" || name === command.replace(/^\//, ""));
   if (wanted.length === 0) return [`There is no command /${command}`];
-  const rows = wanted.map((name) => [`/${name} ${CHAT_COMMANDS[name].args}`.trim(), CHAT_COMMANDS[name].help] as const);
+  const rows = wanted.map((name) => [usageOf(name), CHAT_COMMANDS[name].help] as const);
   const width = Math.max(...rows.map(([left]) => left.length)) + 4;
   const lines = rows.flatMap(([left, right]) => {
-    if (columns < BESIDE_MIN) return [`  ${left}`, ...filled(right, columns - 6).map((line) => `      ${line}`)];
-    return filled(right, columns - width).map((line, index) => (index === 0 ? `  ${left}` : "").padEnd(width) + line);
+    if (columns < BESIDE_MIN) return [`  ${left}`, ...wrap(right, columns - 7).map((line) => `      ${line}`)];
+    return wrap(right, columns - width - 1).map((line, index) => (index === 0 ? `  ${left}` : "").padEnd(width) + line);
   });
-  return command === "" ? [...HELP_HEAD.flatMap((line) => filled(line, columns)), ...lines] : lines;
-}
-
-/** Plain text as lines shorter than `columns`, cut between words. */
-function filled(text: string, columns: number): string[] {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const line = lines.at(-1)!;
-    if (line === "") lines[lines.length - 1] = word;
-    else if (line.length + 1 + word.length < columns) lines[lines.length - 1] = `${line} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
+  return command === "" ? [...HELP_HEAD.flatMap((line) => wrap(line, columns - 1)), ...lines] : lines;
 }
 
 /** What completion can choose from. */
