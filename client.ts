@@ -1,7 +1,6 @@
 /**
- * The terminal client: reads the command line and hands over to the way of running that it asks for.
- *
- * On a terminal it is a chat; between other programs it turns lines into messages and back; its commands are for scripts.
+ * The command line of the client: on a terminal it is a chat; between other programs it turns lines into messages and back; its
+ * commands are for scripts.
  */
 
 import {
@@ -21,7 +20,9 @@ import { runListen } from "./client/listen.ts";
 import type { Folders } from "./client/paths.ts";
 import { runPipe } from "./client/pipe.ts";
 import { runHistory } from "./client/history.ts";
-import { EXIT, print, type RunContext, warn } from "./client/open.ts";
+import { EXIT } from "./client/exit.ts";
+import type { RunContext } from "./client/open.ts";
+import { print, warn } from "./client/output.ts";
 import { runSend } from "./client/send.ts";
 import { configLines } from "./client/config.ts";
 import { clientManual } from "./client/manual.ts";
@@ -36,7 +37,7 @@ import {
   surroundings,
 } from "./client/settings.ts";
 
-/** Runs the client. The exit status; throws a {@linkcode UsageError} for a command line that cannot be understood. */
+/** Runs the client. Returns the exit status; throws a {@linkcode UsageError} for a command line that is wrong. */
 async function run(args: readonly string[]): Promise<number> {
   const command = commandOf(CLIENT, args);
   const rest = command === "" ? args : args.slice(1);
@@ -120,7 +121,7 @@ interface Given<T extends OptionTable> {
   context(): RunContext;
 }
 
-/** Parses by a table; undefined where help or version was asked for and is printed. */
+/** Parses a command line. Returns undefined when it asked for help or the version, which is printed then. */
 function parse<const T extends OptionTable>(options: T, args: readonly string[], command: string): Given<T> | undefined {
   if (asksFor(args, "--help", "-h")) {
     print(helpText(CLIENT, command));
@@ -141,7 +142,7 @@ function parse<const T extends OptionTable>(options: T, args: readonly string[],
   };
 }
 
-/** Whether help is asked for, whatever else is wrong with the command line. */
+/** Returns whether one of the options is given, whatever is wrong with the rest of the command line. */
 function asksFor(args: readonly string[], ...options: string[]): boolean {
   const end = args.indexOf("--");
   return args.slice(0, end < 0 ? args.length : end).some((arg) => options.includes(arg));

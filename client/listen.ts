@@ -1,17 +1,22 @@
-/** `chat-client listen`: prints messages, or hands each to a program, and goes on where it stopped. */
+/** `chat-client listen`: prints messages, or runs a program for each, and goes on where it stopped. */
 
 import { conversationOf } from "../chat_client.ts";
 import { UsageError } from "../cli/options.ts";
 import type { Message } from "../protocol.ts";
+import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
+import { openClient, type RunContext } from "./open.ts";
+import { print, warn } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./open.ts";
 import { type Account, addressOf } from "./settings.ts";
+import { onSignal } from "./signals.ts";
+import { within } from "./within.ts";
+import { isNews, MISSED_WORDS, stateWords } from "./words.ts";
 
 /** Milliseconds that a program has to finish with its message when listening is to stop; a service manager waits longer. */
 const STOP_MS = 10_000;
 
-/** What `listen` is told. */
+/** Options of `listen`. */
 export interface ListenOptions {
   readonly from: string | undefined;
   readonly exec: string | undefined;
@@ -19,14 +24,14 @@ export interface ListenOptions {
   readonly last: number | undefined;
 }
 
-/** Listens until a signal or a close that says never. The exit status. */
+/** Listens until a signal, or until the server ends it for good. Returns the exit status. */
 export async function runListen(context: RunContext, operands: readonly string[], options: ListenOptions): Promise<number> {
   if (operands.length > 0) throw new UsageError(`listen takes no ${JSON.stringify(operands[0])}; did you mean --from?`);
   if (options.exec?.trim() === "") throw new UsageError("--exec needs a command");
   const from = options.from === undefined ? undefined : addressOf(options.from.replace(/^@/, ""), "--from");
   const ended = Promise.withResolvers<number>();
   const progress = new Progress(Deno.stdout);
-  // What is not done is not confirmed, and comes again.
+  // A message that is not finished is not confirmed, and comes again.
   const never = new Promise<void>(() => {});
   let running: Promise<unknown> = Promise.resolve();
   let isStopping = false;
@@ -43,9 +48,9 @@ export async function runListen(context: RunContext, operands: readonly string[]
       try {
         if (options.exec === undefined) return print(messageLine(message, options.json));
         if (isStopping) return await never;
-        running = hand(message, options.exec, me, context.account);
+        running = runFor(message, options.exec, me, context.account);
         const signal = await running;
-        if (isStopping && signal !== null) await never; // the signal was for both of them
+        if (isStopping && signal !== null) await never; // the signal was for both
       } catch (error) {
         warn((error as Error).message);
         ended.resolve(EXIT.refused);
@@ -66,10 +71,8 @@ export async function runListen(context: RunContext, operands: readonly string[]
   const off = onSignal(() => {
     if (isStopping) return ended.resolve(EXIT.ok);
     isStopping = true;
-    const late = timeout(STOP_MS);
-    // A turn later what the program has done is taken note of.
-    Promise.race([running.catch(() => {}), late.passed]).then(() => setTimeout(() => ended.resolve(EXIT.ok)));
-    ended.promise.then(() => late.cancel());
+    // A turn later the message of the program that has ended is noted as taken.
+    within(running.catch(() => {}), STOP_MS).then(() => setTimeout(() => ended.resolve(EXIT.ok)));
   });
   client.connect();
   const code = await ended.promise;
@@ -82,10 +85,10 @@ function isFrom(message: Message, from: string, me: string): boolean {
 }
 
 /**
- * Runs a program with a message on its input; gives the signal that ended it. Rejects where it cannot be run; its status is told
- * and changes nothing.
+ * Runs a program with a message on its input. Resolves to the signal that ended it; rejects where it cannot be run. Its exit
+ * status is reported and changes nothing.
  */
-async function hand(message: Message, command: string, me: string, account: Account): Promise<Deno.Signal | null> {
+async function runFor(message: Message, command: string, me: string, account: Account): Promise<Deno.Signal | null> {
   const { server, files } = account;
   const [program = "", ...args] = command.trim().split(/\s+/);
   const child = spawn(program, {
@@ -95,7 +98,7 @@ async function hand(message: Message, command: string, me: string, account: Acco
       PARLEY_NAME: me,
       ...(files.token === undefined ? {} : { PARLEY_TOKEN_FILE: files.token }),
       ...(files.ca === undefined ? {} : { PARLEY_CA: files.ca }),
-      PARLEY_DEVICE: "", // it is another device, or this one would be replaced
+      PARLEY_DEVICE: "", // a device of its own, as with this one's name it would take its place
       PARLEY_SENDER: message.sender,
       PARLEY_RECIPIENT: message.recipient,
       PARLEY_CONVERSATION: conversationOf(message, me),
@@ -108,7 +111,7 @@ async function hand(message: Message, command: string, me: string, account: Acco
     stderr: "inherit",
   });
   const writer = child.stdin.getWriter();
-  // A program that does not read its input is no fault.
+  // A program need not read its input.
   await writer.write(new TextEncoder().encode(message.content)).then(() => writer.close()).catch(() => {});
   const { code, signal } = await child.status;
   if (code !== 0) warn(`${program} ended with ${signal ?? `status ${code}`}`);

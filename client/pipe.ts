@@ -1,28 +1,22 @@
-/** The client between other programs: lines in are messages, messages out are lines, all else goes to stderr. */
+/** The client between other programs: every line in is a message, every message out is a line, and stderr has the rest. */
 
 import type { ChatClient, State } from "../chat_client.ts";
-import type { ErrorFrame, Message } from "../protocol.ts";
+import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
+import { inputLines } from "./input.ts";
+import { openClient, type RunContext } from "./open.ts";
+import { tryPrint, warn } from "./output.ts";
 import { Progress } from "./progress.ts";
-import {
-  EXIT,
-  isNews,
-  MISSED_WORDS,
-  onSignal,
-  openClient,
-  type RunContext,
-  stateWords,
-  timeout,
-  tryPrint,
-  warn,
-} from "./open.ts";
 import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
+import { onSignal, statusOf } from "./signals.ts";
+import { within } from "./within.ts";
+import { isNews, MISSED_WORDS, refusedWords, stateWords } from "./words.ts";
 
 /** Messages that may wait to be acked before the next line is read. */
 const OUTBOX_MAX = 64;
 
-/** What a run between programs is told. */
+/** Options of a run between programs. */
 export interface PipeOptions {
   readonly to: string | undefined;
   readonly json: boolean;
@@ -31,11 +25,11 @@ export interface PipeOptions {
   readonly timeoutMs: number;
 }
 
-/** Sends every line of stdin and prints what arrives until the input ends. The exit status. */
+/** Sends every line of stdin, and prints what arrives, until the input ends. Returns the exit status. */
 export async function runPipe(context: RunContext, options: PipeOptions): Promise<number> {
   const { server } = context.account;
   const to = options.to === undefined ? undefined : addressOf(options.to, "--to");
-  const unreachable = Promise.withResolvers<number>();
+  const ended = Promise.withResolvers<number>();
   const synced = Promise.withResolvers<void>();
   let refused = 0;
   let wasOnline = false;
@@ -45,7 +39,7 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
     ...(options.last === undefined ? {} : { last: options.last }),
     async message(message) {
       if (message.sender === client.user) return;
-      if (isRead && !(isRead = tryPrint(messageLine(message, options.json)))) warn("Nobody reads what comes any more");
+      if (isRead && !(isRead = tryPrint(messageLine(message, options.json)))) warn("Nobody reads the output any more");
       if (isRead) return;
       synced.resolve(); // there is nothing to wait for
       await new Promise(() => {}); // not read, so not confirmed: it comes again
@@ -59,22 +53,22 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
       wasSlowed = true;
     },
     state(state: State) {
-      // A script rather hears at once that there is no server than waits for one.
+      // A script would rather fail at once than wait for a server.
       if (state.phase === "waiting" && !wasOnline) {
         warn(sanitize(state.reason));
-        return unreachable.resolve(EXIT.unreachable);
+        return ended.resolve(EXIT.unreachable);
       }
       if (isNews(state)) warn(stateWords(state, server));
       if (state.phase === "online") wasOnline = true;
-      else if (state.phase === "closed" && state.needsUser) unreachable.resolve(EXIT.refused);
+      else if (state.phase === "closed" && state.needsUser) ended.resolve(EXIT.refused);
     },
   });
   const { client } = open;
-  const off = onSignal((signal) => unreachable.resolve(signal === "SIGINT" ? 130 : 143));
+  const off = onSignal((signal) => ended.resolve(statusOf(signal)));
   client.connect();
 
   const progress = new Progress(Deno.stdin);
-  let handed = 0;
+  let sent = 0;
   const sendAll = async (): Promise<number> => {
     for await (const line of inputLines()) {
       if (line === "") continue;
@@ -85,21 +79,19 @@ export async function runPipe(context: RunContext, options: PipeOptions): Promis
         continue;
       }
       client.send(recipient, content);
-      handed++;
-      progress.step(() => `${handed - client.outbox.length} messages sent so far`);
+      sent++;
+      progress.step(() => `${sent - client.outbox.length} messages sent so far`);
       await client.flushed(OUTBOX_MAX);
     }
-    const late = timeout(options.timeoutMs);
-    const end = await Promise.race([synced.promise.then(() => client.flushed()), late.passed]);
-    late.cancel();
-    if (end !== "timeout") {
-      progress.done(() => `${handed} messages sent`);
+    const flushed = synced.promise.then(() => client.flushed()).then(() => true);
+    if (await within(flushed, options.timeoutMs)) {
+      progress.done(() => `${sent} messages sent`);
       return refused > 0 ? EXIT.refused : EXIT.ok;
     }
     warn(client.outbox.length > 0 ? `${client.outbox.length} messages were not acked in time` : "The server took too long");
     return EXIT.unreachable;
   };
-  const code = await Promise.race([sendAll(), unreachable.promise]);
+  const code = await Promise.race([sendAll(), ended.promise]);
   off();
   return code;
 }
@@ -109,7 +101,7 @@ function rateWords({ welcome }: ChatClient): string {
   return rate > 0 ? `${burst} messages at once and ${rate} a second` : "so many messages at once";
 }
 
-/** `@name text` or `#group text`. */
+/** Splits a line that says its recipient: `@name text`, `#group text`. The recipient is undefined where it says none. */
 function addressed(line: string): [string | undefined, string] {
   const [, name, text] = /^(?:@(?=[^#])|@?(?=#))(\S+?)[:,]?\s+(.*)$/su.exec(line) ?? [];
   if (name === undefined || text === undefined || text === "") return [undefined, ""];
@@ -118,23 +110,4 @@ function addressed(line: string): [string | undefined, string] {
   } catch {
     return [undefined, ""];
   }
-}
-
-/** Why something was not sent, or not yet, in one line. */
-export function refusedWords(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): string {
-  const words = sanitize(error.message);
-  if (!message) return `The server refused something: ${words}`;
-  if (retryMs === undefined) return `Not sent to ${message.recipient}: ${words}`;
-  return `Waiting to send to ${message.recipient}: ${words}`;
-}
-
-/** The lines of stdin; the last may lack its line break. */
-export async function* inputLines(): AsyncIterable<string> {
-  let rest = "";
-  for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop()!;
-    for (const line of lines) yield line.replace(/\r$/, "");
-  }
-  if (rest !== "") yield rest;
 }

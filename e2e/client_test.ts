@@ -185,7 +185,7 @@ Deno.test({
         [[...trusted, "--name", "bob"], 1, "--token-file FILE"],
         [[...trusted, "--token-file", at("bob"), "--name", "alice"], 1, 'You are "bob" and cannot be "alice"'],
         [[...trusted, "--token-file", at("empty")], 2, "There is no token in"],
-        [[...trusted, "--token-file", at("two")], 2, `What is in ${at("two")} is no token`],
+        [[...trusted, "--token-file", at("two")], 2, `The text in ${at("two")} is not a token`],
         [["--ca", key, "--token-file", at("bob")], 2, "There is no certificate (PEM) in"],
         [["--server", server.url.replace("wss:", "ws:"), "--token-file", at("bob")], 3, "try wss://"],
       ];
@@ -447,7 +447,7 @@ Deno.test({
     assertEquals(rows.get("notify"), ["all", "settings"]);
     assertEquals(rows.get("color"), ["never", "environment"]);
     assertEquals(rows.get("token"), ["(hidden)", "environment"]);
-    assertStringIncludes(out, `${place.home}/config/parley/client.json\nThese in it are no settings: nmae`);
+    assertStringIncludes(out, `${place.home}/config/parley/client.json\nIt has names that are no settings: nmae`);
     for (const [shell, check] of [["bash", ["-n"]], ["zsh", ["-n"]], ["fish", ["--no-execute"]]] as const) {
       const script = await runToEnd(CLIENT, ["completions", shell], "", place.env);
       assertEquals(script.code, 0);

@@ -539,7 +539,7 @@ onTerminal("who is ignored stays so the next time, until they are shown again", 
     await bob.shows("as bob");
     await bob.type("/ignore Alice");
     await bob.press("Enter");
-    await bob.shows("What alice says is hidden");
+    await bob.shows("Messages of alice are hidden");
     bob.kill("SIGKILL");
     await bob.shows("ended with 137");
   }
@@ -554,7 +554,7 @@ onTerminal("who is ignored stays so the next time, until they are shown again", 
   assert(!lines.some((line) => line.includes("unheard")));
   await bob.type("/ignore alice");
   await bob.press("Enter");
-  await bob.shows("alice is shown again");
+  await bob.shows("Messages of alice are shown again");
   alice.send(say("heard"));
   await bob.shows(/alice: heard$/);
 });
@@ -567,7 +567,7 @@ onTerminal("others see that something is typed for them, and not that commands a
   await bob.shows("=== alice ===");
   await bob.type("/receipts off");
   await bob.press("Enter", "Enter", "Up", "C-u");
-  await bob.shows("Nobody is told");
+  await bob.shows("Nobody can see");
   await bob.type("@alice hi");
   await bob.press("Enter");
   const nextOf = async (...types: string[]) => {
@@ -612,7 +612,7 @@ onTerminal("what was typed while the server was away goes out once, though the c
   await broker.attach("alice", "~");
   place.server = startServer({ port, broker });
   await using bob = await place.bob();
-  await bob.shows("From the last time, still to be sent: 1");
+  await bob.shows("Messages from the last time that are still to be sent: 1");
   await using alice = await place.alice();
   assertEquals(await alice.next(), say("for later", "alice", "bob") as never);
   await bob.type("@alice and now");
