@@ -27,17 +27,10 @@ Deno.test("inputLines yields the same lines whatever the chunks, also where one 
     const at = [0, ...cuts.filter((cut) => cut < bytes.length).sort((a, b) => a - b), bytes.length];
     const chunks = at.slice(1).map((end, index) => bytes.slice(at[index], end));
     assertEquals(await Array.fromAsync(inputLines(streamOf(...chunks))), await linesOf(text));
-    assertEquals(
-      (await linesOf(text)).join("\n"),
-      text.replace(/\n$/, "").replaceAll("\r\n", "\n").replace(/\r$/, endOf(text)),
-    );
+    const lines = text.split(/\r?\n/);
+    assertEquals(await linesOf(text), lines.at(-1) === "" ? lines.slice(0, -1) : lines);
   }));
 });
-
-/** A carriage return at the very end belongs to the line; one before a final line feed does not. */
-function endOf(text: string): string {
-  return text.endsWith("\r\n") ? "" : "\r";
-}
 
 Deno.test("inputLines reads no further than a few chunks while nobody takes its lines", async () => {
   let pulled = 0;
@@ -54,7 +47,7 @@ Deno.test("inputLines reads no further than a few chunks while nobody takes its 
   await lines.return!();
 });
 
-Deno.test("inputLines takes a line of many chunks in a time that grows with its length, and not with its square", async () => {
+Deno.test("inputLines yields a line of many chunks whole", async () => {
   const chunk = "x".repeat(65_536);
   const [line, ...rest] = await linesOf(...Array.from({ length: 512 }, () => chunk), "\nend");
   assertEquals([line!.length, rest], [512 * chunk.length, ["end"]]);
