@@ -85,7 +85,7 @@ export class ChatClient {
     for (const message of saved?.outbox ?? []) this.#outbox.add(message);
   }
 
-  /** What inbox, outbox and requests see of this client. */
+  /** Returns the view of this client that its inbox, outbox and requests have. */
   #host() {
     // deno-lint-ignore no-this-alias
     const client = this;

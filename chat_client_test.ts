@@ -450,7 +450,7 @@ Deno.test("ChatClient confirms before a clean close and leaves no timer", async 
   assertEquals([socket.closed, t.phase, t.clock.pending], [1000, "closed", 0]);
 });
 
-Deno.test("ChatClient that is for sending only takes and confirms nothing, and asks for less the next time", async () => {
+Deno.test("ChatClient that only sends takes and confirms nothing, and asks for less the next time", async () => {
   const t = await new Setup({ sendOnly: true }).online({ seq: 20 }, 20);
   t.socket.give(message(21));
   await t.clock.pass(1_000);

@@ -1,4 +1,4 @@
-/** What browsers load needs nothing but what browsers have. */
+/** Type checks of the modules that browsers load, with the types of browsers alone. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import config from "../deno.json" with { type: "json" };

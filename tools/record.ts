@@ -8,9 +8,9 @@ import stringWidth from "string-width";
 
 const COLUMNS = 68;
 const ROWS = 14;
-/** Milliseconds between two looks at the screens. */
+/** Milliseconds between two frames. */
 const FRAME_MS = 80;
-/** Milliseconds between two keys: somebody who types well. */
+/** Milliseconds between two keys, as somebody types who types well. */
 const KEY_MS = 55;
 const DOCS = new URL("../docs", import.meta.url);
 
@@ -48,7 +48,7 @@ class Side {
     await wait(6 * KEY_MS);
   }
 
-  /** The rows on the screen with their colours, each as wide as the screen. */
+  /** Returns the rows on the screen with their colours, each as wide as the screen. */
   async rows(): Promise<string[]> {
     const lines = (await this.#tmux("capture-pane", "-p", "-e")).split("\n").slice(0, ROWS);
     let style = "";
@@ -66,7 +66,7 @@ class Side {
   }
 }
 
-/** The colours that are still on at the end of `text`: tmux names them where they change, and not anew in every row. */
+/** Returns the colours that are on at the end of `text`: tmux writes them where they change, and not anew in every row. */
 export function styleAfter(text: string): string {
   // deno-lint-ignore no-control-regex
   const codes = text.match(/\x1b\[[\d;]*m/g) ?? [];
@@ -78,7 +78,7 @@ function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** What is played. */
+/** Plays the chat. */
 async function play(alice: Side, bob: Side): Promise<void> {
   await wait(800);
   await bob.type("/to alice");
@@ -145,7 +145,7 @@ interface Run {
   readonly style: string;
 }
 
-/** A row cut where its colour changes. */
+/** Cuts a row where its colour changes. */
 function runs(row: string): Run[] {
   const out: Run[] = [];
   let column = 0;
@@ -173,7 +173,7 @@ function styleOf(sgr: string): string {
   }`;
 }
 
-/** One of the 216 colours of the cube. */
+/** Returns one of the 216 colours of the cube. */
 function cube(color: number): string {
   const index = color - 16;
   const level = (part: number) => (part === 0 ? 0 : 55 + part * 40).toString(16).padStart(2, "0");
