@@ -1,6 +1,6 @@
 /** `chat-client listen`: prints messages, or runs a program for each, and goes on where it stopped. */
 
-import { conversationOf } from "../chat_client.ts";
+import { type ChatClient, conversationOf, type Listeners, type State } from "../chat_client.ts";
 import { UsageError } from "../cli/options.ts";
 import type { Message } from "../protocol.ts";
 import { EXIT } from "./exit.ts";
@@ -27,59 +27,104 @@ export interface ListenOptions {
 /** Listens until a signal, or until the server ends it for good. Returns the exit status. */
 export async function runListen(context: RunContext, operands: readonly string[], options: ListenOptions): Promise<number> {
   if (operands.length > 0) throw new UsageError(`listen takes no ${JSON.stringify(operands[0])}; did you mean --from?`);
-  if (options.exec?.trim() === "") throw new UsageError("--exec needs a command");
+  const { exec, last } = options;
+  if (exec?.trim() === "") throw new UsageError("--exec needs a command");
   const from = options.from === undefined ? undefined : addressOf(options.from.replace(/^@/, ""), "--from");
-  const ended = Promise.withResolvers<number>();
-  const progress = new Progress(Deno.stdout);
-  // A message that is not finished is not confirmed, and comes again.
-  const never = new Promise<void>(() => {});
-  let running: Promise<unknown> = Promise.resolve();
-  let isStopping = false;
-  let isCatchingUp = true;
-  let count = 0;
+  const listener = new Listener(context.account, { ...options, from });
+  const work = exec === undefined && from === undefined ? "" : `${exec ?? ""} ${from ?? ""}`;
   await using open = await openClient(context, "listen", {
-    ...(options.last === undefined ? {} : { last: options.last }),
+    ...(last === undefined ? {} : { last }),
     // A program may do something that must not be done again: confirm each of its messages.
-    ...(options.exec === undefined ? {} : { confirmEvery: 1 }),
-    async message(message) {
-      const me = client.user;
-      if (message.sender === me || (from !== undefined && !isFrom(message, from, me))) return;
-      if (isCatchingUp && ++count) progress.step(() => `${count} messages so far`);
-      try {
-        if (options.exec === undefined) return print(messageLine(message, options.json));
-        if (isStopping) return await never;
-        running = runFor(message, options.exec, me, context.account);
-        const signal = await running;
-        if (isStopping && signal !== null) await never; // the signal was for both
-      } catch (error) {
-        warn((error as Error).message);
-        ended.resolve(EXIT.refused);
-        await never;
-      }
-    },
-    synced() {
-      isCatchingUp = false;
-      progress.done(() => `${count} messages: all that was missed`);
-    },
-    welcome: (_, missed) => missed && warn(MISSED_WORDS),
-    state(state) {
-      if (isNews(state)) warn(stateWords(state, context.account.server));
-      if (state.phase === "closed" && state.needsUser) ended.resolve(EXIT.refused);
-    },
-  }, options.exec === undefined && from === undefined ? "" : `${options.exec ?? ""} ${from ?? ""}`);
-  const { client } = open;
-  const off = onSignal(() => {
-    if (isStopping) return ended.resolve(EXIT.ok);
-    isStopping = true;
-    // A turn later the message of the program that has ended is noted as taken.
-    within(running.catch(() => {}), STOP_MS).then(() => setTimeout(() => ended.resolve(EXIT.ok)));
-  });
-  client.connect();
-  const code = await ended.promise;
-  off();
-  return code;
+    ...(exec === undefined ? {} : { confirmEvery: 1 }),
+    ...listener.listeners,
+  }, work);
+  return await listener.run(open.client);
 }
 
+/** Resolves never: the message that waits for it is not confirmed, and comes again in the next run. */
+const NEVER = new Promise<void>(() => {});
+
+/** One run of `listen`. */
+class Listener {
+  readonly listeners: Listeners = {
+    message: (message) => this.#receive(message),
+    synced: () => this.#caughtUp(),
+    welcome: (_, missed) => missed && warn(MISSED_WORDS),
+    state: (state) => this.#follow(state),
+  };
+  readonly #account: Account;
+  readonly #options: ListenOptions;
+  readonly #progress = new Progress(Deno.stdout);
+  readonly #ended = Promise.withResolvers<number>();
+  #client!: ChatClient;
+  /** The program that runs, or ran last. */
+  #running: Promise<unknown> = Promise.resolve();
+  #isStopping = false;
+  #isCatchingUp = true;
+  #missed = 0;
+
+  constructor(account: Account, options: ListenOptions) {
+    this.#account = account;
+    this.#options = options;
+  }
+
+  async run(client: ChatClient): Promise<number> {
+    this.#client = client;
+    const off = onSignal(() => this.#stop());
+    client.connect();
+    const status = await this.#ended.promise;
+    off();
+    return status;
+  }
+
+  async #receive(message: Message): Promise<void> {
+    const { user } = this.#client;
+    const { from } = this.#options;
+    if (message.sender === user || (from !== undefined && !isFrom(message, from, user))) return;
+    if (this.#isCatchingUp) {
+      this.#missed++;
+      this.#progress.step(() => `${this.#missed} messages so far`);
+    }
+    try {
+      await this.#handle(message);
+    } catch (error) {
+      warn((error as Error).message);
+      this.#ended.resolve(EXIT.refused);
+      await NEVER;
+    }
+  }
+
+  /** Prints a message, or runs the program for it. Resolves when the message can be confirmed. */
+  async #handle(message: Message): Promise<void> {
+    const { exec, json } = this.#options;
+    if (exec === undefined) return print(messageLine(message, json));
+    if (this.#isStopping) return await NEVER;
+    const program = runFor(message, exec, this.#client.user, this.#account);
+    this.#running = program;
+    const signal = await program;
+    if (this.#isStopping && signal !== null) await NEVER; // the signal that asked to stop ended the program too
+  }
+
+  #caughtUp(): void {
+    this.#isCatchingUp = false;
+    this.#progress.done(() => `${this.#missed} messages: all that was missed`);
+  }
+
+  #follow(state: State): void {
+    if (isNews(state)) warn(stateWords(state, this.#account.server));
+    if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
+  }
+
+  /** Waits for the program that runs, and ends; at once when asked a second time. */
+  #stop(): void {
+    if (this.#isStopping) return this.#ended.resolve(EXIT.ok);
+    this.#isStopping = true;
+    // A turn later the message of the program that has ended is noted as taken.
+    within(this.#running.catch(() => {}), STOP_MS).then(() => setTimeout(() => this.#ended.resolve(EXIT.ok)));
+  }
+}
+
+/** Returns whether a message is from a person, or in the conversation `from`. */
 function isFrom(message: Message, from: string, me: string): boolean {
   return message.sender === from || conversationOf(message, me) === from;
 }

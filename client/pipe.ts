@@ -1,6 +1,7 @@
 /** The client between other programs: every line in is a message, every message out is a line, and stderr has the rest. */
 
-import type { ChatClient, State } from "../chat_client.ts";
+import type { ChatClient, Listeners, State } from "../chat_client.ts";
+import type { ErrorFrame, Message } from "../protocol.ts";
 import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
 import { inputLines } from "./input.ts";
@@ -27,75 +28,115 @@ export interface PipeOptions {
 
 /** Sends every line of stdin, and prints what arrives, until the input ends. Returns the exit status. */
 export async function runPipe(context: RunContext, options: PipeOptions): Promise<number> {
-  const { server } = context.account;
   const to = options.to === undefined ? undefined : addressOf(options.to, "--to");
-  const ended = Promise.withResolvers<number>();
-  const synced = Promise.withResolvers<void>();
-  let refused = 0;
-  let wasOnline = false;
-  let wasSlowed = false;
-  let isRead = true;
+  const pipe = new Pipe(context.account.server, options);
   await using open = await openClient(context, "pipe", {
     ...(options.last === undefined ? {} : { last: options.last }),
-    async message(message) {
-      if (message.sender === client.user) return;
-      if (isRead && !(isRead = tryPrint(messageLine(message, options.json)))) warn("Nobody reads the output any more");
-      if (isRead) return;
-      synced.resolve(); // there is nothing to wait for
-      await new Promise(() => {}); // not read, so not confirmed: it comes again
-    },
-    synced: () => synced.resolve(),
-    welcome: (_, missed) => missed && warn(MISSED_WORDS),
-    refused: (error, message, retryMs) => {
-      if (message && retryMs === undefined) refused++;
-      if (error.code !== "rate_limited") return warn(refusedWords(error, message, retryMs));
-      if (!wasSlowed) warn(`The server takes no more than ${rateWords(client)}; the rest follows as it lets it`);
-      wasSlowed = true;
-    },
-    state(state: State) {
-      // A script would rather fail at once than wait for a server.
-      if (state.phase === "waiting" && !wasOnline) {
-        warn(sanitize(state.reason));
-        return ended.resolve(EXIT.unreachable);
-      }
-      if (isNews(state)) warn(stateWords(state, server));
-      if (state.phase === "online") wasOnline = true;
-      else if (state.phase === "closed" && state.needsUser) ended.resolve(EXIT.refused);
-    },
+    ...pipe.listeners,
   });
-  const { client } = open;
-  const off = onSignal((signal) => ended.resolve(statusOf(signal)));
-  client.connect();
+  return await pipe.run(open.client, to);
+}
 
-  const progress = new Progress(Deno.stdin);
-  let sent = 0;
-  const sendAll = async (): Promise<number> => {
+/** One run between programs. */
+class Pipe {
+  readonly listeners: Listeners = {
+    message: (message) => this.#print(message),
+    synced: () => this.#synced.resolve(),
+    welcome: (_, missed) => missed && warn(MISSED_WORDS),
+    refused: (error, message, retryMs) => this.#refuse(error, message, retryMs),
+    state: (state) => this.#follow(state),
+  };
+  readonly #server: string;
+  readonly #options: PipeOptions;
+  readonly #progress = new Progress(Deno.stdin);
+  /** Resolves to the exit status of a run that ends before its input. */
+  readonly #ended = Promise.withResolvers<number>();
+  readonly #synced = Promise.withResolvers<void>();
+  #client!: ChatClient;
+  /** Numbers of lines that were sent, and that will never be. */
+  #sent = 0;
+  #refused = 0;
+  #wasOnline = false;
+  #wasSlowed = false;
+  #isOutputRead = true;
+
+  constructor(server: string, options: PipeOptions) {
+    this.#server = server;
+    this.#options = options;
+  }
+
+  async run(client: ChatClient, to: string | undefined): Promise<number> {
+    this.#client = client;
+    const off = onSignal((signal) => this.#ended.resolve(statusOf(signal)));
+    client.connect();
+    const status = await Promise.race([this.#sendInput(to), this.#ended.promise]);
+    off();
+    return status;
+  }
+
+  // ---- In ----
+
+  async #sendInput(to: string | undefined): Promise<number> {
+    const client = this.#client;
     for await (const line of inputLines()) {
       if (line === "") continue;
       const [recipient, content] = to === undefined ? addressed(line) : [to, line];
       if (recipient === undefined) {
-        refused++;
-        warn(`Not sent, as it does not say to whom: start the line with @name, or give --to NAME`);
+        this.#refused++;
+        warn("Not sent, as it does not say to whom: start the line with @name, or give --to NAME");
         continue;
       }
       client.send(recipient, content);
-      sent++;
-      progress.step(() => `${sent - client.outbox.length} messages sent so far`);
+      this.#sent++;
+      this.#progress.step(() => `${this.#sent - client.outbox.length} messages sent so far`);
       await client.flushed(OUTBOX_MAX);
     }
-    const flushed = synced.promise.then(() => client.flushed()).then(() => true);
-    if (await within(flushed, options.timeoutMs)) {
-      progress.done(() => `${sent} messages sent`);
-      return refused > 0 ? EXIT.refused : EXIT.ok;
+    return await this.#finish();
+  }
+
+  /** Waits for the acks of everything sent, and for everything missed. */
+  async #finish(): Promise<number> {
+    const client = this.#client;
+    const finished = this.#synced.promise.then(() => client.flushed()).then(() => true);
+    if (await within(finished, this.#options.timeoutMs)) {
+      this.#progress.done(() => `${this.#sent} messages sent`);
+      return this.#refused > 0 ? EXIT.refused : EXIT.ok;
     }
     warn(client.outbox.length > 0 ? `${client.outbox.length} messages were not acked in time` : "The server took too long");
     return EXIT.unreachable;
-  };
-  const code = await Promise.race([sendAll(), ended.promise]);
-  off();
-  return code;
+  }
+
+  // ---- Out ----
+
+  async #print(message: Message): Promise<void> {
+    if (message.sender === this.#client.user) return;
+    if (this.#isOutputRead && tryPrint(messageLine(message, this.#options.json))) return;
+    if (this.#isOutputRead) warn("Nobody reads the output any more");
+    this.#isOutputRead = false;
+    this.#synced.resolve(); // nothing more can be taken, so there is nothing to wait for
+    await new Promise(() => {}); // a message that nobody read is not confirmed, and comes again
+  }
+
+  #refuse(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): void {
+    if (message && retryMs === undefined) this.#refused++;
+    if (error.code !== "rate_limited") return warn(refusedWords(error, message, retryMs));
+    if (!this.#wasSlowed) warn(`The server takes no more than ${rateWords(this.#client)}; the rest follows as it lets it`);
+    this.#wasSlowed = true;
+  }
+
+  #follow(state: State): void {
+    // A script would rather fail at once than wait for a server.
+    if (state.phase === "waiting" && !this.#wasOnline) {
+      warn(sanitize(state.reason));
+      return this.#ended.resolve(EXIT.unreachable);
+    }
+    if (isNews(state)) warn(stateWords(state, this.#server));
+    if (state.phase === "online") this.#wasOnline = true;
+    else if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
+  }
 }
 
+/** Returns the rate limit of the last welcome, in words. */
 function rateWords({ welcome }: ChatClient): string {
   const { rate = 0, burst = 0 } = welcome?.limits ?? {};
   return rate > 0 ? `${burst} messages at once and ${rate} a second` : "so many messages at once";
