@@ -30,22 +30,22 @@ export async function runListen(context: RunContext, operands: readonly string[]
   const { exec, last } = options;
   if (exec?.trim() === "") throw new UsageError("--exec needs a command");
   const from = options.from === undefined ? undefined : addressOf(options.from.replace(/^@/, ""), "--from");
-  const listener = new Listener(context.account, { ...options, from });
+  const run = new ListenRun(context.account, { ...options, from });
   const work = exec === undefined && from === undefined ? "" : `${exec ?? ""} ${from ?? ""}`;
   await using open = await openClient(context, "listen", {
     ...(last === undefined ? {} : { last }),
     // A program may do something that must not be done again: confirm each of its messages.
     ...(exec === undefined ? {} : { confirmEvery: 1 }),
-    ...listener.listeners,
+    ...run.listeners,
   }, work);
-  return await listener.run(open.client);
+  return await run.untilEnd(open.client);
 }
 
 /** Resolves never: the message that waits for it is not confirmed, and comes again in the next run. */
 const NEVER = new Promise<void>(() => {});
 
 /** One run of `listen`. */
-class Listener {
+class ListenRun {
   readonly listeners: Listeners = {
     message: (message) => this.#receive(message),
     synced: () => this.#caughtUp(),
@@ -68,7 +68,8 @@ class Listener {
     this.#options = options;
   }
 
-  async run(client: ChatClient): Promise<number> {
+  /** Runs until the end. Returns the exit status. */
+  async untilEnd(client: ChatClient): Promise<number> {
     this.#client = client;
     const off = onSignal(() => this.#stop());
     client.connect();

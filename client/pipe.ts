@@ -29,16 +29,16 @@ export interface PipeOptions {
 /** Sends every line of stdin, and prints what arrives, until the input ends. Returns the exit status. */
 export async function runPipe(context: RunContext, options: PipeOptions): Promise<number> {
   const to = options.to === undefined ? undefined : addressOf(options.to, "--to");
-  const pipe = new Pipe(context.account.server, options);
+  const run = new PipeRun(context.account.server, options);
   await using open = await openClient(context, "pipe", {
     ...(options.last === undefined ? {} : { last: options.last }),
-    ...pipe.listeners,
+    ...run.listeners,
   });
-  return await pipe.run(open.client, to);
+  return await run.untilEnd(open.client, to);
 }
 
 /** One run between programs. */
-class Pipe {
+class PipeRun {
   readonly listeners: Listeners = {
     message: (message) => this.#print(message),
     synced: () => this.#synced.resolve(),
@@ -65,7 +65,8 @@ class Pipe {
     this.#options = options;
   }
 
-  async run(client: ChatClient, to: string | undefined): Promise<number> {
+  /** Runs until the end. Returns the exit status. */
+  async untilEnd(client: ChatClient, to: string | undefined): Promise<number> {
     this.#client = client;
     const off = onSignal((signal) => this.#ended.resolve(statusOf(signal)));
     client.connect();

@@ -3,6 +3,7 @@
  * docs/demo.svg (its last picture) of it. Needs tmux, and port 8080.
  */
 
+import { delay } from "@std/async/delay";
 import { startServer } from "../server.ts";
 import stringWidth from "string-width";
 
@@ -37,15 +38,15 @@ class Side {
   async type(text: string): Promise<void> {
     for (const key of text) {
       await this.#tmux("send-keys", "-l", key);
-      await wait(KEY_MS);
+      await delay(KEY_MS);
     }
-    await wait(4 * KEY_MS);
+    await delay(4 * KEY_MS);
     await this.press("Enter");
   }
 
   async press(key: string): Promise<void> {
     await this.#tmux("send-keys", key);
-    await wait(6 * KEY_MS);
+    await delay(6 * KEY_MS);
   }
 
   /** Returns the rows on the screen with their colours, each as wide as the screen. */
@@ -61,7 +62,7 @@ class Side {
 
   async close(): Promise<void> {
     await this.#tmux("kill-server");
-    await wait(500);
+    await delay(500);
     await Deno.remove(this.#folder, { recursive: true });
   }
 }
@@ -74,27 +75,23 @@ export function styleAfter(text: string): string {
   return codes.slice(Math.max(reset, 0)).join("");
 }
 
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
 /** Plays the chat. */
 async function play(alice: Side, bob: Side): Promise<void> {
-  await wait(800);
+  await delay(800);
   await bob.type("/to alice");
   await bob.type("lunch at one?");
-  await wait(900);
+  await delay(900);
   await alice.type("/reply yes! the usual place?");
-  await wait(900);
+  await delay(900);
   await bob.type("/group create #lunch");
   await bob.type("/group invite #lunch alice");
-  await wait(600);
+  await delay(600);
   await bob.type("who else is hungry?");
-  await wait(900);
+  await delay(900);
   await alice.type("/to #lunch");
-  await wait(700);
+  await delay(700);
   await alice.type("me, 日本料理 🍣 please");
-  await wait(1_600);
+  await delay(1_600);
 }
 
 type Frame = [seconds: number, "o", data: string];
@@ -114,7 +111,7 @@ async function film(sides: readonly Side[], until: Promise<void>): Promise<{ fra
       frames.push([Number(((performance.now() - start) / 1_000).toFixed(3)), "o", changed.join("")]);
       last = rows;
     }
-    await wait(FRAME_MS);
+    await delay(FRAME_MS);
   }
   await until;
   return { frames, last };
@@ -195,7 +192,7 @@ async function main(): Promise<void> {
   const sides = [new Side("alice"), new Side("bob")] as const;
   try {
     for (const side of sides) await side.start();
-    await wait(1_000);
+    await delay(1_000);
     const { frames, last } = await film(sides, play(...sides));
     const header = { version: 2, width: 2 * COLUMNS + 3, height: ROWS, title: "Parley: two people chat" };
     await Deno.writeTextFile(

@@ -2,7 +2,7 @@
 
 import { type ChatClient, ChatError, type Listeners, type State } from "../../chat_client.ts";
 import { type ErrorFrame, isGroup, type Message, WATCHED_USERS_MAX } from "../../protocol.ts";
-import { complete, helpLines, isForView, parseInput } from "./commands.ts";
+import { type ChatCommandName, complete, helpLines, isForView, parseInput } from "./commands.ts";
 import { ChatCommands } from "./chat_commands.ts";
 import { IgnoredFile } from "./ignored.ts";
 import { Chats, mentions } from "./model.ts";
@@ -67,7 +67,7 @@ class TerminalChat {
   #synced = false;
   #wasSynced = false;
   #watched = "";
-  #lastTyping = 0;
+  #lastTyping = -Infinity;
 
   constructor(context: RunContext, options: ChatViewOptions) {
     this.#context = context;
@@ -77,7 +77,7 @@ class TerminalChat {
     this.listeners = {
       message: (message) => this.#received(message),
       receipt: (receipt) => this.#changed(() => this.chats.receipt(receipt)),
-      typing: (typing) => this.#changed(() => this.chats.typing(typing, Date.now())),
+      typing: (typing) => this.#changed(() => this.chats.typing(typing, performance.now())),
       presence: ({ user, status, last_seen: lastSeen }) =>
         this.#changed(() => this.chats.presence.set(user, { status, ...(lastSeen === undefined ? {} : { lastSeen }) })),
       group: (notice) => this.#display.notice(this.#commands.groupNotice(notice)),
@@ -176,14 +176,18 @@ class TerminalChat {
         this.#display.warning(input.why, line);
         break;
       case "command":
-        if (input.name === "help") this.#display.notice(helpLines(input.rest, this.#screen.columns).join("\n"));
-        else {this.#commands.run(input.name, input.rest, (recipient, text) => this.#send(recipient, text)).catch((error) =>
-            this.#failed(error)
-          );}
+        this.#runCommand(input.name, input.rest);
     }
     this.#showPrompt();
   }
 
+  #runCommand(name: ChatCommandName, rest: string): void {
+    if (name === "help") return this.#display.notice(helpLines(rest, this.#screen.columns).join("\n"));
+    const send = (recipient: string, text: string) => this.#send(recipient, text);
+    this.#commands.run(name, rest, send).catch((error) => this.#failed(error));
+  }
+
+  /** Shows why a command failed; anything but a {@linkcode ChatError} is a defect, and thrown again. */
   #failed(error: unknown): void {
     if (!(error instanceof ChatError)) throw error;
     this.#display.warning(error.code === "offline" ? "That needs a connection, and there is none now" : error.message);
@@ -208,7 +212,7 @@ class TerminalChat {
 
   #key(): void {
     const { current } = this.chats;
-    const now = Date.now();
+    const now = performance.now();
     if (current === undefined || now - this.#lastTyping < TYPING_EVERY_MS) return;
     if (!isForView(this.#screen.line)) return;
     this.#lastTyping = now;

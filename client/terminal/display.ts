@@ -101,6 +101,6 @@ export class ChatDisplay {
 
   /** Updates the prompt. */
   prompt(phase: string): void {
-    this.#screen.prompt = promptText(this.#chats, phase, Date.now());
+    this.#screen.prompt = promptText(this.#chats, phase, performance.now());
   }
 }
