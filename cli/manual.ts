@@ -15,7 +15,7 @@ export interface ManualParts {
   readonly source: string;
   /** The program in a few words, for `apropos`. */
   readonly name: string;
-  /** What the program does, in sentences. */
+  /** Description of the program, in sentences. */
   readonly description: string;
   /** Sections after the commands, in their order. */
   readonly sections: readonly ManualSection[];
