@@ -243,7 +243,7 @@ export interface Groups {
   group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal>;
 }
 
-/** When users were last connected. */
+/** Last connections of users. */
 export interface LastSeen {
   /** Returns when users were last connected: milliseconds since 1970, 0 for never, undefined for an unknown user. */
   lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]>;

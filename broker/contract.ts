@@ -249,16 +249,18 @@ export function testBroker(name: string, open: Open, ignore = false): void {
   test("starts a new device among the messages that its user may see, own ones included", async ({ broker }) => {
     await know(broker, "ann", "ben");
     await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await send(broker, "ann", "ben", "1");
     await send(broker, "ann", "#g", "before ben");
     await group(broker, { op: "join", user: "ben", group: "#g" });
-    await send(broker, "ben", "#g", "1");
+    await send(broker, "ben", "#g", "2");
     await send(broker, "ann", "ann", "not for ben");
-    const last = await send(broker, "ann", "ben", "2");
-    const all = await broker.attach("ben", "phone", 9), one = await broker.attach("ben", "tablet", 1);
-    assertEquals([await contents(broker, "ben", all.position), await contents(broker, "ben", one.position)], [["1", "2"], [
-      "2",
-    ]]);
-    assertEquals([all.head, one.head], [last, last]);
+    const last = await send(broker, "ann", "ben", "3");
+    const all = await broker.attach("ben", "phone", 3), two = await broker.attach("ben", "tablet", 2);
+    assertEquals([await contents(broker, "ben", all.position), await contents(broker, "ben", two.position)], [
+      ["1", "2", "3"],
+      ["2", "3"],
+    ]);
+    assertEquals([all.head, two.head], [last, last]);
   });
 
   test("registers nobody for a confirmation", async ({ broker }) => {
