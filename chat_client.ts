@@ -9,6 +9,7 @@
 
 import { backOffMs } from "./chat_client/backoff.ts";
 import { openWebSocket, SYSTEM_CLOCK } from "./chat_client/defaults.ts";
+import { newId } from "./chat_client/ids.ts";
 import { Inbox } from "./chat_client/inbox.ts";
 import { Outbox } from "./chat_client/outbox.ts";
 import { type Query, Requests } from "./chat_client/requests.ts";
@@ -40,6 +41,8 @@ const WELCOME_MS = 10_000;
 const QUIET_MS = 30_000;
 /** Milliseconds that the server has to answer a ping. */
 const PONG_MS = 10_000;
+/** Milliseconds that it has where somebody looks at the screen and may have been asleep: a needless reconnect costs little. */
+const LOOK_PONG_MS = 1_200;
 /** Milliseconds that the server has to answer a close. */
 const GOODBYE_MS = 2_000;
 
@@ -132,7 +135,7 @@ export class ChatClient {
   }
 
   /** Queues a message; it arrives once, in order within its conversation. */
-  send(recipient: string, content: string, id: string = crypto.randomUUID()): Outgoing {
+  send(recipient: string, content: string, id: string = newId()): Outgoing {
     const outgoing = this.#outbox.add({ sender: this.#user, recipient, content, id });
     this.#save();
     this.#outbox.pump();
@@ -157,6 +160,16 @@ export class ChatClient {
   /** Resolves when the client is closed. */
   get closed(): Promise<void> {
     return this.#ended.promise;
+  }
+
+  /** Sends a message now that waits because the server could not take it. */
+  retry(id: string): void {
+    this.#outbox.retry(id);
+  }
+
+  /** Drops a message that is not acked; one that is on its way may arrive all the same. Returns false where there is none. */
+  drop(id: string): boolean {
+    return this.#outbox.drop(id);
   }
 
   /** Requests a page of a conversation, oldest message first. Rejects with a {@linkcode ChatError}. */
@@ -204,6 +217,27 @@ export class ChatClient {
     if (this.#state.phase !== "waiting") return;
     this.#cancelTimer();
     void this.#dial();
+  }
+
+  /**
+   * Finds out now whether there is a connection, as after sleep or in another network: a client that waits tries at once, and a
+   * server that does not answer soon is left.
+   */
+  lookNow(): void {
+    if (this.#isOnline) return this.#ping(LOOK_PONG_MS);
+    this.#attempts = 0;
+    this.retryNow();
+  }
+
+  /** Closes, and forgets everything, in the store too: the next user of this place finds nothing. */
+  async forget(): Promise<void> {
+    await this.close();
+    this.#outbox.clear();
+    this.#watched = [];
+    this.#read.clear();
+    this.#user = "";
+    this.#welcome = undefined;
+    this.#options.store?.save({ outbox: [] });
   }
 
   /** Confirms what was taken and closes. Idempotent; resolves when the socket is closed. */
@@ -352,10 +386,14 @@ export class ChatClient {
   /** Pings a server that is silent, and leaves one that does not answer. */
   #watchLiveness(): void {
     this.#cancelLiveness();
-    this.#cancelLiveness = this.#clock.after(QUIET_MS, () => {
-      this.#write({ type: "ping" });
-      this.#cancelLiveness = this.#clock.after(PONG_MS, () => void this.#lost(0, "The server went silent", true));
-    });
+    this.#cancelLiveness = this.#clock.after(QUIET_MS, () => this.#ping(PONG_MS));
+  }
+
+  /** Asks for a sign of life. */
+  #ping(withinMs: number): void {
+    this.#cancelLiveness();
+    this.#write({ type: "ping" });
+    this.#cancelLiveness = this.#clock.after(withinMs, () => void this.#lost(0, "The server went silent", true));
   }
 
   // ---- Frames ----
