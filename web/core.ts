@@ -71,6 +71,13 @@ export class Core {
     if (!this.#isStopped) this.#connect(position);
   }
 
+  /** Ends the connection and forgets everything, as at the end of a session. */
+  async forget(): Promise<void> {
+    this.#isStopped = true;
+    this.#waiting.clear();
+    await this.#client?.forget();
+  }
+
   /** Ends the connection, with a goodbye. */
   async stop(): Promise<void> {
     this.#isStopped = true;
@@ -328,7 +335,10 @@ export class Core {
   async #retry(id: string): Promise<void> {
     const waiting = this.#waiting.get(id);
     if (!waiting) return;
-    if (!waiting.isRefused) return this.#client?.retryNow();
+    if (!waiting.isRefused) {
+      this.#client?.retryNow();
+      return this.#client?.retry(id);
+    }
     const { id: _, recipient, content, at } = waiting;
     this.#replace({ id, recipient, content, at });
     const client = this.#client;

@@ -92,9 +92,9 @@ export function dayKey(ts: string): string {
 
 /** Returns one of 8 hues for a name. */
 export function hueOf(name: string): number {
-  let sum = 0;
-  for (const c of name) sum = (sum * 31 + c.codePointAt(0)!) % 9_973;
-  return sum % 8;
+  let hash = 0x811c9dc5;
+  for (const c of name) hash = Math.imul(hash ^ c.codePointAt(0)!, 0x01000193);
+  return (hash >>> 12) % 8;
 }
 
 function capital(text: string): string {

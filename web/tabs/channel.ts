@@ -13,6 +13,8 @@ const LEADER_MS = 3_000;
 export interface Leading {
   perform(call: Call): Promise<unknown>;
   stop(): Promise<void>;
+  /** Stops, and forgets what was to be sent. */
+  forget(): Promise<void>;
 }
 
 /** Tells what a tab has to be told. */
@@ -95,15 +97,14 @@ export class Tab {
   /** Leaves, in all tabs. */
   async signOut(): Promise<void> {
     this.#post({ word: "signed out" });
-    await this.close();
+    await this.#close("forget");
   }
 
-  /** Leaves. */
-  async close(): Promise<void> {
+  async #close(way: "stop" | "forget"): Promise<void> {
     this.#isClosed = true;
     const leading = this.#leading;
     this.#leading = undefined;
-    await leading?.stop();
+    await leading?.[way]();
     this.#letGo?.();
     this.#channel?.close();
   }
@@ -162,7 +163,7 @@ export class Tab {
       case "looks":
         return this.#looked(word.tab, word.at);
       case "signed out":
-        await this.close();
+        await this.#close("forget");
         return this.#listeners.signedOut();
     }
   }

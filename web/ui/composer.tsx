@@ -40,7 +40,8 @@ export function Composer({ with: other, onSent }: { with: string; onSent: () => 
     fit(field);
   };
   const remember = () => {
-    const { value: text, selectionStart: start, selectionEnd: end } = ref.current!;
+    if (!ref.current) return; // events of the field may come after it
+    const { value: text, selectionStart: start, selectionEnd: end } = ref.current;
     keepDraft(other, { text, start, end });
   };
   const submit = () => {
@@ -87,7 +88,7 @@ export function Composer({ with: other, onSent }: { with: string; onSent: () => 
           aria-describedby="message-failure"
           onInput={onInput}
           onKeyDown={onKeyDown}
-          onSelect={() => ref.current!.value !== "" && remember()}
+          onSelect={() => ref.current?.value && remember()}
           onCompositionStart={() => isComposing.current = true}
           onCompositionEnd={() => isComposing.current = false}
           onBlur={() => isComposing.current = false}

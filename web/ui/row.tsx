@@ -57,7 +57,8 @@ export class Row extends Component<RowProps, { isWhole: boolean }> {
       <div class={kind} data-key={id} data-seq={seq}>
         <div class="bubble">
           <span class={hasName && isFirst ? `who hue-${hueOf(sender)}` : "unseen"}>
-            <bdi>{isMine ? "You" : sender}</bdi>:{" "}
+            <bdi>{isMine ? "You" : sender}</bdi>
+            <span class="unseen">:</span>
           </span>
           <div class="text" dir="auto">{partsOf(cut).map(show)}</div>
           {cut !== content && (

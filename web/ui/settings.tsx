@@ -19,7 +19,7 @@ export function SettingsDialog({ onClose }: { onClose: () => void }): JSX.Elemen
       <Check label="Away" hint="Others see that you do not look here." isOn={state.isAway.value} onChange={setAway} />
       <Check
         label="Tell others what I have read"
-        hint="Without it your messages to them still show what they tell."
+        hint="When this is off, you still see what they tell you."
         isOn={receipts}
         onChange={(on) => state.choose({ receipts: on })}
       />
