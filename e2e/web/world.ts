@@ -65,8 +65,13 @@ export class World implements AsyncDisposable {
     return profile;
   }
 
+  /** Ends people and profiles, the last first. Rejects where a page complained. */
+  async close(): Promise<void> {
+    for (const started of this.#started.splice(0).reverse()) await started[Symbol.asyncDispose]();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const started of this.#started.reverse()) await started[Symbol.asyncDispose]();
+    await this.close();
     await this.#server[Symbol.asyncDispose]();
   }
 }

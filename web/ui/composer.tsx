@@ -32,6 +32,9 @@ export function Composer({ with: other, onSent }: { with: string; onSent: () => 
       field.setSelectionRange(draft.start, draft.end);
     }
     changed();
+    const moved = () => document.activeElement === field && field.value !== "" && remember();
+    document.addEventListener("selectionchange", moved);
+    return () => document.removeEventListener("selectionchange", moved);
   }, [other]);
 
   const changed = () => {
@@ -88,18 +91,22 @@ export function Composer({ with: other, onSent }: { with: string; onSent: () => 
           aria-describedby="message-failure"
           onInput={onInput}
           onKeyDown={onKeyDown}
-          onSelect={() => ref.current?.value && remember()}
           onCompositionStart={() => isComposing.current = true}
           onCompositionEnd={() => isComposing.current = false}
           onBlur={() => isComposing.current = false}
         />
-        <button type="submit" class="send" aria-label="Send" title="Send" disabled={isEmpty}>
+        <button type="submit" class="send" aria-label="Send" title="Send" disabled={isEmpty} onMouseDown={keepFocus}>
           <Icon name="send" />
         </button>
       </div>
       <Failure id="message-failure" text={failure} />
     </form>
   );
+}
+
+/** Keeps the focus in the field, and so the keyboard of a phone on the screen. */
+function keepFocus(event: Event): void {
+  event.preventDefault();
 }
 
 /** Makes the field as high as its text, where the browser does not. */
