@@ -1,8 +1,7 @@
 /** Texts that were typed and not sent, by conversation. They are kept with every key, so that no way of leaving loses one. */
 
-import { type Signal, signal } from "@preact/signals";
 import { keep, kept, keptKeys } from "./place.ts";
-import { me } from "./state.ts";
+import { drafted, me } from "./state.ts";
 
 /** A text with the caret in it. */
 export interface Draft {
@@ -10,9 +9,6 @@ export interface Draft {
   readonly start: number;
   readonly end: number;
 }
-
-/** Conversations that have a draft: the list marks them. */
-export const drafted: Signal<ReadonlySet<string>> = signal<ReadonlySet<string>>(new Set());
 
 /** Finds the drafts of this user. */
 export function findDrafts(): void {

@@ -81,6 +81,8 @@ export const current: Signal<string | undefined> = signal(undefined);
 export const log: Signal<Log | undefined> = signal(undefined);
 /** Grows with each change of the open group's members. */
 export const groupChanges: Signal<number> = signal(0);
+/** Conversations that have a draft. */
+export const drafted: Signal<ReadonlySet<string>> = signal<ReadonlySet<string>>(new Set());
 /** True where the status was set to away. */
 export const isAway: Signal<boolean> = signal(false);
 /** True where the server has another version of this page. */
@@ -102,8 +104,10 @@ export const me: ReadonlySignal<string> = computed(() => account.value?.user ?? 
 /** Conversations in the order of the list: newest first. */
 export const listed: ReadonlySignal<readonly Conversation[]> = computed(() => {
   const all = new Map(conversations.value);
-  const open = current.value;
-  if (open !== undefined && !all.has(open)) all.set(open, { with: open, seq: 0, read: 0, unread: 0 });
+  const begun = [...drafted.value, ...waiting.value.map(({ recipient }) => recipient), current.value];
+  for (const other of begun) {
+    if (other !== undefined && !all.has(other)) all.set(other, { with: other, seq: 0, read: 0, unread: 0 });
+  }
   return [...all.values()].sort((a, b) => b.seq - a.seq || (a.with < b.with ? -1 : 1));
 });
 

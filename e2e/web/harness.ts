@@ -1,9 +1,13 @@
 /** Tests in a browser: each with a server and a browser of its own. */
 
+import { deadline } from "@std/async/deadline";
 import type { Browser } from "playwright-core";
 import { lacksProgram } from "../../testing/permissions.ts";
 import { CHROMIUM, startChromium } from "./chromium.ts";
 import { World } from "./world.ts";
+
+/** Milliseconds that a test may take; the slowest takes a few seconds. */
+const TEST_MS = 60_000;
 
 /** Declares a test in Chromium. `args` are the server's. */
 export function browserTest(
@@ -18,7 +22,7 @@ export function browserTest(
       await using world = await World.start(args);
       const browser = await startChromium();
       await using _ = { [Symbol.asyncDispose]: () => browser.close() };
-      await run(world, browser);
+      await deadline(run(world, browser), TEST_MS);
       await world.close();
     },
   });

@@ -1,6 +1,6 @@
 /** The open conversation: head, search, log and the field to write in. */
 
-import { createRef, type JSX } from "preact";
+import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { go } from "../route.ts";
 import * as state from "../state.ts";
@@ -15,7 +15,7 @@ import { statusOf } from "./status.ts";
 export function ConversationView({ with: other }: { with: string }): JSX.Element {
   const [open, setOpen] = useState<"details" | "search">();
   const [found, setFound] = useState<number>();
-  const [view] = useState(() => createRef<LogView>());
+  const [sent, setSent] = useState(0);
   const close = () => {
     setOpen(undefined);
     setFound(undefined);
@@ -47,7 +47,6 @@ export function ConversationView({ with: other }: { with: string }): JSX.Element
       {open === "search" && log && <Search log={log} found={found} onFound={setFound} onClose={close} />}
       {log && (
         <LogView
-          ref={view}
           log={log}
           me={state.me.value}
           isGroup={state.isGroup(other)}
@@ -57,6 +56,7 @@ export function ConversationView({ with: other }: { with: string }): JSX.Element
           unread={state.conversations.value.get(other)?.unread ?? 0}
           isSeen={state.isSeen.value}
           found={found}
+          sent={sent}
           typing={typingWords(state.typists.value.get(other) ?? [])}
           isIgnored={state.isIgnored}
         />
@@ -66,7 +66,7 @@ export function ConversationView({ with: other }: { with: string }): JSX.Element
           You ignore {other}. <IgnoreButton user={other} />
         </p>
       )}
-      <Composer with={other} onSent={() => view.current?.goToEnd()} />
+      <Composer with={other} onSent={() => setSent((count) => count + 1)} />
       {open === "details" && <Details with={other} onClose={close} />}
       <Announcer />
     </main>

@@ -2,7 +2,6 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { drafted } from "../drafts.ts";
 import { addressOf } from "../route.ts";
 import * as state from "../state.ts";
 import { oneLine, shortTimeOf } from "../text.ts";
@@ -83,7 +82,7 @@ function Entry({ entry }: { entry: state.Conversation }): JSX.Element {
 function Preview({ entry: { with: other, last } }: { entry: state.Conversation }): JSX.Element {
   const typists = state.typists.value.get(other) ?? [];
   if (typists.length > 0) return <em>typing …</em>;
-  if (drafted.value.has(other) && state.current.value !== other) return <em class="draft">Draft</em>;
+  if (state.drafted.value.has(other) && state.current.value !== other) return <em class="draft">Draft</em>;
   const mine = state.waiting.value.findLast(({ recipient }) => recipient === other);
   if (mine?.isRefused) return <em class="wrong">Not sent</em>;
   if (mine) return <>You: {oneLine(mine.content)}</>;

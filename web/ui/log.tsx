@@ -38,6 +38,8 @@ export interface LogProps {
   readonly isSeen: boolean;
   /** Position of a message to be shown in the middle. */
   readonly found: number | undefined;
+  /** Number of messages that were written here: with each, the view goes to the end. */
+  readonly sent: number;
   readonly typing: string;
   readonly isIgnored: (user: string) => boolean;
 }
@@ -64,7 +66,7 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
   #frame = 0;
 
   /** Goes to the newest message. */
-  goToEnd(): void {
+  #goToEnd(): void {
     this.#low = undefined;
     this.#high = Infinity;
     this.#follow(true);
@@ -88,7 +90,8 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
   }
 
   override componentDidUpdate(before: LogProps, _: unknown, anchor: Anchor | undefined): void {
-    const { found } = this.props;
+    const { found, sent } = this.props;
+    if (sent !== before.sent) return this.#goToEnd();
     if (found !== undefined && found !== before.found) return this.#showFound(found);
     this.#afterUpdate(anchor);
   }
@@ -290,7 +293,7 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
           </div>
         </div>
         {!this.state.isFollowing && (
-          <button type="button" class="to-end" onClick={() => this.goToEnd()}>
+          <button type="button" class="to-end" onClick={() => this.#goToEnd()}>
             {unread > 0 ? `${unread} new` : <span class="unseen">Go to the newest message</span>}
             <Icon name="down" small />
           </button>
