@@ -44,7 +44,7 @@ interface Asset {
   readonly bodies: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
 }
 
-/** What the build says of its files. */
+/** Contents of files.json. */
 interface Built {
   readonly files: readonly { readonly path: string; readonly type: string }[];
 }

@@ -6,7 +6,7 @@
  */
 
 const ROOT = new URL("..", import.meta.url);
-/** What the page is built from, beside the folder web/ itself. */
+/** Sources of the page beside the folder web/ itself. */
 const SOURCES = ["protocol.ts", "chat_client.ts", "chat_client"];
 /** Folders of web/ that are made. */
 const MADE_REGEXP = /^(?:dist|node_modules|dist\.tmp-.*)$/;

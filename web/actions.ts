@@ -1,4 +1,4 @@
-/** What a person can do, and what the page asks for by itself. Everything goes through the leading tab. */
+/** Actions of a person, and requests that the page makes by itself. Everything goes through the leading tab. */
 
 import { isOverBytes, type Message, type ServerFrameOf } from "../protocol.ts";
 import { accountOf, deviceName, forgetAccount, keepAccount } from "./account.ts";

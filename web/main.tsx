@@ -2,7 +2,7 @@
 
 import { effect } from "@preact/signals";
 import { render } from "preact";
-import { type Account, accountInAddress, deviceName, keepAccount, keptAccount } from "./account.ts";
+import { type Account, accountInAddress, deviceName, forgetAccount, keepAccount, keptAccount } from "./account.ts";
 import * as actions from "./actions.ts";
 import { Core } from "./core.ts";
 import { findDrafts } from "./drafts.ts";
@@ -34,7 +34,10 @@ function begin(account: Account): void {
       takeSnapshot(await tab.call({ do: "snapshot" }) as Snapshot);
       if (state.connection.value.phase === "online") actions.refresh();
     },
-    signedOut: () => location.reload(),
+    signedOut() {
+      forgetAccount();
+      location.reload();
+    },
   });
   actions.useTab(tab, store);
   startNotifying(tab, registerWorker());

@@ -77,7 +77,7 @@ export const typists: Signal<ReadonlyMap<string, readonly string[]>> = signal<Re
 );
 /** Conversation that is open. */
 export const current: Signal<string | undefined> = signal(undefined);
-/** What is loaded of the open conversation. */
+/** Loaded part of the open conversation. */
 export const log: Signal<Log | undefined> = signal(undefined);
 /** Grows with each change of the open group's members. */
 export const groupChanges: Signal<number> = signal(0);

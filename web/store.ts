@@ -1,5 +1,5 @@
 /**
- * What this browser keeps in IndexedDB, for all tabs: newest messages of each conversation for when there is no connection,
+ * Things that this browser keeps in IndexedDB, for all tabs: newest messages of each conversation for when there is no connection,
  * messages that wait to be sent, and the position in the server's log.
  *
  * Nothing here is the only copy but what waits to be sent. Where the browser keeps nothing, everything still works until the

@@ -1,6 +1,6 @@
 /** The service worker, as the page sees it. */
 
-/** What a browser with Trusted Types gives for making an address of a script. */
+/** Maker of script addresses, in browsers with Trusted Types. */
 interface Policies {
   createPolicy(name: string, rules: { createScriptURL(url: string): string }): { createScriptURL(url: string): string };
 }

@@ -49,8 +49,8 @@ export class World implements AsyncDisposable {
   }
 
   /** Connects somebody without a browser. */
-  async person(name: string, options: { readonly device?: string; readonly port?: number } = {}): Promise<Person> {
-    const person = new Person(`ws://127.0.0.1:${options.port ?? this.port}/ws`, name, options.device ?? "test");
+  async person(name: string, options: { readonly device?: string; readonly token?: string } = {}): Promise<Person> {
+    const person = new Person(this.url, name, options.device ?? "test", options.token);
     this.#started.push(person);
     await person.ready;
     return person;
@@ -91,13 +91,14 @@ export class Person implements AsyncDisposable {
   readonly ready: Promise<void>;
   #changed: () => void = () => {};
 
-  constructor(url: string, name: string, device: string) {
+  constructor(url: string, name: string, device: string, token: string | undefined) {
     let isReady = () => {};
     this.ready = new Promise((resolve) => isReady = resolve);
     this.client = new ChatClient({
       url,
       name,
       device,
+      ...token === undefined ? {} : { token },
       message: (message) => {
         this.messages.push(message);
         this.#changed();

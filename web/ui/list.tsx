@@ -78,7 +78,7 @@ function Entry({ entry }: { entry: state.Conversation }): JSX.Element {
   );
 }
 
-/** What the list says of a conversation: who types, a draft, what waits, or the newest message. */
+/** Line of the list under a name: who types, a draft, what waits, or the newest message. */
 function Preview({ entry: { with: other, last } }: { entry: state.Conversation }): JSX.Element {
   const typists = state.typists.value.get(other) ?? [];
   if (typists.length > 0) return <em>typing …</em>;

@@ -26,7 +26,7 @@ const BOTTOM_PX = 30;
 /** Pixels of a row that have to be in view for it to be seen. */
 const SEEN_PX = 40;
 
-/** What a log is made of. */
+/** Values that a log is made of. */
 export interface LogProps {
   readonly log: Log;
   readonly me: string;

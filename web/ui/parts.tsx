@@ -42,9 +42,13 @@ export function Dialog(
 ): JSX.Element {
   const ref = useRef<HTMLDialogElement>(null);
   useEffect(() => {
-    const dialog = ref.current!;
+    const dialog = ref.current!, before = document.activeElement;
     dialog.showModal();
-    return () => dialog.close();
+    return () => {
+      dialog.close();
+      // The browser does it where the dialog is still in the document.
+      if (before instanceof HTMLElement) before.focus();
+    };
   }, []);
   const closeOutside = (event: MouseEvent) => event.target === ref.current && onClose();
   return (

@@ -8,7 +8,7 @@ import { Icon, type IconName } from "./icons.tsx";
 /** Characters and lines of a message that are shown before somebody asks for all. */
 const SHOWN_CHARS = 3_000, SHOWN_LINES = 40;
 
-/** How far an own message has come. */
+/** Progress of an own message. */
 export type Mark = "waiting" | "refused" | "sent" | "delivered" | "read";
 
 const MARKS: Record<Mark, { readonly icon: IconName; readonly words: string }> = {
