@@ -697,6 +697,18 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await contents(broker, "ben", seq), ["new"]);
   }, { retentionDays: TOO_OLD_AT_ONCE });
 
+  test("lists no conversation of which everything has expired, however many messages it had", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben", "cat");
+    // As many as one step of removing takes, and one more.
+    for (const [other, count] of [["ben", 1_000], ["cat", 1_001]] as const) {
+      await broker.append(Array.from({ length: count }, () => draft("ann", other, "old")));
+    }
+    await expire();
+    for (const user of ["ann", "ben", "cat"]) {
+      assertEquals(await broker.conversations(user, 10), { conversations: [], more: false }, user);
+    }
+  }, { retentionDays: TOO_OLD_AT_ONCE });
+
   test("raises no horizon for those who could not see what was removed", async ({ broker, expire }) => {
     await know(broker, "ann", "ben");
     await group(broker, { op: "create", user: "ann", group: "#g", open: true });

@@ -24,6 +24,7 @@ import type {
   Subscriber,
   Subscription,
 } from "../broker.ts";
+import { type Clocks, SYSTEM_CLOCKS } from "./clocks.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT } from "./limits.ts";
 import { authorsBetween, countOthers, countUnread, firstAfter, firstBy } from "./memory/counting.ts";
 import { MemoryGroups } from "./memory/groups.ts";
@@ -40,8 +41,8 @@ export const MEMORY_MESSAGES_MAX = 1_000_000;
 export interface MemoryOptions extends Partial<BrokerLimits> {
   /** Messages that are kept in all, {@linkcode MEMORY_MESSAGES_MAX} by default. */
   readonly messagesMax?: number;
-  /** Returns milliseconds since 1970. */
-  readonly now?: () => number;
+  /** The machine's by default. */
+  readonly clocks?: Clocks;
 }
 
 const NOBODY: readonly string[] = [];
@@ -56,7 +57,7 @@ interface Tail {
 export class MemoryBroker implements Broker {
   readonly epoch: string = crypto.randomUUID().slice(0, 8);
   readonly #mailbox: number;
-  readonly #now: () => number;
+  readonly #clocks: Clocks;
   readonly #state = new MemoryState();
   /** Parts of the state, which the hot path takes without a detour. */
   readonly #users: Map<string, User> = this.#state.users;
@@ -67,7 +68,7 @@ export class MemoryBroker implements Broker {
   constructor(options: MemoryOptions = {}) {
     const limits = { ...DEFAULT_LIMITS, ...options };
     this.#mailbox = limits.mailbox;
-    this.#now = options.now ?? Date.now;
+    this.#clocks = options.clocks ?? SYSTEM_CLOCKS;
     this.#retention = new Retention(this.#state, limits.retentionDays, options.messagesMax ?? MEMORY_MESSAGES_MAX);
     this.#groups = new MemoryGroups(this.#state, this.#retention, limits);
   }
@@ -117,8 +118,8 @@ export class MemoryBroker implements Broker {
   // ---- Sending ----
 
   append(drafts: readonly Draft[]): Promise<readonly Appended[]> {
-    const ts = this.#now();
-    this.#retention.expireIfDue(ts);
+    const ts = this.#clocks.now();
+    this.#retention.expireIfDue(this.#clocks.monotonic());
     const results = new Array<Appended>(drafts.length);
     for (let i = 0; i < drafts.length; i++) results[i] = this.#append(drafts[i]!, ts);
     return Promise.resolve(results);
@@ -242,7 +243,7 @@ export class MemoryBroker implements Broker {
   // ---- Markers ----
 
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]> {
-    const ts = this.#now();
+    const ts = this.#clocks.now();
     return Promise.resolve(moves.map((move) => this.#move(move, ts)));
   }
 
@@ -295,7 +296,7 @@ export class MemoryBroker implements Broker {
 
   /** Removes what is too old now; returns the number of messages that went. Sending does so by itself, once an hour. */
   expire(): number {
-    return this.#retention.expire(this.#now());
+    return this.#retention.expire(this.#clocks.monotonic());
   }
 
   close(): Promise<void> {

@@ -64,6 +64,15 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX threads_groups ON threads (name) WHERE owner > 0;
   CREATE INDEX threads_ended ON threads (id) WHERE owner < 0;
   `,
+  // Retention looks twice before it removes. A conversation of which everything has expired is none.
+  `
+  CREATE TABLE looks (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL,
+    ts INTEGER NOT NULL                 -- the clock at the first look
+  ) STRICT, WITHOUT ROWID;
+  UPDATE threads SET last_seq = 0 WHERE last_seq > 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE thread = threads.id);
+  `,
 ];
 
 /** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */

@@ -21,6 +21,7 @@ import type {
   MarkerResult,
   Page,
 } from "../../broker.ts";
+import { type Clocks, SYSTEM_CLOCKS } from "../clocks.ts";
 import { type BrokerLimits, DEVICES_KEPT } from "../limits.ts";
 import { BASE_DEVICE, isGroup } from "../names.ts";
 import { idConflict, mailboxFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
@@ -42,6 +43,16 @@ export interface AppendedRows {
   readonly ts: number;
 }
 
+/** Options of a {@linkcode SqliteStore}. */
+export interface StoreOptions {
+  /** The machine's by default. */
+  readonly clocks?: Clocks;
+  /** Milliseconds between the two looks of retention, an hour by default. */
+  readonly secondLookMs?: number | undefined;
+  /** Called with a sentence for the operator about something that is no failure. */
+  readonly notice?: (words: string) => void;
+}
+
 const INSERT_MESSAGE = `INSERT INTO messages (thread, seq, sender, ts, id, origin, content) VALUES (?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING`;
 
@@ -56,16 +67,17 @@ export class SqliteStore {
   readonly #groups: Groups;
   readonly #retention: Retention;
 
-  /** Takes a database with the newest schema; `now` returns milliseconds since 1970. */
-  constructor(database: DatabaseSync, limits: BrokerLimits, now: () => number = Date.now) {
+  /** Takes a database with the newest schema. */
+  constructor(database: DatabaseSync, limits: BrokerLimits, options: StoreOptions = {}) {
+    const { clocks = SYSTEM_CLOCKS, secondLookMs, notice = () => {} } = options;
     const db = this.#db = new Database(database);
     this.#mailbox = limits.mailbox;
-    this.#now = now;
+    this.#now = clocks.now;
     this.#mailboxes = new Mailboxes(db);
     this.#reading = new Reading(db);
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
     this.#groups = new Groups(db, limits);
-    this.#retention = new Retention(db, this.#mailboxes, limits.retentionDays);
+    this.#retention = new Retention(db, this.#mailboxes, { days: limits.retentionDays, clocks, secondLookMs, notice });
   }
 
   /** Identifies the log. */
@@ -147,7 +159,7 @@ export class SqliteStore {
     const ts = this.#now();
     const rows: AppendedRows = { seqs: new Float64Array(drafts.length), times: new Map(), refusals: new Map(), ts };
     for (let i = 0; i < drafts.length; i++) this.#append(drafts[i]!, i, rows);
-    this.#retention.tick(ts);
+    this.#retention.tick();
     return rows;
   }
 
@@ -238,6 +250,6 @@ export class SqliteStore {
 
   /** Removes some of what is too old, or left from a group that has ended. Returns 0 when nothing is left to do for now. */
   expire(): number {
-    return this.#retention.expire(this.#now());
+    return this.#retention.expire();
   }
 }

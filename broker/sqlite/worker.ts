@@ -50,15 +50,17 @@ let store: SqliteStore;
 const waiting: Requests = { urgent: [], bulk: [] };
 /** True while a commit is scheduled. */
 let isDue = false;
+/** Sentences for the operator that go out with the next answers. */
+let notices: string[] = [];
 /** Groups whose present members the broker knows. */
 const known = new Set<string>();
 
-function open({ file, sync, limits }: OpenRequest): string {
+function open({ file, sync, limits, secondLookMs }: OpenRequest): string {
   database = new DatabaseSync(file);
   database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL`);
   database.exec("PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000");
   migrate(database);
-  store = new SqliteStore(database, limits);
+  store = new SqliteStore(database, limits, { secondLookMs, notice: (words) => notices.push(words) });
   if (sync === "normal") {
     store.skip(POSITIONS_SKIPPED);
     database.exec("PRAGMA synchronous = NORMAL");
@@ -178,7 +180,8 @@ function commit(): void {
   isDue = waiting.urgent.length + waiting.bulk.length > 0;
   if (isDue) setImmediate(commit);
   if (isClosed) database.close();
-  worker.postMessage(answers);
+  worker.postMessage(notices.length > 0 ? { ...answers, notices } : answers);
+  notices = [];
   if (isClosed) worker.close();
 }
 

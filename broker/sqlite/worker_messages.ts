@@ -9,6 +9,8 @@ export interface OpenRequest {
   readonly file: string;
   readonly sync: "full" | "normal";
   readonly limits: BrokerLimits;
+  /** Milliseconds between the two looks of retention. */
+  readonly secondLookMs: number | undefined;
 }
 
 /** Every later message to the worker; each gets one answer. */
@@ -39,6 +41,12 @@ export type WorkerAnswer = { readonly value: unknown } | { readonly error: strin
 export interface WorkerAnswers {
   readonly urgent: readonly WorkerAnswer[];
   readonly bulk: readonly WorkerAnswer[];
+}
+
+/** One message of the worker: answers, and what the operator should know. */
+export interface WorkerReply extends WorkerAnswers {
+  /** Sentences for the log. */
+  readonly notices?: readonly string[];
 }
 
 /** Requests that may be many and long: messages do not wait behind them. */
