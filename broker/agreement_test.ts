@@ -46,7 +46,7 @@ function anyCall(random: Random, head: number): Call {
     () => ["append", [draft()]],
     () => ["mark", [mark(), mark()]],
     () => ["attach", user, pick(random, DEVICES)],
-    () => ["attach", user, `d-${upTo(random, 99)}`, upTo(random, 12)],
+    () => ["attach", user, `d-${upTo(random, 99)}`, { last: upTo(random, 12), temporary: random() < 0.5 }],
     () => ["advance", [{ user, device: pick(random, DEVICES), seq: upTo(random, head + 1) }]],
     () => ["read", user, upTo(random, head), 1 + upTo(random, 20)],
     () => ["history", user, { with: other, limit: 1 + upTo(random, 9) }],
@@ -92,7 +92,7 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     const memory = new MemoryBroker({ ...LIMITS, clocks });
     const store = new SqliteStore(database, LIMITS, { clocks });
     // Users are connected before they ask for anything.
-    for (const user of USERS) assertEquals(await memory.attach(user, "laptop"), store.attach(user, "laptop", undefined));
+    for (const user of USERS) assertEquals(await memory.attach(user, "laptop"), store.attach(user, "laptop"));
     const transcript: string[] = [];
     for (let call = 0; call < CALLS; call++) {
       clock += upTo(random, 5);

@@ -9,6 +9,7 @@ import type { DatabaseSync } from "node:sqlite";
 import type {
   Appended,
   Attached,
+  AttachOptions,
   Broker,
   BrokerRefusal,
   ConversationPage,
@@ -173,8 +174,8 @@ export class SqliteBroker implements Broker {
 
   // ---- The port ----
 
-  attach(user: string, device: string, last?: number): Promise<Attached> {
-    return this.#ask({ op: "attach", user, device, last });
+  attach(user: string, device: string, options?: AttachOptions): Promise<Attached> {
+    return this.#ask({ op: "attach", user, device, options });
   }
 
   append(drafts: readonly Draft[]): Promise<readonly Appended[]> {

@@ -9,6 +9,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type {
   Attached,
+  AttachOptions,
   BrokerRefusal,
   ConversationPage,
   DeviceMove,
@@ -22,10 +23,12 @@ import type {
   Page,
 } from "../../broker.ts";
 import { type Clocks, SYSTEM_CLOCKS } from "../clocks.ts";
-import { type BrokerLimits, DEVICES_KEPT } from "../limits.ts";
-import { BASE_DEVICE, isGroup } from "../names.ts";
+import type { BrokerLimits } from "../limits.ts";
+import { isGroup } from "../names.ts";
 import { idConflict, mailboxFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
 import { Database, directName, type Thread } from "./database.ts";
+import { Devices } from "./devices.ts";
+import { Gaps } from "./gaps.ts";
 import { Groups } from "./groups.ts";
 import { Mailboxes } from "./mailboxes.ts";
 import { Markers } from "./markers.ts";
@@ -65,6 +68,8 @@ export class SqliteStore {
   readonly #reading: Reading;
   readonly #markers: Markers;
   readonly #groups: Groups;
+  readonly #gaps: Gaps;
+  readonly #devices: Devices;
   readonly #retention: Retention;
 
   /** Takes a database with the newest schema. */
@@ -77,6 +82,8 @@ export class SqliteStore {
     this.#reading = new Reading(db);
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
     this.#groups = new Groups(db, limits);
+    this.#gaps = new Gaps(db);
+    this.#devices = new Devices(db, this.#reading, this.#gaps);
     this.#retention = new Retention(db, this.#mailboxes, { days: limits.retentionDays, clocks, secondLookMs, notice });
   }
 
@@ -90,10 +97,15 @@ export class SqliteStore {
     return this.#db.head;
   }
 
-  /** Leaves out `count` positions: no message gets them. */
-  skip(count: number): void {
-    this.#db.head += count;
+  /** Notes that the database is in use; after a crash `count` positions are left out. */
+  claim(count: number): void {
+    this.#gaps.claim(count);
     this.flush();
+  }
+
+  /** Notes that the database is whole: the last thing before it is closed. */
+  release(): void {
+    this.#gaps.release();
   }
 
   /** Writes what is only cached: before every commit. */
@@ -109,38 +121,12 @@ export class SqliteStore {
 
   // ---- Users and devices ----
 
-  attach(name: string, device: string, last: number | undefined): Attached {
-    const user = this.#db.addUser(name);
-    const horizon = this.#db.get("SELECT horizon FROM users WHERE id = ?", user)!.horizon as number;
-    const sql = "SELECT position FROM devices WHERE user = ? AND name = ?";
-    const known = this.#db.get(sql, user, device)?.position as number | undefined;
-    const position = known ?? this.#start(user, last);
-    if (known === undefined) this.#addDevice(user, device, position);
-    return { position, isNew: known === undefined, horizon, head: this.head };
-  }
-
-  /** Returns the position at which a new device starts. */
-  #start(user: number, last: number | undefined): number {
-    if (last !== undefined) return this.#reading.startOfLast(user, last);
-    const sql = "SELECT max(position) AS position FROM devices WHERE user = ?";
-    return this.#db.get(sql, user)!.position as number | null ?? this.head;
-  }
-
-  #addDevice(user: number, name: string, position: number): void {
-    this.#db.run("INSERT INTO devices VALUES (?, ?, ?)", user, name, position);
-    const count = this.#db.get("SELECT count(*) AS n FROM devices WHERE user = ?", user)!.n as number;
-    if (count <= DEVICES_KEPT) return;
-    const sql = `DELETE FROM devices WHERE user = ? AND name = (SELECT name FROM devices
-      WHERE user = ? AND name <> ? AND name NOT LIKE '${BASE_DEVICE}%' ORDER BY position, name LIMIT 1)`;
-    this.#db.run(sql, user, user, name);
+  attach(name: string, device: string, options: AttachOptions = {}): Attached {
+    return this.#devices.attach(name, device, options);
   }
 
   advance(moves: readonly DeviceMove[]): void {
-    const sql = "UPDATE devices SET position = ? WHERE user = ? AND name = ? AND position < ?";
-    for (const { user, device, seq } of moves) {
-      const id = this.#db.userId(user), position = Math.min(seq, this.head);
-      if (id !== undefined) this.#db.run(sql, position, id, device, position);
-    }
+    this.#devices.advance(moves);
   }
 
   lastSeen(users: readonly string[]): (number | undefined)[] {

@@ -39,8 +39,8 @@ const LIST_MS = 8;
 const BUSY_TIMEOUT_MS = 5_000;
 
 /**
- * Positions that are left out at a start where a loss of power may have taken messages that were delivered, so that others do not
- * get theirs. More than the messages that fit into a log that was not synced.
+ * Positions that are left out at a start after a crash, which may have taken messages that were delivered, so that others do not
+ * get theirs. More than the messages that fit into a log that was not synced, or was removed.
  */
 const POSITIONS_SKIPPED = 1_000_000;
 
@@ -61,10 +61,10 @@ function open({ file, sync, limits, secondLookMs }: OpenRequest): string {
   database.exec("PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000");
   migrate(database);
   store = new SqliteStore(database, limits, { secondLookMs, notice: (words) => notices.push(words) });
-  if (sync === "normal") {
-    store.skip(POSITIONS_SKIPPED);
-    database.exec("PRAGMA synchronous = NORMAL");
-  }
+  store.claim(POSITIONS_SKIPPED);
+  // Into the file itself: the log may be lost, and with it that the file is in use.
+  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  if (sync === "normal") database.exec("PRAGMA synchronous = NORMAL");
   return store.epoch;
 }
 
@@ -73,7 +73,7 @@ function answer(request: WorkerRequest): unknown {
     case "append":
       return append(request);
     case "attach":
-      return store.attach(request.user, request.device, request.last);
+      return store.attach(request.user, request.device, request.options);
     case "read":
       return store.read(request.user, request.after, request.limit);
     case "history":
@@ -96,7 +96,7 @@ function answer(request: WorkerRequest): unknown {
     case "expire":
       return store.expire();
     case "close":
-      return undefined;
+      return store.release();
   }
 }
 
@@ -123,11 +123,15 @@ function toDrafts(cells: readonly string[], count: number): Draft[] {
   return drafts;
 }
 
-/** Carries out requests of a list in their order until {@linkcode LIST_MS} have passed; at least one. */
-function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
+/**
+ * Carries out requests of a list in their order until {@linkcode LIST_MS} have passed; at least one. The end comes after all
+ * others: `isLast` is false while the other list has more.
+ */
+function carryOut(requests: readonly WorkerRequest[], isLast = true): WorkerAnswer[] {
   const end = performance.now() + LIST_MS;
   const answers: WorkerAnswer[] = [];
   for (const request of requests) {
+    if (request.op === "close" && !isLast) break;
     answers.push({ value: answer(request) });
     if (performance.now() > end) break;
   }
@@ -138,7 +142,8 @@ function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
 function transact({ urgent, bulk }: Requests): WorkerAnswers {
   database.exec("BEGIN IMMEDIATE");
   try {
-    const answers = { urgent: carryOut(urgent), bulk: carryOut(bulk) };
+    const first = carryOut(urgent);
+    const answers = { urgent: first, bulk: carryOut(bulk, first.length === urgent.length) };
     store.flush();
     database.exec("COMMIT");
     return answers;

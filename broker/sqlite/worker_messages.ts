@@ -1,6 +1,6 @@
 /** Messages between the SQLite broker and its worker. */
 
-import type { DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
+import type { AttachOptions, DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
 import type { BrokerLimits } from "../limits.ts";
 import type { AppendedRows } from "./store.ts";
 
@@ -16,7 +16,7 @@ export interface OpenRequest {
 /** Every later message to the worker; each gets one answer. */
 export type WorkerRequest =
   | { readonly op: "append"; readonly columns: string; readonly count: number }
-  | { readonly op: "attach"; readonly user: string; readonly device: string; readonly last: number | undefined }
+  | { readonly op: "attach"; readonly user: string; readonly device: string; readonly options: AttachOptions | undefined }
   | { readonly op: "read"; readonly user: string; readonly after: number; readonly limit: number }
   | { readonly op: "history"; readonly user: string; readonly query: HistoryQuery }
   | { readonly op: "conversations"; readonly user: string; readonly limit: number }
