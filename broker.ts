@@ -146,6 +146,7 @@ export type GroupRequest =
 /** Summary of a group. */
 export interface GroupInfo {
   readonly group: string;
+  /** "" where nobody is, as all members were brought in by others. */
   readonly owner: string;
   readonly open: boolean;
   /** Number of members. */
@@ -157,7 +158,7 @@ export interface GroupAnswer {
   readonly changed: boolean;
   /** For `members`, and for a change: who is in the group now, in the order of joining. */
   readonly members: readonly string[];
-  /** For every op but `list`: the owner now, "" where the last member has left. */
+  /** For every op but `list`: the owner now, "" where there is none. */
   readonly owner?: string;
   /** For `list`: the groups that the user is in, and then the open ones, by name. */
   readonly groups?: readonly GroupInfo[];
@@ -251,7 +252,8 @@ export interface Groups {
   /**
    * Changes or asks about a group. Refusals: group_exists, unknown_group, not_member, forbidden (not open; not the owner's),
    * unknown_recipient, limit_reached. A group whose last member leaves is no more; an owner who leaves hands over to the
-   * member who has been in it longest.
+   * member who has been in it longest of those who created it, joined it or wrote in it. Where all others were only brought in,
+   * it has no owner until one of them joins or writes, or somebody else joins.
    */
   group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal>;
 }

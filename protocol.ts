@@ -296,7 +296,7 @@ const MESSAGE = {
 };
 
 const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
-const groupSummary = object({ group: parseGroup, owner: user, members: integer(0), open: flag });
+const groupSummary = object({ group: parseGroup, owner: optional(user), members: integer(0), open: flag });
 const conversationSummary = object({
   with: address,
   seq: position,

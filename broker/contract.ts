@@ -664,10 +664,83 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await ask({ op: "invite", user: "ben", group: "#g", target: "zoe" }), [false, "zoe", "zoe ben ann"]);
     assertEquals(await ask({ op: "members", user: "ann", group: "#g" }), [false, "zoe", "zoe ben ann"]);
     assertEquals(await ask({ op: "remove", user: "zoe", group: "#g", target: "ben" }), [true, "zoe", "zoe ann"]);
+    assertEquals(await ask({ op: "join", user: "ann", group: "#g" }), [false, "zoe", "zoe ann"]);
     assertEquals(await ask({ op: "leave", user: "zoe", group: "#g" }), [true, "ann", "ann"]);
     assertEquals(await ask({ op: "invite", user: "ann", group: "#g", target: "zoe" }), [true, "ann", "ann zoe"]);
-    assertEquals(await ask({ op: "remove", user: "ann", group: "#g", target: "ann" }), [true, "zoe", "zoe"]);
+    assertEquals(await ask({ op: "remove", user: "ann", group: "#g", target: "ann" }), [true, "", "zoe"]);
+    assertEquals(await ask({ op: "members", user: "zoe", group: "#g" }), [false, "", "zoe"]);
+    assertEquals(await ask({ op: "join", user: "zoe", group: "#g" }), [true, "zoe", "zoe"]);
     assertEquals(await ask({ op: "leave", user: "zoe", group: "#g" }), [true, "", ""]);
+  });
+
+  test("makes nobody the owner of a group that they were only brought into, until they write or join", async ({ broker }) => {
+    await know(broker, "mal", "ann", "ben", "cat");
+    const owner = async (group: string) => {
+      const answer = await broker.group({ op: "list", user: "ann" });
+      return "groups" in answer ? answer.groups?.find((info) => info.group === group)?.owner : undefined;
+    };
+    for (const name of ["#closed", "#open"]) {
+      await group(broker, { op: "create", user: "mal", group: name, open: name === "#open" });
+      for (const target of ["ann", "ben"]) await group(broker, { op: "invite", user: "mal", group: name, target });
+      const left = await broker.group({ op: "leave", user: "mal", group: name });
+      assertEquals("owner" in left && [left.owner, left.members], ["", ["ann", "ben"]]);
+    }
+    assertEquals([await owner("#closed"), await owner("#open")], ["", ""]);
+    assertEquals(await group(broker, { op: "remove", user: "ann", group: "#closed", target: "ben" }), "forbidden");
+    await send(broker, "ben", "#closed", "hi");
+    await send(broker, "ann", "#closed", "hi");
+    assertEquals(await owner("#closed"), "ben", "the first who wrote");
+    await group(broker, { op: "join", user: "cat", group: "#open" });
+    assertEquals(await owner("#open"), "cat", "who joined");
+    await send(broker, "ann", "#open", "hi");
+    const left = await broker.group({ op: "leave", user: "cat", group: "#open" });
+    assertEquals("owner" in left && left.owner, "ann", "who has written, not who has been in it longest");
+  });
+
+  test(
+    "counts no invitation against one's own groups, and lets one person take half of the places for them",
+    async ({ broker }) => {
+      await know(broker, "mal", "eve", "ann", "ben");
+      for (const user of ["mal", "eve", "ann"]) {
+        for (const n of [1, 2, 3, 4]) {
+          assertEquals(await group(broker, { op: "create", user, group: `#${user}${n}`, open: false }), "ok");
+        }
+      }
+      const invite = (user: string, name: string) => group(broker, { op: "invite", user, group: name, target: "ben" });
+      const byMal = [], byEve = [];
+      for (const n of [1, 2, 3]) byMal.push(await invite("mal", `#mal${n}`));
+      for (const n of [1, 2]) byEve.push(await invite("eve", `#eve${n}`));
+      assertEquals([byMal, byEve], [["ok", "ok", "limit_reached"], ["ok", "limit_reached"]]);
+      assertEquals([await invite("ann", "#ann1"), await invite("ann", "#ann2")], ["ok", "limit_reached"]);
+      for (const n of [1, 2, 3, 4, 5]) {
+        const code = await group(broker, { op: "create", user: "ben", group: `#ben${n}`, open: true });
+        assertEquals(code, n < 5 ? "ok" : "limit_reached");
+      }
+      await group(broker, { op: "leave", user: "ben", group: "#mal1" });
+      assertEquals([await invite("mal", "#mal3"), await invite("mal", "#mal4")], ["limit_reached", "limit_reached"]);
+      await group(broker, { op: "leave", user: "ben", group: "#ann1" });
+      assertEquals(await invite("mal", "#mal3"), "ok", "a place that was left is free again");
+    },
+    { groupsPerUser: 4 },
+  );
+
+  test("brings nobody back into a group after they have left, by the same person", async ({ broker, reopen }) => {
+    await know(broker, "mal", "ann", "ben");
+    const open = { op: "create", user: "mal", group: "#g", open: false } as const;
+    const invite = (broker: Broker, user: string) => group(broker, { op: "invite", user, group: "#g", target: "ben" });
+    await group(broker, open);
+    await group(broker, { op: "invite", user: "mal", group: "#g", target: "ann" });
+    assertEquals(await invite(broker, "mal"), "ok");
+    await group(broker, { op: "leave", user: "ben", group: "#g" });
+    assertEquals(await invite(broker, "mal"), "forbidden");
+    assertEquals(await invite(broker, "ann"), "ok", "another may");
+    await group(broker, { op: "remove", user: "mal", group: "#g", target: "ben" });
+    assertEquals(await invite(broker, "ann"), "ok", "who was removed has not left");
+    await group(broker, { op: "leave", user: "ben", group: "#g" });
+    for (const user of ["mal", "ann"]) await group(broker, { op: "leave", user, group: "#g" });
+    const again = reopen ? await reopen() : broker;
+    await group(again, open);
+    assertEquals(await invite(again, "mal"), "forbidden", "nor into another group of that name");
   });
 
   test("lists groups, one's own first, and no more than an answer takes", async ({ broker }) => {

@@ -8,8 +8,19 @@ export interface BrokerLimits {
   readonly retentionDays: number;
   /** Members of a group: every message costs a delivery to each. */
   readonly groupMembers: number;
-  /** Groups that a user may be in: each is looked at when a device comes back. */
+  /**
+   * Groups that a user may be in by creating or joining them: each is looked at when a device comes back. As many again may be
+   * those that others have brought them into.
+   */
   readonly groupsPerUser: number;
+}
+
+/**
+ * Returns how much one person may take of something that belongs to another, such as the room in their mailbox: half of what
+ * the others have left of it, rounded up. So none can use it up for all.
+ */
+export function shareOf(limit: number, takenByOthers: number): number {
+  return Math.ceil((limit - takenByOthers) / 2);
 }
 
 /** Bounds that hold where an operator names no others. */

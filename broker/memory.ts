@@ -29,7 +29,7 @@ import { type Clocks, SYSTEM_CLOCKS } from "./clocks.ts";
 import { deviceToForget, WAITING_SCANNED_MAX } from "./device_rules.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT } from "./limits.ts";
 import { authorsBetween, countOthers, countUnread, firstAfter, firstBy } from "./memory/counting.ts";
-import { MemoryGroups } from "./memory/groups.ts";
+import { agree, MemoryGroups } from "./memory/groups.ts";
 import type { MessageLog } from "./memory/message_log.ts";
 import { Retention } from "./memory/retention.ts";
 import { MemoryState, newDirect, otherOf, type Thread, type User } from "./memory/state.ts";
@@ -164,6 +164,7 @@ export class MemoryBroker implements Broker {
     thread.seqs.push(seq);
     if (id !== undefined) (sender.ids ??= new Map()).set(id, seq);
     if (recipient) recipient.waiting++;
+    else if (thread.passive.has(from)) agree(thread, from);
     deliver(message, thread, sender, recipient);
     return { seq, ts, duplicate: false };
   }

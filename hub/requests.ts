@@ -122,14 +122,11 @@ function toGroupReply(host: RequestHost, frame: ClientFrameOf<"group">, answer: 
   if (frame.id !== undefined) reply.id = frame.id;
   if (frame.group !== undefined) reply.group = frame.group;
   if (frame.user !== undefined) reply.user = frame.user;
-  if (answer.owner) reply.owner = answer.owner; // a group whose last member left has none
+  if (answer.owner) reply.owner = answer.owner; // a group may have none
   if (frame.op === "members") reply.members = [...answer.members];
   if (answer.groups) {
-    reply.groups = cut(
-      host,
-      answer.groups.map((info) => ({ ...info })),
-      (info) => GROUP_CHARS + info.group.length + info.owner.length,
-    );
+    const groups = cut(host, answer.groups, ({ group, owner }) => GROUP_CHARS + group.length + owner.length);
+    reply.groups = groups.map(({ owner, ...info }) => owner === "" ? info : { ...info, owner });
   }
   if (answer.more || (answer.groups && answer.groups.length > reply.groups!.length)) reply.more = true;
   return reply;

@@ -31,6 +31,10 @@ export interface Thread {
   open: boolean;
   /** Members and the position since which they see messages, in the order of joining. */
   readonly members: Map<string, number>;
+  /** Members of a group who were brought in, and by whom. */
+  readonly inviters: Map<string, string>;
+  /** Members who were brought in and have neither joined nor written since. */
+  readonly passive: Set<string>;
   /** Members of a group as objects: looking up a thousand names for every message would be most of its cost. */
   readonly users: Set<User>;
   /** The two of a direct conversation, who may be the same; in fields, since the hot path reads them for every message. */
@@ -53,8 +57,12 @@ export interface User {
   subscribers: readonly Subscriber[];
   /** Number of direct messages that no device of the user has. */
   waiting: number;
-  /** Number of groups among the threads. */
+  /** Number of groups among the threads that the user created or joined. */
   groups: number;
+  /** Number of groups among the threads that others brought the user into, by inviter. */
+  readonly invitations: Map<string, number>;
+  /** Groups that the user left after an invitation, by inviter. */
+  readonly declined: Map<string, Set<string>>;
   /** Highest position that retention removed from what the user could see. */
   horizon: number;
   /** Milliseconds since 1970, 0 for never. */
@@ -62,6 +70,8 @@ export interface User {
 }
 
 const NO_USERS: Set<User> = new Set();
+const NO_NAMES: Set<string> = new Set();
+const NO_INVITERS: Map<string, string> = new Map();
 
 /** Users, groups and messages of one broker. */
 export class MemoryState {
@@ -73,7 +83,7 @@ export class MemoryState {
   user(name: string): User {
     let user = this.users.get(name);
     if (!user) {
-      const maps = { devices: new Map(), threads: new Map(), ids: undefined };
+      const maps = { devices: new Map(), threads: new Map(), invitations: new Map(), declined: new Map(), ids: undefined };
       user = { name, ...maps, subscribers: [], waiting: 0, groups: 0, horizon: 0, lastSeen: 0 };
       this.users.set(name, user);
     }
@@ -83,13 +93,15 @@ export class MemoryState {
 
 /** Makes a direct conversation of one or two users, which are known to it from the first message on. */
 export function newDirect(members: Map<string, number>, one?: User, two?: User): Thread {
-  return { group: "", owner: "", open: false, members, users: NO_USERS, one, two, markers: new Map(), seqs: [] };
+  const nobody = { inviters: NO_INVITERS, passive: NO_NAMES, users: NO_USERS };
+  return { group: "", owner: "", open: false, members, ...nobody, one, two, markers: new Map(), seqs: [] };
 }
 
 /** Makes a group without members. */
 export function newGroup(group: string, owner: string, open: boolean): Thread {
   const members = new Map<string, number>(), users = new Set<User>(), markers = new Map<string, MarkerState>();
-  return { group, owner, open, members, users, one: undefined, two: undefined, markers, seqs: [] };
+  const inviters = new Map<string, string>(), passive = new Set<string>();
+  return { group, owner, open, members, inviters, passive, users, one: undefined, two: undefined, markers, seqs: [] };
 }
 
 /** Returns the receiver of a message of `sender` in a direct conversation; undefined for a group, and for notes to oneself. */

@@ -79,6 +79,17 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE devices ADD COLUMN temporary INTEGER NOT NULL DEFAULT 0;
   UPDATE devices SET temporary = 1 WHERE name GLOB 'd-${"[0-9a-f]".repeat(8)}';
   `,
+  // An invitation makes a member, but no owner, and takes no place of those that are the member's own.
+  `
+  ALTER TABLE members ADD COLUMN inviter INTEGER NOT NULL DEFAULT 0;  -- who brought them in; 0: they came by themselves
+  ALTER TABLE members ADD COLUMN passive INTEGER NOT NULL DEFAULT 0;  -- was brought in, and has not joined or written since
+  CREATE TABLE declined (               -- left a group after an invitation, which the same person does not repeat
+    user INTEGER NOT NULL,
+    inviter INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (user, inviter, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
   // Positions that were left out at a start after a crash: a message that was lost may have had one of them.
   `
   CREATE TABLE gaps (

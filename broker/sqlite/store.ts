@@ -172,6 +172,7 @@ export class SqliteStore {
     db.head = rows.seqs[index] = seq;
     db.touch(thread, seq);
     if (recipient !== 0) this.#mailboxes.add(recipient);
+    else if (thread.passive.has(sender)) this.#groups.agree(draft.recipient, sender);
   }
 
   /** Answers a draft whose id is taken; false where it is not, or only by a message of a group that has ended. */
