@@ -135,6 +135,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
 
   test("refuses messages to a full mailbox until they are delivered, and drops none", async ({ broker }) => {
     await know(broker, "ann", "ben");
+    // A sender's share is half of what the others have left.
     const results = await broker.append([1, 2, 3, 4].map((n) => draft("ann", "ben", String(n), String(n))));
     assertEquals(results.map(codeOf), ["ok", "ok", "ok", "mailbox_full"]);
     assertEquals(codeOf((await broker.append([draft("ann", "ben", "1", "1")]))[0]), "ok", "a repeated one is no new one");
@@ -147,7 +148,30 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await group(broker, { op: "create", user: "ben", group: "#g", open: true });
     await group(broker, { op: "join", user: "ann", group: "#g" });
     assertEquals(codeOf((await broker.append([draft("ann", "#g", "hi")]))[0]), "ok", "a group is not a mailbox");
-  }, { mailbox: 3 });
+  }, { mailbox: 6 });
+
+  test("lets one sender take half of what is free in a mailbox, and says so", async ({ broker }) => {
+    await know(broker, "mal", "cat", "dan", "ben");
+    const fill = async (sender: string) => {
+      const results = await broker.append(Array.from({ length: 9 }, (_, n) => draft(sender, "ben", String(n))));
+      const refusal = results.find((result) => "code" in result);
+      return [results.filter((result) => !("code" in result)).length, refusal && "code" in refusal ? refusal.message : ""];
+    };
+    const share = 'Your share of the mailbox of "ben" is full; try again when they have read what you sent';
+    assertEquals([await fill("mal"), await fill("cat"), await fill("dan")], [[4, share], [2, share], [1, share]]);
+    assertEquals((await fill("mal"))[0], 0);
+    const mine = (await broker.read("cat", 0, 10)).messages;
+    await broker.mark([{ user: "ben", kind: "delivered", with: "cat", seq: mine.at(-1)!.seq }]);
+    assertEquals([(await fill("mal"))[0], (await fill("cat"))[0], (await fill("dan"))[0]], [0, 2, 0]);
+  }, { mailbox: 8 });
+
+  test("counts no more as waiting what retention has removed", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben");
+    const fill = async () => (await broker.append(Array.from({ length: 3 }, () => draft("ann", "ben", "x")))).map(codeOf);
+    assertEquals(await fill(), ["ok", "ok", "mailbox_full"]);
+    await expire();
+    assertEquals(await fill(), ["ok", "ok", "mailbox_full"]);
+  }, { mailbox: 4, retentionDays: TOO_OLD_AT_ONCE });
 
   test("answers a repeated draft with its position though its sender has left the group since", async ({ broker }) => {
     await know(broker, "ann", "ben");

@@ -27,14 +27,23 @@ import type {
 } from "../broker.ts";
 import { type Clocks, SYSTEM_CLOCKS } from "./clocks.ts";
 import { deviceToForget, WAITING_SCANNED_MAX } from "./device_rules.ts";
-import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT } from "./limits.ts";
+import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT, shareOf } from "./limits.ts";
 import { authorsBetween, countOthers, countUnread, firstAfter, firstBy } from "./memory/counting.ts";
 import { agree, MemoryGroups } from "./memory/groups.ts";
 import type { MessageLog } from "./memory/message_log.ts";
 import { Retention } from "./memory/retention.ts";
-import { MemoryState, newDirect, otherOf, type Thread, type User } from "./memory/state.ts";
+import { addWaiting, MemoryState, newDirect, otherOf, type Thread, type User, waitingIn } from "./memory/state.ts";
 import { isGroup } from "./names.ts";
-import { idConflict, mailboxFull, NO_ROOM, notMember, unknownGroup, unknownRecipient, unknownUser } from "./refusals.ts";
+import {
+  idConflict,
+  mailboxFull,
+  mailboxShareFull,
+  NO_ROOM,
+  notMember,
+  unknownGroup,
+  unknownRecipient,
+  unknownUser,
+} from "./refusals.ts";
 
 /** Messages that are kept in all: a quarter of a gigabyte of ordinary chat. */
 export const MEMORY_MESSAGES_MAX = 1_000_000;
@@ -153,7 +162,8 @@ export class MemoryBroker implements Broker {
     const thread = this.#threadTo(sender, draft.recipient);
     if ("code" in thread) return thread;
     const recipient = otherOf(thread, sender);
-    if (recipient && recipient.waiting >= this.#mailbox) return mailboxFull(recipient.name);
+    const full = recipient && this.#whyFull(thread, recipient);
+    if (full) return full;
     if (!this.#retention.hasRoom()) return NO_ROOM;
     // The names as the broker has them: every message shares them.
     const from = sender.name, to = recipient?.name ?? (thread.group || from);
@@ -163,10 +173,17 @@ export class MemoryBroker implements Broker {
     this.#log.push(message);
     thread.seqs.push(seq);
     if (id !== undefined) (sender.ids ??= new Map()).set(id, seq);
-    if (recipient) recipient.waiting++;
+    if (recipient) addWaiting(thread, recipient, 1);
     else if (thread.passive.has(from)) agree(thread, from);
     deliver(message, thread, sender, recipient);
     return { seq, ts, duplicate: false };
+  }
+
+  /** Returns the refusal for a mailbox that takes no more, or no more of this conversation. */
+  #whyFull(thread: Thread, recipient: User): BrokerRefusal | undefined {
+    const { name, waiting } = recipient, own = waitingIn(thread, recipient);
+    if (waiting >= this.#mailbox) return mailboxFull(name);
+    return own >= shareOf(this.#mailbox, waiting - own) ? mailboxShareFull(name) : undefined;
   }
 
   /** Returns the thread of messages from `sender` to `address`; a direct one is begun where there is none. */
@@ -278,7 +295,7 @@ export class MemoryBroker implements Broker {
     if (seq <= before) return { moved: false, authors: NOBODY, ts };
     const isDirect = thread.group === "";
     if (seq > markers.delivered) {
-      if (isDirect) user.waiting -= countOthers(this.#log, thread.seqs, name, markers.delivered, seq);
+      if (isDirect) addWaiting(thread, user, -countOthers(this.#log, thread.seqs, name, markers.delivered, seq));
       markers.delivered = seq;
       this.#retention.delivered();
     }

@@ -50,7 +50,7 @@ Deno.test({
   ignore,
   async fn() {
     await using server = await serve(
-      ...["--frame-bytes", "1024", "--content-bytes", "100", "--hello-timeout", "1", "--mailbox", "2", "--max-devices", "1"],
+      ...["--frame-bytes", "1024", "--content-bytes", "100", "--hello-timeout", "1", "--mailbox", "4", "--max-devices", "1"],
       ...["--max-groups", "1", "--max-group-members", "1", "--max-refusals", "3", "--rate", "0", ...NO_ADDRESS_LIMITS],
     );
     await using silent = await WsPeer.open(server.url);

@@ -4,7 +4,7 @@ import type { Stored } from "../../broker.ts";
 import { DAY_MS } from "../limits.ts";
 import { isGroup } from "../names.ts";
 import { firstAfter } from "./counting.ts";
-import type { MemoryState, Thread } from "./state.ts";
+import { addWaiting, type MemoryState, type Thread } from "./state.ts";
 
 /** One part in so many of the messages goes at once where room is made: small, as nobody is served meanwhile. */
 const ROOM_PARTS = 100;
@@ -109,7 +109,7 @@ export class Retention {
     for (const message of messages) {
       const thread = groups.get(message.recipient) ?? users.get(message.sender)!.threads.get(message.recipient)!;
       newest.set(thread, message.seq);
-      if (!this.#isDelivered(message)) users.get(message.recipient)!.waiting--;
+      if (!this.#isDelivered(message)) addWaiting(thread, users.get(message.recipient)!, -1);
       this.#removeOne(message);
     }
     for (const [thread, seq] of newest) this.#clean(thread, seq);

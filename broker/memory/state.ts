@@ -40,6 +40,9 @@ export interface Thread {
   /** The two of a direct conversation, who may be the same; in fields, since the hot path reads them for every message. */
   readonly one: User | undefined;
   readonly two: User | undefined;
+  /** Messages that wait for `one`, and for `two`. */
+  waitingForOne: number;
+  waitingForTwo: number;
   readonly markers: Map<string, MarkerState>;
   /** Positions of its messages, ascending. */
   seqs: number[];
@@ -94,18 +97,32 @@ export class MemoryState {
 /** Makes a direct conversation of one or two users, which are known to it from the first message on. */
 export function newDirect(members: Map<string, number>, one?: User, two?: User): Thread {
   const nobody = { inviters: NO_INVITERS, passive: NO_NAMES, users: NO_USERS };
-  return { group: "", owner: "", open: false, members, ...nobody, one, two, markers: new Map(), seqs: [] };
+  const none = { waitingForOne: 0, waitingForTwo: 0 };
+  return { group: "", owner: "", open: false, members, ...nobody, one, two, ...none, markers: new Map(), seqs: [] };
 }
 
 /** Makes a group without members. */
 export function newGroup(group: string, owner: string, open: boolean): Thread {
   const members = new Map<string, number>(), users = new Set<User>(), markers = new Map<string, MarkerState>();
   const inviters = new Map<string, string>(), passive = new Set<string>();
-  return { group, owner, open, members, inviters, passive, users, one: undefined, two: undefined, markers, seqs: [] };
+  const none = { one: undefined, two: undefined, waitingForOne: 0, waitingForTwo: 0 };
+  return { group, owner, open, members, inviters, passive, users, ...none, markers, seqs: [] };
 }
 
 /** Returns the receiver of a message of `sender` in a direct conversation; undefined for a group, and for notes to oneself. */
 export function otherOf(thread: Thread, sender: User): User | undefined {
   const other = thread.one === sender ? thread.two : thread.one;
   return other === sender ? undefined : other;
+}
+
+/** Returns the number of messages of a direct conversation that wait for one of the two. */
+export function waitingIn(thread: Thread, user: User): number {
+  return user === thread.one ? thread.waitingForOne : thread.waitingForTwo;
+}
+
+/** Changes the number of messages of a direct conversation that wait for one of the two. */
+export function addWaiting(thread: Thread, user: User, count: number): void {
+  user.waiting += count;
+  if (user === thread.one) thread.waitingForOne += count;
+  else thread.waitingForTwo += count;
 }

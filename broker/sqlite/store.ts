@@ -23,9 +23,9 @@ import type {
   Page,
 } from "../../broker.ts";
 import { type Clocks, SYSTEM_CLOCKS } from "../clocks.ts";
-import type { BrokerLimits } from "../limits.ts";
+import { type BrokerLimits, shareOf } from "../limits.ts";
 import { isGroup } from "../names.ts";
-import { idConflict, mailboxFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
+import { idConflict, mailboxFull, mailboxShareFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
 import { Database, directName, type Thread } from "./database.ts";
 import { Devices } from "./devices.ts";
 import { Gaps } from "./gaps.ts";
@@ -159,8 +159,9 @@ export class SqliteStore {
     }
     const isDirect = thread.members === undefined && draft.recipient !== draft.sender;
     const recipient = isDirect ? db.userId(draft.recipient)! : 0;
-    if (recipient !== 0 && this.#mailboxes.waitingFor(recipient) >= this.#mailbox) {
-      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, mailboxFull(draft.recipient));
+    const full = recipient !== 0 && this.#whyFull(recipient, thread.id, draft.recipient);
+    if (full) {
+      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, full);
       return;
     }
     const seq = db.head + 1;
@@ -171,8 +172,18 @@ export class SqliteStore {
     }
     db.head = rows.seqs[index] = seq;
     db.touch(thread, seq);
-    if (recipient !== 0) this.#mailboxes.add(recipient);
+    if (recipient !== 0) this.#mailboxes.add(recipient, thread.id);
     else if (thread.passive.has(sender)) this.#groups.agree(draft.recipient, sender);
+  }
+
+  /** Returns the refusal for a mailbox that takes no more, or no more of this conversation. */
+  #whyFull(recipient: number, thread: number, name: string): BrokerRefusal | undefined {
+    const waiting = this.#mailboxes.waitingFor(recipient);
+    // While less than half is taken, nobody's share is full.
+    if (waiting * 2 < this.#mailbox) return undefined;
+    if (waiting >= this.#mailbox) return mailboxFull(name);
+    const own = this.#mailboxes.waitingIn(recipient, thread);
+    return own >= shareOf(this.#mailbox, waiting - own) ? mailboxShareFull(name) : undefined;
   }
 
   /** Answers a draft whose id is taken; false where it is not, or only by a message of a group that has ended. */
