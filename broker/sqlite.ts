@@ -51,6 +51,9 @@ const EXPIRE_INTERVAL_MS = 3_600_000;
 /** Milliseconds between two steps of removing them, in which other requests are served. */
 const EXPIRE_PAUSE_MS = 20;
 
+/** Milliseconds between two tries to write while nothing can be stored, made only where somebody asks for the health. */
+const PROBE_PAUSE_MS = 1_000;
+
 /** Options of {@linkcode openSqliteBroker}. */
 export interface SqliteOptions extends Partial<BrokerLimits> {
   /** Folder of the database; it is made if there is none. */
@@ -119,6 +122,8 @@ export class SqliteBroker implements Broker {
   #failure: string | undefined;
   /** Error that was reported; requests that fail with it are not reported again until an append has succeeded. */
   #trouble: string | undefined;
+  /** Monotonic milliseconds before which no other write is tried. */
+  #probeAfter = 0;
   #expiry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -268,6 +273,19 @@ export class SqliteBroker implements Broker {
 
   seen(users: readonly string[], at: number): Promise<void> {
     return this.#ask({ op: "seen", users, at });
+  }
+
+  /**
+   * Returns why nothing can be stored now, as the last append, or a write that was tried since, has shown. Whoever asks while
+   * nothing can has such a write made, so that the answer changes once there is room, with nobody sending anything.
+   */
+  health(): string | undefined {
+    if (this.#failure !== undefined || this.#trouble === undefined) return this.#failure;
+    if (performance.now() >= this.#probeAfter) {
+      this.#probeAfter = performance.now() + PROBE_PAUSE_MS;
+      this.#ask({ op: "probe" }).then(() => this.#trouble = undefined, () => {});
+    }
+    return this.#trouble;
   }
 
   /** Removes what is too old now. The broker does so by itself every hour, with pauses. */

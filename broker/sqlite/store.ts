@@ -119,6 +119,11 @@ export class SqliteStore {
     for (const part of [this.#db, this.#mailboxes, this.#retention]) part.clear();
   }
 
+  /** Writes something, to see that there is room. */
+  probe(): void {
+    this.#db.run("INSERT INTO meta VALUES ('probes', 1) ON CONFLICT DO UPDATE SET value = value + 1");
+  }
+
   // ---- Users and devices ----
 
   attach(name: string, device: string, options: AttachOptions = {}): Attached {

@@ -27,6 +27,7 @@ export type WorkerRequest =
   | { readonly op: "lastSeen"; readonly users: readonly string[] }
   | { readonly op: "seen"; readonly users: readonly string[]; readonly at: number }
   | { readonly op: "expire" }
+  | { readonly op: "probe" }
   | { readonly op: "close" };
 
 /** Answer to an append: the results, and the members of each group written to that the broker does not know or that changed. */
