@@ -63,6 +63,7 @@ export function handleRequest(host: RequestHost, session: Session, frame: Reques
     case "ping":
       return session.send(frame.id === undefined ? { type: "pong" } : { type: "pong", id: frame.id });
   }
+  frame satisfies never; // every type has its case
 }
 
 function refuse(session: Session, code: ErrorCode, message: string, id: string | undefined): void {
