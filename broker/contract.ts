@@ -536,6 +536,32 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await seen("cat", 0), []);
   });
 
+  test("keeps a private read marker for its user, and tells nobody else, not even when it moved", async ({ broker, reopen }) => {
+    await know(broker, "ann", "ben");
+    const one = await send(broker, "ann", "ben", "1"), two = await send(broker, "ann", "ben", "2");
+    await broker.mark([{ user: "ben", kind: "read", with: "ann", seq: one }]);
+    const told = await broker.markers("ann", 0);
+    const move = async (seq: number, isPrivate: boolean) => {
+      const [result] = await broker.mark([{ user: "ben", kind: "read", with: "ann", seq, private: isPrivate }]);
+      return [result!.moved, result!.authors];
+    };
+    const later = await send(broker, "ben", "ann", "3");
+    assertEquals(await move(one, true), [false, []]);
+    assertEquals(await move(two, true), [true, []]);
+    assertEquals(await move(two, true), [false, []]);
+    const own = (of: Broker) => of.markers("ben", later).then((all) => all.map(({ user, kind, seq }) => [user, kind, seq]));
+    const check = async (kept: Broker) => {
+      assertEquals([await kept.markers("ann", 0), await kept.markers("ann", later)], [told, []]);
+      assertEquals(await own(kept), [["ben", "read", two]]);
+      const { conversations: [row] } = await kept.conversations("ben", 1);
+      assertEquals([row!.read, row!.unread], [two, 0]);
+    };
+    await check(broker);
+    const again = await reopen?.();
+    if (again) await check(again);
+    else assertEquals(await move(two, false), [true, ["ann"]], "said aloud later, it is told");
+  });
+
   test("tells of markers in a group only the members whose messages they cover", async ({ broker }) => {
     await know(broker, "ann", "ben", "cat");
     await group(broker, { op: "create", user: "ann", group: "#g", open: true });

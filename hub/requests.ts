@@ -45,7 +45,7 @@ export function handleRequest(host: RequestHost, session: Session, frame: Reques
     case "ack":
       return session.confirm(frame.seq);
     case "receipt":
-      return session.read(frame.with, frame.seq);
+      return session.read(frame.with, frame.seq, frame.private);
     case "watch":
       return watch(host, session, frame);
     case "presence":
