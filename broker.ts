@@ -94,7 +94,7 @@ export interface Conversation {
   readonly with: string;
   /** The newest message that the user may see; undefined in a group without any. */
   readonly last: Stored | undefined;
-  /** The user's own read marker, 0 for none. */
+  /** The user's own read marker, moved publicly or privately; 0 for none. */
   readonly read: number;
   /** Messages of others after the read marker, counted up to `UNREAD_MAX` of broker/limits.ts. */
   readonly unread: number;
@@ -119,6 +119,8 @@ export interface MarkerMove {
   readonly kind: "delivered" | "read";
   readonly with: string;
   readonly seq: number;
+  /** Of `read`: moves the user's own marker alone, by which unread messages are counted. Nobody else learns of it. */
+  readonly private?: boolean | undefined;
 }
 
 /** Result of a {@linkcode MarkerMove}; markers only move forward. */
@@ -131,7 +133,7 @@ export interface MarkerResult {
 }
 
 /** A kept marker, as it is told on resume. */
-export interface Marker extends MarkerMove {
+export interface Marker extends Omit<MarkerMove, "private"> {
   /** Milliseconds since 1970. */
   readonly ts: number;
 }
@@ -236,13 +238,14 @@ export interface History {
 export interface Markers {
   /**
    * Moves markers; they only move forward and are kept. One result per move. A move in a conversation that the user is not in
-   * does nothing. `read` moves `delivered` along with it.
+   * does nothing. `read` moves `delivered` and the user's own marker along with it; a private one moves the own marker alone,
+   * and has no authors.
    */
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
 
   /**
-   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own of `read`, those of the
-   * people they write to, and those of group members that cover a message of theirs.
+   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own marker as `read`,
+   * the public ones of the people they write to, and those of group members that cover a message of theirs.
    */
   markers(user: string, since: number): Promise<readonly Marker[]>;
 }
@@ -258,7 +261,7 @@ export interface Groups {
   group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal>;
 }
 
-/** When users were last connected. */
+/** Last connections of users. */
 export interface LastSeen {
   /** Returns when users were last connected: milliseconds since 1970, 0 for never, undefined for an unknown user. */
   lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]>;

@@ -278,16 +278,18 @@ export function testBroker(name: string, open: Open, ignore = false): void {
   test("starts a new device among the messages that its user may see, own ones included", async ({ broker }) => {
     await know(broker, "ann", "ben");
     await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await send(broker, "ann", "ben", "1");
     await send(broker, "ann", "#g", "before ben");
     await group(broker, { op: "join", user: "ben", group: "#g" });
-    await send(broker, "ben", "#g", "1");
+    await send(broker, "ben", "#g", "2");
     await send(broker, "ann", "ann", "not for ben");
-    const last = await send(broker, "ann", "ben", "2");
-    const all = await broker.attach("ben", "phone", { last: 9 }), one = await broker.attach("ben", "tablet", { last: 1 });
-    assertEquals([await contents(broker, "ben", all.position), await contents(broker, "ben", one.position)], [["1", "2"], [
-      "2",
-    ]]);
-    assertEquals([all.head, one.head], [last, last]);
+    const last = await send(broker, "ann", "ben", "3");
+    const all = await broker.attach("ben", "phone", { last: 3 }), two = await broker.attach("ben", "tablet", { last: 2 });
+    assertEquals([await contents(broker, "ben", all.position), await contents(broker, "ben", two.position)], [
+      ["1", "2", "3"],
+      ["2", "3"],
+    ]);
+    assertEquals([all.head, two.head], [last, last]);
   });
 
   test("registers nobody for a confirmation", async ({ broker }) => {
@@ -604,6 +606,32 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await seen("ben", 0), [`ben read ann ${second}`]);
     assertEquals(await seen("ann", second + 1), []);
     assertEquals(await seen("cat", 0), []);
+  });
+
+  test("keeps a private read marker for its user, and tells nobody else, not even when it moved", async ({ broker, reopen }) => {
+    await know(broker, "ann", "ben");
+    const one = await send(broker, "ann", "ben", "1"), two = await send(broker, "ann", "ben", "2");
+    await broker.mark([{ user: "ben", kind: "read", with: "ann", seq: one }]);
+    const told = await broker.markers("ann", 0);
+    const move = async (seq: number, isPrivate: boolean) => {
+      const [result] = await broker.mark([{ user: "ben", kind: "read", with: "ann", seq, private: isPrivate }]);
+      return [result!.moved, result!.authors];
+    };
+    const later = await send(broker, "ben", "ann", "3");
+    assertEquals(await move(one, true), [false, []]);
+    assertEquals(await move(two, true), [true, []]);
+    assertEquals(await move(two, true), [false, []]);
+    const own = (of: Broker) => of.markers("ben", later).then((all) => all.map(({ user, kind, seq }) => [user, kind, seq]));
+    const check = async (kept: Broker) => {
+      assertEquals([await kept.markers("ann", 0), await kept.markers("ann", later)], [told, []]);
+      assertEquals(await own(kept), [["ben", "read", two]]);
+      const { conversations: [row] } = await kept.conversations("ben", 1);
+      assertEquals([row!.read, row!.unread], [two, 0]);
+    };
+    await check(broker);
+    const again = await reopen?.();
+    if (again) await check(again);
+    else assertEquals(await move(two, false), [true, ["ann"]], "said aloud later, it is told");
   });
 
   test("tells of markers in a group only the members whose messages they cover", async ({ broker }) => {

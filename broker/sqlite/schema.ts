@@ -64,6 +64,12 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX threads_groups ON threads (name) WHERE owner > 0;
   CREATE INDEX threads_ended ON threads (id) WHERE owner < 0;
   `,
+  // What a user has read without telling others. It has a time of its own: that of the public markers must not tell of it.
+  `
+  ALTER TABLE members ADD COLUMN own_read INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE members ADD COLUMN own_ts INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE members ADD COLUMN own_at INTEGER NOT NULL DEFAULT -1;
+  `,
   // Retention looks twice before it removes. A conversation of which everything has expired is none.
   `
   CREATE TABLE looks (
@@ -79,6 +85,13 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE devices ADD COLUMN temporary INTEGER NOT NULL DEFAULT 0;
   UPDATE devices SET temporary = 1 WHERE name GLOB 'd-${"[0-9a-f]".repeat(8)}';
   `,
+  // Positions that were left out at a start after a crash: a message that was lost may have had one of them.
+  `
+  CREATE TABLE gaps (
+    after INTEGER PRIMARY KEY,          -- the newest position that the log had
+    upto INTEGER NOT NULL               -- the position after which it went on
+  ) STRICT;
+  `,
   // An invitation makes a member, but no owner, and takes no place of those that are the member's own.
   `
   ALTER TABLE members ADD COLUMN inviter INTEGER NOT NULL DEFAULT 0;  -- who brought them in; 0: they came by themselves
@@ -89,13 +102,6 @@ export const MIGRATIONS: readonly string[] = [
     name TEXT NOT NULL,
     PRIMARY KEY (user, inviter, name)
   ) STRICT, WITHOUT ROWID;
-  `,
-  // Positions that were left out at a start after a crash: a message that was lost may have had one of them.
-  `
-  CREATE TABLE gaps (
-    after INTEGER PRIMARY KEY,          -- the newest position that the log had
-    upto INTEGER NOT NULL               -- the position after which it went on
-  ) STRICT;
   `,
 ];
 
