@@ -12,14 +12,12 @@ interface Identity {
 
 /** The database and its write-ahead log, as they were when the database was opened. */
 export class FilesInPlace {
-  readonly #file: string;
   readonly #known: ReadonlyMap<string, Identity | undefined>;
   /** Bytes of the write-ahead log at the last look. */
   logBytes = 0;
 
   /** Takes the file of a database that is open and has been written to. */
   constructor(file: string) {
-    this.#file = file;
     this.#known = new Map([file, `${file}-wal`].map((path) => [path, identityOf(path, undefined)]));
   }
 
@@ -29,8 +27,7 @@ export class FilesInPlace {
       const now = identityOf(path, known);
       this.logBytes = now?.size ?? 0; // that of the last one, which is the log
       if (now?.ino === known?.ino && now?.dev === known?.dev) continue;
-      return `${path} was removed or replaced under the server: nothing can be stored until it is restarted (see ` +
-        `"Backup" in OPERATIONS.md for how to put a file in the place of ${this.#file})`;
+      return `${path} was removed or replaced under the server: nothing can be stored until it is restarted`;
     }
   }
 }
