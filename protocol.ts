@@ -51,7 +51,7 @@ export const ERROR_CODES = {
   limit_reached: { retryable: false, meaning: "A limit on members, groups or watched users is reached." },
   id_conflict: { retryable: false, meaning: "The id was used for a message with other content." },
   rate_limited: { retryable: true, meaning: "Too many frames; wait retry_after_ms." },
-  mailbox_full: { retryable: true, meaning: "The recipient has too many messages waiting." },
+  mailbox_full: { retryable: true, meaning: "The recipient has too many messages waiting, in all or of this sender." },
   unavailable: { retryable: true, meaning: "The message could not be stored now." },
   internal: { retryable: true, meaning: "The server failed at this frame." },
 } as const satisfies Record<string, { retryable: boolean; meaning: string }>;

@@ -23,7 +23,7 @@ export const SECOND_LOOK_MS = 3_600_000;
 
 /** First of two looks. */
 interface Look {
-  /** What is old up to this position, or the newest time that a tick would have: whatever has to be the same at both. */
+  /** Position up to which all is old, or time of the newest tick: no smaller at the second look. */
   readonly value: number;
   /** Monotonic milliseconds of this process at which it knew of the look. */
   readonly since: number;
