@@ -248,8 +248,8 @@ export interface LastSeen {
   /** Returns when users were last connected: milliseconds since 1970, 0 for never, undefined for an unknown user. */
   lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]>;
 
-  /** Stores that `user` was connected until now. */
-  seen(user: string): Promise<void>;
+  /** Stores that `users` were connected at a time, in milliseconds since 1970; it only moves forward. */
+  seen(users: readonly string[], at: number): Promise<void>;
 }
 
 /** The at-most-once lane. */

@@ -16,6 +16,7 @@ import type { Connection, Identity, Receiver } from "./hub/connection.ts";
 import { LineCache } from "./hub/encoding.ts";
 import { Handshake, type HandshakeHost, HELLO_GRACE_MS, HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 import type { ConnectedUser, NodeLocal, Status } from "./hub/node_local.ts";
+import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { Presence } from "./hub/presence.ts";
 import { handleRequest, type RequestHost } from "./hub/requests.ts";
 import { Session, type SessionHost } from "./hub/session.ts";
@@ -109,6 +110,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   readonly #defer: (callback: () => void) => void;
   readonly #handshake: Handshake;
   readonly #confirmations: Confirmations;
+  readonly #lastSeen: LastSeenKeeper;
   readonly #lines = new LineCache();
   /** The registry: every user with a connection here. */
   readonly #members = new Map<string, Member>();
@@ -118,9 +120,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   /** Sessions with something to write, in the order in which they got it. */
   readonly #scheduled: Session[] = [];
   #turnDue = false;
-  /** Appends that the broker has not answered. */
+  /** Appends and requests that the broker has not answered. */
   #inFlight = 0;
   #idle: (() => void) | undefined;
+  #isDraining = false;
   readonly #turn = () => this.#endTurn();
 
   constructor(options: HubOptions) {
@@ -140,6 +143,11 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
     this.#defer = options.defer ?? queueMicrotask;
     this.presence = new Presence((user) => this.statusOf(user), options.presenceGraceMs);
     this.#handshake = new Handshake(this);
+    this.#lastSeen = new LastSeenKeeper({
+      broker: this.broker,
+      users: () => this.#members.keys(),
+      report: (error, where) => this.report(error, where),
+    });
     this.#confirmations = new Confirmations({
       broker: this.broker,
       intervalMs: options.confirmIntervalMs,
@@ -170,6 +178,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
       session.close("overloaded", `"${user}" has too many devices connected`);
       return false;
     }
+    const before = this.statusOf(user);
     let member = this.#members.get(user);
     if (!member) {
       const sessions = new Set<Session>();
@@ -177,7 +186,8 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
       this.#members.set(user, member);
     }
     member.sessions.add(session);
-    if (member.sessions.size === 1) this.presence.changed(user);
+    this.presence.changed(user, before);
+    this.#lastSeen.joined();
     return true;
   }
 
@@ -192,12 +202,14 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
     this.#sessions.delete(session);
     this.presence.unwatch(session);
     this.reportConfirmed([session]);
-    const member = this.#members.get(session.user);
-    if (!member?.sessions.delete(session) || member.sessions.size > 0) return;
+    const { user } = session, member = this.#members.get(user), before = this.statusOf(user);
+    if (!member?.sessions.delete(session)) return;
+    if (member.sessions.size > 0) return this.presence.changed(user, before);
     member.subscription.close();
-    this.#members.delete(session.user);
-    this.presence.left(session.user, session.saidGoodbye);
-    this.broker.seen(session.user).catch((error) => this.report(error, "seen"));
+    this.#members.delete(user);
+    const now = Date.now();
+    this.presence.left(user, session.saidGoodbye, now);
+    this.#lastSeen.left(user, now);
   }
 
   // ---- Decisions that see this process only (hub/node_local.ts) ----
@@ -236,6 +248,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   // ---- Routing: what arrives ----
 
   handle(session: Session, text: string): void {
+    if (this.#isDraining) return; // without an ack it is sent again, to the server that comes next
     const frame = parseClientFrame(text, this.limits.content);
     if (frame instanceof Refusal) return session.refuse(frame);
     if (session.level === "undecided" && !this.#handshake.decide(session, frame, text)) return;
@@ -246,10 +259,26 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
     }
     const isFree = (frame.type === "ack" || frame.type === "receipt") && session.mayConfirm();
     if (!isFree && !this.#consume(session, frame, 1)) return;
-    handleRequest(this, session, frame)?.catch((error) => {
-      this.report(error, frame.type);
+    const handled = handleRequest(this, session, frame);
+    if (handled) void this.#finish(handled, session, frame);
+  }
+
+  /** Waits for a request that asked the broker: a drain does not cut it off. */
+  async #finish(handled: Promise<void>, session: Session, frame: ClientFrame): Promise<void> {
+    this.#inFlight++;
+    try {
+      await handled;
+    } catch (error) {
+      this.report(error, String(frame.type));
       session.refuse(Refusal.of(frame, "unavailable", "The server could not do this now; try again"));
-    });
+    }
+    this.#ended();
+  }
+
+  /** Ends one call to the broker; the last of them ends a drain. */
+  #ended(): void {
+    this.#inFlight--;
+    if (this.#idle) this.#wake();
   }
 
   #message(session: Session, frame: Message): void {
@@ -354,8 +383,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
       this.report(error, "append");
       for (const [index, draft] of drafts.entries()) authors[index]!.notStored(draft);
     }
-    this.#inFlight--;
-    if (this.#idle) this.#wake();
+    this.#ended();
   }
 
   readonly #flush = (): void => {
@@ -366,10 +394,14 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
     if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();
   };
 
-  /** Lets what is in flight finish, then closes every connection. */
-  async drain(name: CloseName, reason: string): Promise<void> {
+  /**
+   * Takes no more frames, lets what is in flight finish, then closes every connection. Frames that still come are not answered:
+   * their senders have no ack for them, and send them again after the close. `deadline` ends the wait for the broker.
+   */
+  async drain(name: CloseName, reason: string, deadline?: Promise<void>): Promise<void> {
+    this.#isDraining = true;
     this.#wake();
-    await new Promise<void>((resolve) => this.#idle = resolve);
+    await Promise.race([new Promise<void>((resolve) => this.#idle = resolve), ...deadline ? [deadline] : []]);
     for (const session of [...this.#sessions]) session.close(name, reason);
     this.presence.close();
   }

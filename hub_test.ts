@@ -174,3 +174,35 @@ Deno.test("Hub tells a backend that the broker failed, as it tells a connection"
   assertEquals(reports, ["append: Error: disk on fire"]);
   close(alice);
 });
+
+Deno.test("Hub takes nothing more while it drains: what came before is acked, what comes later is its sender's to repeat", async () => {
+  const { hub, broker } = setUp({ defer: setImmediate });
+  const alice = await extended(hub, "alice");
+  const append = broker.append.bind(broker);
+  const disk = Promise.withResolvers<void>();
+  broker.append = async (drafts) => {
+    await disk.promise;
+    return await append(drafts);
+  };
+  alice.tell("alice", "before", "1");
+  await settle();
+  const drained = hub.drain("restart", "The server is restarting");
+  for (const id of ["2", "3"]) alice.tell("alice", "after", id);
+  await settle();
+  disk.resolve();
+  await drained;
+  assertEquals(alice.frames.flatMap((frame) => frame.type === "ack" ? [frame.id] : []), ["1"]);
+  assertEquals(alice.closed?.code, CLOSE_CODES.restart.code);
+  const page = await broker.read("alice", 0, 10);
+  assertEquals(page.messages.map(({ content }) => content), ["before"]);
+});
+
+Deno.test("Hub says goodbye at the deadline of a drain, whatever the broker does", async () => {
+  const { hub, broker } = setUp({ defer: setImmediate });
+  const alice = await extended(hub, "alice");
+  broker.append = () => new Promise(() => {});
+  alice.tell("alice", "never stored", "1");
+  await settle();
+  await hub.drain("restart", "The server is restarting", Promise.resolve());
+  assertEquals(alice.closed?.code, CLOSE_CODES.restart.code);
+});

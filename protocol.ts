@@ -454,7 +454,7 @@ function parse(text: string, table: Record<string, Shape>, contentBytes: number)
     return new Refusal("bad_frame", "The frame is JSON, but no object");
   }
   const source = value as Record<string, unknown>;
-  if (!Object.hasOwn(source, "type")) return parseMessage(source, contentBytes);
+  if (!Object.hasOwn(source, "type")) return parseMessage(source, contentBytes, table === SERVER_FRAMES);
   const type = source.type;
   if (typeof type !== "string") return identified(wrongType(type, "type", "a string"), source);
   if (!Object.hasOwn(table, type)) {
@@ -465,8 +465,11 @@ function parse(text: string, table: Record<string, Shape>, contentBytes: number)
   return refusal ? identified(refusal, source) : frame;
 }
 
+/** Optional members of a message from a client, and from the server. */
+const DRAFT_MEMBERS = ["id"] as const, STORED_MEMBERS = ["id", "seq", "ts"] as const;
+
 /** Parses a message by hand, as this is the hot path: a fresh object with nothing in it but checked members. */
-function parseMessage(source: Record<string, unknown>, contentBytes: number): Message | Refusal {
+function parseMessage(source: Record<string, unknown>, contentBytes: number, isStored: boolean): Message | Refusal {
   const sender = parseName(own(source, "sender"), "sender");
   if (typeof sender !== "string") return identified(sender, source);
   const recipient = parseAddress(own(source, "recipient"), "recipient");
@@ -474,7 +477,8 @@ function parseMessage(source: Record<string, unknown>, contentBytes: number): Me
   const content = parseContent(own(source, "content"), "content", contentBytes);
   if (typeof content !== "string") return identified(content, source);
   const message: Message = { sender, recipient, content };
-  for (const member of ["id", "seq", "ts"] as const) {
+  // Position and time are the server's: what a client says of them is ignored.
+  for (const member of isStored ? STORED_MEMBERS : DRAFT_MEMBERS) {
     const given = own(source, member);
     if (given === undefined) continue;
     const checked = MESSAGE[member](given, member);
@@ -482,6 +486,18 @@ function parseMessage(source: Record<string, unknown>, contentBytes: number): Me
     (message as Record<string, unknown>)[member] = checked;
   }
   return message;
+}
+
+/** Returns the id of a frame that is not handled for another reason, such as its size; undefined where it has none to be read. */
+export function idOf(text: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== "object" || value === null) return undefined;
+    const given = id(own(value as Record<string, unknown>, "id"), "id");
+    return typeof given === "string" ? given : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function own(source: Record<string, unknown>, member: string): unknown {

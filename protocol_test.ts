@@ -10,6 +10,7 @@ import {
   type ErrorCode,
   HISTORY_LIMIT_MAX,
   ID_CHARS_MAX,
+  idOf,
   isOverBytes,
   linesOf,
   NAME_CHARS_MAX,
@@ -235,4 +236,18 @@ Deno.test("a close code says whether to connect again, its range when nobody kno
     if (code >= 4000) assertEquals(reconnect, code < 4100 ? "never" : code < 4200 ? "later" : "now", String(code));
   }
   assertEquals([4050, 4150, 4250, 1006].map(reconnectAfter), ["never", "later", "now", "later"]);
+});
+
+Deno.test("parseClientFrame ignores position and time of a client, whatever they are", () => {
+  const message = { sender: "a", recipient: "b", content: "x" };
+  for (const extra of [{ ts: 1_700_000_000_000 }, { seq: "12" }, { seq: -1, ts: null }, { seq: 5, ts: "now" }]) {
+    assertEquals(parseClientFrame(JSON.stringify({ ...message, ...extra, id: "1" })), { ...message, id: "1" });
+  }
+});
+
+Deno.test("idOf finds the id of any object, and nothing in anything else", () => {
+  assertEquals(idOf('{"content":"…","id":"9f2c"}'), "9f2c");
+  for (const text of ['{"id":7}', '{"id":""}', '[{"id":"1"}]', "null", '{"id":"1"', "", '{"a":{"id":"1"}}']) {
+    assertEquals(idOf(text), undefined, text);
+  }
 });

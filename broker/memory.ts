@@ -106,8 +106,11 @@ export class MemoryBroker implements Broker {
     return Promise.resolve(users.map((name) => this.#users.get(name)?.lastSeen));
   }
 
-  seen(name: string): Promise<void> {
-    this.#state.user(name).lastSeen = this.#now();
+  seen(names: readonly string[], at: number): Promise<void> {
+    for (const name of names) {
+      const user = this.#state.user(name);
+      user.lastSeen = Math.max(user.lastSeen, at);
+    }
     return Promise.resolve();
   }
 

@@ -253,8 +253,8 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "lastSeen", users });
   }
 
-  seen(user: string): Promise<void> {
-    return this.#ask({ op: "seen", user });
+  seen(users: readonly string[], at: number): Promise<void> {
+    return this.#ask({ op: "seen", users, at });
   }
 
   /** Removes what is too old now. The broker does so by itself every hour, with pauses. */

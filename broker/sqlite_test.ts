@@ -206,7 +206,7 @@ Deno.test({
       broker.append([{ sender: "ann", recipient: "ann", content: "", id: undefined, origin: "" }]),
     ];
     for (const call of pending) assertStringIncludes((await assertRejects(() => call, BrokerError)).message, "boom");
-    await assertRejects(() => broker.seen("ann"), BrokerError, "The database has stopped");
+    await assertRejects(() => broker.seen(["ann"], 1), BrokerError, "The database has stopped");
     await broker.close();
     assertEquals(failures.length, 1);
   },

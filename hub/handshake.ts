@@ -122,7 +122,7 @@ export class Handshake {
       if (session.closed) return;
     }
     const caughtUp = session.catchUp(position);
-    session.release();
+    session.release(hello?.resume !== undefined && hello.resume.epoch !== broker.epoch);
     await caughtUp;
   }
 

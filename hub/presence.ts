@@ -3,6 +3,7 @@
  */
 
 import { encode, type ServerFrameOf } from "../protocol.ts";
+import { timestamp } from "./encoding.ts";
 import type { Status } from "./node_local.ts";
 
 /** Milliseconds that a user who dropped off stays online for watchers: most come back at once. */
@@ -64,23 +65,24 @@ export class Presence {
     this.#watched.delete(watcher);
   }
 
-  /** Tells watchers that the user's first device came or that their status changed. */
-  changed(user: string): void {
-    this.#endGrace(user);
-    this.#tell(user);
+  /** Tells watchers how the user is connected now, if that is not as it was, in `before`; a grace ends. */
+  changed(user: string, before: Status): void {
+    const seen = this.#endGrace(user) ? "online" : before;
+    if (this.status(user) !== seen) this.#tell(user);
   }
 
-  /** Tells watchers, at once or after a grace, that the user's last device went; `clean` is a goodbye, which has no grace. */
-  left(user: string, clean: boolean): void {
+  /**
+   * Tells watchers, at once or after a grace, that the user's last device went; `clean` is a goodbye, which has no grace, and
+   * `at` the time, in milliseconds since 1970, that is kept as when they were last seen.
+   */
+  left(user: string, clean: boolean, at: number): void {
     this.#endGrace(user);
-    if (clean || !this.#watchers.has(user)) return this.#tell(user);
-    this.#leaving.set(
-      user,
-      setTimeout(() => {
-        this.#leaving.delete(user);
-        this.#tell(user);
-      }, this.#graceMs),
-    );
+    if (clean || !this.#watchers.has(user)) return this.#tell(user, at);
+    const end = () => {
+      this.#leaving.delete(user);
+      this.#tell(user, at);
+    };
+    this.#leaving.set(user, setTimeout(end, this.#graceMs));
   }
 
   /** Clears all watchers and graces. */
@@ -91,17 +93,18 @@ export class Presence {
     this.#watched.clear();
   }
 
-  #endGrace(user: string): void {
+  /** Ends the grace of a user; false where there was none. */
+  #endGrace(user: string): boolean {
     clearTimeout(this.#leaving.get(user));
-    this.#leaving.delete(user);
+    return this.#leaving.delete(user);
   }
 
-  #tell(user: string): void {
+  #tell(user: string, lastSeen?: number): void {
     const watchers = this.#watchers.get(user);
     if (!watchers) return;
     const status = this.status(user);
     const frame: ServerFrameOf<"presence"> = { type: "presence", user, status };
-    if (status === "offline") frame.last_seen = new Date().toISOString();
+    if (lastSeen !== undefined) frame.last_seen = timestamp(lastSeen);
     const line = encode(frame);
     for (const watcher of watchers) if (!watcher.congested) watcher.queue(line);
   }

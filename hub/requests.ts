@@ -28,7 +28,7 @@ const MESSAGE_CHARS = 256, USER_CHARS = 32, GROUP_CHARS = 64;
 /** Members up to which everybody in a group is told who comes and goes; above it only those whom it concerns. */
 const GROUP_NOTICE_MEMBERS_MAX = 100;
 /** Needs of requests, which the hub meets. */
-export interface RequestHost extends Pick<NodeLocal, "list" | "disconnect"> {
+export interface RequestHost extends Pick<NodeLocal, "list" | "disconnect" | "statusOf"> {
   readonly broker: Broker;
   readonly presence: Presence;
   /** Bytes that may be queued to one connection. */
@@ -83,7 +83,8 @@ async function watch(host: RequestHost, session: Session, frame: ClientFrameOf<"
 }
 
 function setStatus(host: RequestHost, session: Session, frame: ClientFrameOf<"presence">): void {
-  if (session.setAway(frame.status === "away")) host.presence.changed(session.user);
+  const before = host.statusOf(session.user);
+  if (session.setAway(frame.status === "away")) host.presence.changed(session.user, before);
 }
 
 async function typing(host: RequestHost, session: Session, { recipient }: ClientFrameOf<"typing">): Promise<void> {

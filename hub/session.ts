@@ -15,7 +15,17 @@ import {
   type MessageLog,
   type Stored,
 } from "../broker.ts";
-import { CLOSE_CODES, type CloseName, encode, isGroup, isOverBytes, linesOf, Refusal, type ServerFrame } from "../protocol.ts";
+import {
+  CLOSE_CODES,
+  type CloseName,
+  encode,
+  idOf,
+  isGroup,
+  isOverBytes,
+  linesOf,
+  Refusal,
+  type ServerFrame,
+} from "../protocol.ts";
 import type { Connection, Identity, Receiver } from "./connection.ts";
 import { encodeAck } from "./encoding.ts";
 import { RefusalCount } from "./refusal_count.ts";
@@ -124,10 +134,14 @@ export class Session implements Receiver {
   #confirmations = CONFIRMATIONS_PER_MESSAGE; // the end of the backlog is confirmed too
   /** Positions up to which the person has read conversations, where the broker does not know it yet. Most have none. */
   #reads: Map<string, number> | undefined;
+  /** The highest of those positions. */
+  #readsUpTo = 0;
   /** Highest position handed over per conversation and not yet confirmed: what "delivered" is made from. Idle ones have none. */
   #unconfirmed: Map<string, number> | undefined;
-  /** The device has everything up to here. */
-  #confirmed = -1;
+  /** The device says that it has everything up to here: further on than the cursor until it is live, since it may know. */
+  #acked = -1;
+  /** Confirmations that come now are about another log. */
+  #isForeign = false;
   /** The broker knows that it has everything up to here. */
   #reported = -1;
   /** Time of the last report, in milliseconds of `performance.now()`, and messages since. */
@@ -199,7 +213,7 @@ export class Session implements Receiver {
   #refuseOversized(data: string): void {
     const limit = this.#host.frameBytes;
     if (data.length > limit * FRAME_ABSURD_FACTOR) return this.close("too_big", `A frame has at most ${limit} bytes`);
-    this.refuse(new Refusal("too_large", `The frame is over ${limit} bytes`));
+    this.refuse(new Refusal("too_large", `The frame is over ${limit} bytes`, idOf(data)));
   }
 
   #keep(line: string): void {
@@ -234,10 +248,15 @@ export class Session implements Receiver {
     if (first !== undefined) this.#inbox.push(first);
   }
 
-  /** Handles, in order, what arrived while the name was being settled. */
-  release(): void {
+  /**
+   * Handles, in order, what arrived while the name was being settled. `isForeign`: the device resumed in another epoch, so the
+   * positions of these frames say nothing here.
+   */
+  release(isForeign: boolean): void {
     this.#settling = false;
+    this.#isForeign = isForeign;
     while (this.#inbox.length > 0 && !this.#closed && !this.#settling) this.#host.handle(this, this.#inbox.shift()!);
+    this.#isForeign = false;
     if (this.#inbox.length === 0) this.#inboxChars = 0;
   }
 
@@ -247,7 +266,7 @@ export class Session implements Receiver {
     this.#generation++;
     this.#live = false;
     this.#unconfirmed = undefined;
-    this.#confirmed = this.#reported = -1;
+    this.#acked = this.#reported = -1;
   }
 
   /** Sets whether the person is away; returns whether that changed. */
@@ -434,12 +453,14 @@ export class Session implements Receiver {
 
   /**
    * Reads what was missed after `position` and then goes live. Live messages that arrive meanwhile neither overtake nor double:
-   * they are left to the next page, and the session is live once a page has nothing more and nothing has come since.
+   * they are left to the next page. The session is live once a page has nothing more and the subscription has shown nothing
+   * since that page was asked for; a message shown before and not in the page is no longer the user's to read.
    */
   async catchUp(position: number): Promise<void> {
     this.#cursor = position;
     const generation = this.#generation;
     for (;;) {
+      const shown = this.#newest;
       const page = await this.#host.broker.read(this.#user, this.#cursor, BACKLOG_PAGE);
       if (this.#closed || generation !== this.#generation) return;
       for (const message of page.messages) {
@@ -447,9 +468,10 @@ export class Session implements Receiver {
         if (this.#closed || generation !== this.#generation) return;
         if (this.#advancePast(message)) this.queue(this.#host.line(this, message));
       }
-      if (!page.more && this.#newest <= this.#cursor) break;
+      if (!page.more && this.#newest <= Math.max(this.#cursor, shown)) break;
     }
     this.#live = true;
+    this.#acked = Math.min(this.#acked, this.#cursor);
     if (this.#level === "extended") this.send({ type: "synced", seq: this.#cursor });
   }
 
@@ -460,29 +482,35 @@ export class Session implements Receiver {
     return this.#confirmations > 0 && this.#confirmations-- > 0;
   }
 
-  /** Confirms that the device has everything up to `seq`. */
+  /** Confirms that the device has everything up to `seq`: what it gets again counts as soon as it was handed over. */
   confirm(seq: number): void {
-    if (this.#confirmUpTo(seq)) this.#scheduleFlush();
+    if (this.#isForeign) return;
+    this.#acked = Math.max(this.#acked, this.#live ? Math.min(seq, this.#cursor) : seq);
+    if (this.isUnreported) this.#scheduleFlush();
   }
 
   /** Notes that the person has read the conversation with `other` up to `seq`. */
   read(other: string, seq: number): void {
+    if (this.#isForeign) return;
     this.#reads ??= new Map();
-    this.#reads.set(other, Math.max(this.#reads.get(other) ?? 0, Math.min(seq, this.#cursor)));
+    this.#reads.set(other, Math.max(this.#reads.get(other) ?? 0, seq));
+    this.#readsUpTo = Math.max(this.#readsUpTo, seq);
     this.#scheduleFlush();
   }
 
-  #confirmUpTo(seq: number): boolean {
-    const position = Math.min(seq, this.#cursor);
-    if (position <= this.#confirmed) return false;
-    this.#confirmed = position;
-    return true;
+  /** Everything up to here was handed over and confirmed. */
+  get #confirmed(): number {
+    return Math.min(this.#acked, this.#cursor);
+  }
+
+  /** True where the broker can be told what was read: positions beyond the cursor wait for the backlog. */
+  get #hasReads(): boolean {
+    return this.#reads !== undefined && (this.#live || this.#readsUpTo <= this.#cursor);
   }
 
   /** True while the device has something that the broker does not know of. */
   get isUnreported(): boolean {
-    return this.#confirmed !== this.#reported || this.#reads !== undefined ||
-      (this.#level === "base" && this.#cursor > this.#reported);
+    return this.#confirmed !== this.#reported || this.#hasReads || (this.#level === "base" && this.#cursor > this.#reported);
   }
 
   /** Returns whether enough time or messages have passed since the last report; `now` on the clock of `performance.now()`. */
@@ -495,21 +523,24 @@ export class Session implements Receiver {
     this.#reportedAt = now;
     this.#unreported = 0;
     this.#takeConfirmed(moves, marks);
-    for (const [conversation, seq] of this.#reads ?? []) {
-      marks.push({ user: this.#user, kind: "read", with: conversation, seq });
+    if (!this.#hasReads) return;
+    for (const [conversation, seq] of this.#reads!) {
+      marks.push({ user: this.#user, kind: "read", with: conversation, seq: Math.min(seq, this.#cursor) });
     }
     this.#reads = undefined;
+    this.#readsUpTo = 0;
   }
 
   #takeConfirmed(moves: DeviceMove[], marks: MarkerMove[]): void {
     // A base connection cannot confirm: what was handed to its socket counts.
-    if (this.#level === "base" && this.#out.length === 0) this.#confirmUpTo(this.#cursor);
-    if (this.#confirmed === this.#reported) return;
-    this.#reported = this.#confirmed;
+    if (this.#level === "base" && this.#out.length === 0) this.#acked = Math.max(this.#acked, this.#cursor);
+    const confirmed = this.#confirmed;
+    if (confirmed === this.#reported) return;
+    this.#reported = confirmed;
     for (const [conversation, seq] of this.#unconfirmed ?? []) {
-      if (seq <= this.#confirmed) this.#unconfirmed!.delete(conversation);
-      marks.push({ user: this.#user, kind: "delivered", with: conversation, seq: Math.min(seq, this.#confirmed) });
+      if (seq <= confirmed) this.#unconfirmed!.delete(conversation);
+      marks.push({ user: this.#user, kind: "delivered", with: conversation, seq: Math.min(seq, confirmed) });
     }
-    moves.push({ user: this.#user, device: this.#device, seq: this.#confirmed });
+    moves.push({ user: this.#user, device: this.#device, seq: confirmed });
   }
 }

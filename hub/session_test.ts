@@ -1,4 +1,5 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
+import { MemoryBroker } from "../broker/memory.ts";
 import { CLOSE_CODES, type ServerFrameOf } from "../protocol.ts";
 import { base, close, Device, extended, settle, setUp } from "../testing/hub_devices.ts";
 
@@ -109,4 +110,87 @@ Deno.test("Hub gives a base connection what was missed since the last one, as ba
   await settle();
   assertEquals(all.contents, []);
   close(alice, again, all);
+});
+
+Deno.test("Hub says synced to a device whose user leaves a group while the backlog is read", async () => {
+  const broker = new MemoryBroker();
+  const { hub } = setUp({ broker });
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob");
+  await broker.group({ op: "create", user: "alice", group: "#ops", open: true });
+  await broker.group({ op: "join", user: "bob", group: "#ops" });
+  close(bob);
+  alice.tell("bob", "one", "1");
+  await settle();
+  const read = broker.read.bind(broker);
+  let reads = 0;
+  broker.read = async (user, after, limit) => {
+    if (reads++ === 0) {
+      alice.tell("#ops", "live", "2");
+      await settle();
+      await broker.group({ op: "remove", user: "alice", group: "#ops", target: "bob" });
+    }
+    if (reads > 100) throw new Error("the backlog is read for ever");
+    return await read(user, after, limit);
+  };
+  const again = new Device(hub, "bob");
+  again.say({ type: "hello", v: 1, device: "laptop" });
+  while (!again.closed && !again.frames.some(({ type }) => type === "synced")) await settle();
+  assertEquals(again.closed, undefined);
+  assert(reads <= 3);
+  alice.tell("bob", "two", "3");
+  await settle();
+  assertEquals(again.contents.filter((content) => content !== "live"), ["one", "two"]);
+  close(alice, again);
+});
+
+Deno.test("Hub keeps an ack and a receipt that come right behind hello until the backlog has reached them", async () => {
+  const broker = new MemoryBroker();
+  const { hub } = setUp({ broker });
+  const alice = await extended(hub, "alice"), first = await extended(hub, "bob");
+  alice.tell("bob", "one", "1");
+  alice.tell("bob", "two", "2");
+  await settle();
+  const { seq } = alice.last("ack"), { epoch } = first.last("welcome");
+  close(first);
+  const hello = { type: "hello", v: 1, device: "laptop" };
+  const early = [{ type: "receipt", kind: "read", with: "alice", seq }, { type: "ack", seq }];
+
+  const foreign = new Device(hub, "bob");
+  for (const frame of [{ ...hello, resume: { epoch: "another", seq } }, ...early]) foreign.say(frame);
+  await settle();
+  assertEquals(foreign.contents, ["one", "two"]);
+  close(foreign);
+  assertEquals(
+    alice.frames.filter(({ type }) => type === "receipt"),
+    [],
+    `positions of another log count for nothing in ${epoch}`,
+  );
+
+  const again = new Device(hub, "bob");
+  for (const frame of [hello, ...early]) again.say(frame);
+  await settle();
+  assertEquals(again.contents, ["one", "two"], "it had confirmed nothing before");
+  const told = alice.frames.flatMap((frame) => frame.type === "receipt" ? [`${frame.kind} ${frame.seq}`] : []);
+  assertEquals(told.at(-1), `read ${seq}`);
+  close(again);
+  const third = await extended(hub, "bob");
+  assertEquals(third.contents, []);
+  close(alice, third);
+});
+
+Deno.test("Hub names the id of a frame that is over the limit, where it can be read", async () => {
+  const { hub } = setUp({ frameBytes: 1_000 });
+  const alice = await base(hub, "alice");
+  alice.tell("alice", "x".repeat(1_000), "big");
+  alice.peer.receive(`{"id":"${"x".repeat(1_000)}"}`);
+  alice.peer.receive("[".repeat(1_500));
+  const errors = alice.frames.map((frame) => frame.type === "error" ? [frame.code, frame.id] : []);
+  await settle();
+  assertEquals(alice.frames.map((frame) => frame.type === "error" ? [frame.code, frame.id] : []), [
+    ["too_large", "big"],
+    ["too_large", undefined],
+    ["too_large", undefined],
+  ]);
+  assertEquals(errors, []);
+  close(alice);
 });

@@ -136,8 +136,9 @@ export class SqliteStore {
     return users.map((name) => this.#db.get(sql, name)?.last_seen as number | undefined);
   }
 
-  seen(name: string): void {
-    this.#db.run("UPDATE users SET last_seen = ? WHERE id = ?", this.#now(), this.#db.addUser(name));
+  seen(names: readonly string[], at: number): void {
+    const sql = "UPDATE users SET last_seen = max(last_seen, ?) WHERE id = ?";
+    for (const name of names) this.#db.run(sql, at, this.#db.addUser(name));
   }
 
   // ---- Sending ----

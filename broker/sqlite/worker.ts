@@ -90,7 +90,7 @@ function answer(request: WorkerRequest): unknown {
     case "lastSeen":
       return store.lastSeen(request.users);
     case "seen":
-      return store.seen(request.user);
+      return store.seen(request.users, request.at);
     case "expire":
       return store.expire();
     case "close":

@@ -23,7 +23,7 @@ export type WorkerRequest =
   | { readonly op: "markers"; readonly user: string; readonly since: number }
   | { readonly op: "group"; readonly request: GroupRequest }
   | { readonly op: "lastSeen"; readonly users: readonly string[] }
-  | { readonly op: "seen"; readonly user: string }
+  | { readonly op: "seen"; readonly users: readonly string[]; readonly at: number }
   | { readonly op: "expire" }
   | { readonly op: "close" };
 
