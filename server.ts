@@ -55,7 +55,7 @@ export function startServer(options: ServerOptions = {}): Server {
   const hub = new Hub({ defer: setImmediate, ...options, broker, report });
   const admission = new Admission({ ...UNLIMITED, ...options.admission }, () => Deno.memoryUsage().rss);
   const guests = new Guests(hub);
-  const gate = new Gate({ ...options, admission });
+  const gate = new Gate({ ...options, hostname, admission });
   revoked?.onChange(() => guests.closeRevoked(revoked));
 
   const scheme = certificate ? "wss" : "ws";

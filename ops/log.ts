@@ -16,6 +16,8 @@ export interface LogEvents {
   request_failed: { reason: string };
   /** An upgrade was refused for its credentials; `cause` has no secret in it. */
   login_refused: { address: string; cause: string };
+  /** In open mode, a request came from elsewhere than this machine; `cause` says by which it shows. At most once a minute. */
+  elsewhere_refused: { cause: string };
   /** Connections cannot be accepted, as descriptors have run out. */
   accept_failed: { reason: string };
   /** The list of the revoked cannot be read any more. */
@@ -44,6 +46,8 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   failed: ({ task, reason }) => `${task} failed: ${reason}`,
   request_failed: ({ reason }) => `request failed: ${reason}`,
   login_refused: ({ address, cause }) => `login of ${address} refused: ${cause}`,
+  elsewhere_refused: ({ cause }) =>
+    `refused, as without a key this machine alone is served: a request ${cause}; see --jwt-public-key and --insecure-open`,
   accept_failed: ({ reason }) => `cannot take more connections (${reason}); open ones go on, and it tries again until it can`,
   revoked_unreadable: ({ file, reason }) => `${file} cannot be read, what was revoked stays so: ${reason}`,
   revoked_odd_lines: ({ file, lines, first }) =>

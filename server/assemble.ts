@@ -9,6 +9,7 @@ import { UsageError } from "../cli/options.ts";
 import { CONFIRM_MESSAGES, type HubOptions } from "../hub.ts";
 import { isLoopback } from "../limits/address.ts";
 import type { AdmissionLimits } from "../limits/admission.ts";
+import { canonicalOrigin, OriginError } from "../limits/origin.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
 import { readKey } from "./credentials.ts";
@@ -22,11 +23,10 @@ const CONFIRM_MAILBOX_PARTS = 4;
 const QUEUE_FRAMES_MIN = 2;
 /** Bytes of a MiB. */
 const MIB = 1_048_576;
-/** An origin as browsers give it: a scheme and a host, without a path. Apps have schemes of their own. */
-const ORIGIN_REGEXP = /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/;
 
 /** Parts and limits of a server. Without options nothing is limited, except what no well-behaved client causes. */
-export interface ServerOptions extends Omit<HubOptions, "broker" | "report">, Omit<GateOptions, "admission" | "log"> {
+export interface ServerOptions
+  extends Omit<HubOptions, "broker" | "report">, Omit<GateOptions, "admission" | "log" | "hostname"> {
   readonly hostname?: string;
   /** 0 for any free port. */
   readonly port?: number;
@@ -59,6 +59,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       hostname: values.host,
       port: values.port,
       allowOrigin: values["allow-origin"],
+      insecureOpen: values["insecure-open"],
       trustedHops: values["trust-proxy"],
       broker: await openBroker(values, log),
       log,
@@ -79,8 +80,12 @@ function checkTogether({ "queue-bytes": queue, "frame-bytes": frame, "allow-orig
     throw new UsageError(`--queue-bytes ${queue} is too few for frames of ${frame} bytes; it has to be at least ${least}`);
   }
   for (const origin of origins) {
-    if (origin === "*" || origin === "null" || ORIGIN_REGEXP.test(origin)) continue;
-    throw new UsageError(`--allow-origin "${origin}" is no origin, such as https://chat.example.org`);
+    try {
+      canonicalOrigin(origin);
+    } catch (error) {
+      if (error instanceof OriginError) throw new UsageError(`--allow-origin ${error.message}`);
+      throw error;
+    }
   }
 }
 
@@ -94,7 +99,14 @@ async function openTokens(values: ServerValues): Promise<Tokens | undefined> {
         throw new UsageError(`--${option} is about tokens, and needs a key such as --jwt-public-key`);
       }
     }
-    if (isLoopback(values.host) || values["insecure-open"]) return undefined;
+    if (values["insecure-open"]) return undefined;
+    if (values["trust-proxy"] > 0) {
+      throw new UsageError(
+        "--trust-proxy brings in others than this machine, and needs a key such as --jwt-public-key, " +
+          "or --insecure-open if anybody may be anybody",
+      );
+    }
+    if (isLoopback(values.host)) return undefined;
     throw new StartError(
       `Without a key anybody who reaches ${values.host} could take any name, so only this machine is served. ` +
         `Give it a key (${SERVER.name} keys makes one; --jwt-public-key), or --insecure-open if you mean it`,

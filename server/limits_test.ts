@@ -232,7 +232,8 @@ Deno.test({
       const [option, value, words] of [
         ["--queue-bytes", "65536", "at least 131072"],
         ["--allow-origin", "chat.example.org", "is no origin"],
-        ["--allow-origin", "https://chat.example.org/", "is no origin"],
+        ["--allow-origin", "https://chat.example.org/app", "has a path"],
+        ["--allow-origin", "https://*.example.org", "has a wildcard"],
       ] as const
     ) {
       const { code, err } = await runToEnd(fromSource("server"), ["--port", "0", "--broker", "memory", option, value]);
