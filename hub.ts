@@ -80,6 +80,8 @@ export interface HubOptions {
   readonly rateLimit?: RateLimit;
   /** Rate as `welcome` says it: frames per second and burst, 0 for none. */
   readonly rate?: { readonly rate: number; readonly burst: number };
+  /** Told that the administrator `by` has disconnected `user`, who had so many connections. */
+  readonly disconnected?: (user: string, by: string, connections: number) => void;
   /** Receives failures that no peer can be blamed for. Never given content. */
   readonly report?: (error: unknown, where: string) => void;
 }
@@ -232,6 +234,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
     const sessions = [...this.#sessions].filter((session) => session.user === user);
     for (const session of sessions) session.close(name, reason);
     return sessions.length;
+  }
+
+  disconnectedBy(by: string, user: string, connections: number): void {
+    this.#options.disconnected?.(user, by, connections);
   }
 
   statusOf(user: string): Status {

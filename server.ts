@@ -52,11 +52,14 @@ export function startServer(options: ServerOptions = {}): Server {
   const { hostname = "127.0.0.1", port: wanted = 8080, certificate, revoked, log = () => {} } = options;
   const broker = options.broker ?? new MemoryBroker();
   const report = (error: unknown, task: string) => log("failed", { task, reason: reasonOf(error) });
-  const hub = new Hub({ defer: setImmediate, ...options, broker, report });
+  const disconnected = (user: string, by: string, connections: number) => {
+    guests.disconnected(user);
+    log("disconnected", { user, connections, by });
+  };
+  const hub = new Hub({ defer: setImmediate, ...options, broker, report, disconnected });
   const admission = new Admission({ ...UNLIMITED, ...options.admission }, () => Deno.memoryUsage().rss);
-  const guests = new Guests(hub);
+  const guests = new Guests(hub, { revoked, log });
   const gate = new Gate({ ...options, hostname, admission });
-  revoked?.onChange(() => guests.closeRevoked(revoked));
 
   const scheme = certificate ? "wss" : "ws";
   let terminator: TlsTerminator | undefined;

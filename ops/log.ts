@@ -20,6 +20,12 @@ export interface LogEvents {
   elsewhere_refused: { cause: string };
   /** Connections cannot be accepted, as descriptors have run out. */
   accept_failed: { reason: string };
+  /** Connections of a user were closed, as the user or their token is in the list of the revoked. */
+  revoked_closed: { user: string; connections: number; file: string };
+  /** An administrator disconnected a user. */
+  disconnected: { user: string; connections: number; by: string };
+  /** The list of the revoked was read again, and has changed: how many entries came, went and are there. */
+  revoked_read: { file: string; added: number; removed: number; entries: number };
   /** The list of the revoked cannot be read any more. */
   revoked_unreadable: { file: string; reason: string };
   /** Lines of the list of the revoked are neither names nor token ids: how many, and the number of the first. */
@@ -49,6 +55,10 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   elsewhere_refused: ({ cause }) =>
     `refused, as without a key this machine alone is served: a request ${cause}; see --jwt-public-key and --insecure-open`,
   accept_failed: ({ reason }) => `cannot take more connections (${reason}); open ones go on, and it tries again until it can`,
+  revoked_closed: ({ user, connections, file }) => `${user} is revoked by ${file}: connections closed: ${connections}`,
+  disconnected: ({ user, connections, by }) => `${by} disconnected ${user}: connections closed: ${connections}`,
+  revoked_read: ({ file, added, removed, entries }) =>
+    `${file} was read again: ${added} revoked, ${removed} no more; names and token ids in it: ${entries}`,
   revoked_unreadable: ({ file, reason }) => `${file} cannot be read, what was revoked stays so: ${reason}`,
   revoked_odd_lines: ({ file, lines, first }) =>
     `lines of ${file} that are no names and no token ids: ${lines}, the first is line ${first}`,
