@@ -5,6 +5,7 @@
 
 import type { Log } from "../ops/log.ts";
 import { parseName, Refusal } from "../protocol.ts";
+import { decodeText } from "./text.ts";
 
 /** Milliseconds between two looks: a look is one system call, and editors replace files in ways that watching misses. */
 const LOOK_MS = 1_000;
@@ -73,7 +74,7 @@ export class Revoked {
   #read(): void {
     const entries = new Set<string>(), listed = new Set<string>();
     const odd: number[] = [];
-    for (const [index, line] of textOf(Deno.readFileSync(this.file)).split(/\r\n|\r|\n/).entries()) {
+    for (const [index, line] of decodeText(Deno.readFileSync(this.file)).split(/\r\n|\r|\n/).entries()) {
       const entry = line.replace(/(^|\s)#.*/, "").trim();
       if (entry === "") continue;
       const name = parseName(entry);
@@ -86,12 +87,6 @@ export class Revoked {
     this.#entries = entries;
     this.#listed = listed;
   }
-}
-
-/** Decodes UTF-8, or UTF-16 as editors and shells of Windows write it. */
-function textOf(bytes: Uint8Array): string {
-  const isUtf16 = bytes[0] === 0xff && bytes[1] === 0xfe;
-  return new TextDecoder(isUtf16 ? "utf-16le" : "utf-8").decode(bytes);
 }
 
 function stampOf(file: string): string {

@@ -12,7 +12,8 @@ import type { AdmissionLimits } from "../limits/admission.ts";
 import { canonicalOrigin, OriginError } from "../limits/origin.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
-import { readKey } from "./credentials.ts";
+import { readCertificate } from "./certificate.ts";
+import { readKey, withFile } from "./credentials.ts";
 import type { GateOptions } from "./gate.ts";
 import { SERVER, type ServerValues } from "./options.ts";
 import type { Certificate } from "./tls_terminator.ts";
@@ -112,13 +113,22 @@ async function openTokens(values: ServerValues): Promise<Tokens | undefined> {
         `Give it a key (${SERVER.name} keys makes one; --jwt-public-key), or --insecure-open if you mean it`,
     );
   }
-  return await Tokens.open({
+  const given = [["jwt-secret-file", secret], ["jwt-public-key", publicKey], ["jwks", jwks]] as const;
+  const [option, file] = given.find(([, file]) => file !== undefined)!;
+  const texts = {
     ...secret !== undefined && { secret: readKey(secret) },
     ...publicKey !== undefined && { publicKey: readKey(publicKey) },
     ...jwks !== undefined && { jwks: readKey(jwks) },
-    ...audience !== undefined && { audience },
-    ...issuer !== undefined && { issuer },
-  });
+  };
+  if (Object.keys(texts).length > 1) {
+    throw new UsageError("Give one of --jwt-secret-file, --jwt-public-key and --jwks, not several");
+  }
+  return await withFile(option, file!, () =>
+    Tokens.open({
+      ...texts,
+      ...audience !== undefined && { audience },
+      ...issuer !== undefined && { issuer },
+    }));
 }
 
 function openRevoked({ revoked }: ServerValues, log: Log): Revoked | undefined {
@@ -128,13 +138,6 @@ function openRevoked({ revoked }: ServerValues, log: Log): Revoked | undefined {
   } catch (error) {
     throw new StartError(`Cannot read --revoked ${revoked}: ${reasonOf(error)}`);
   }
-}
-
-/** Reads certificate and key; undefined without TLS. Throws {@linkcode UsageError} for one of both, and `KeyError`. */
-export function readCertificate({ cert, key }: ServerValues): Certificate | undefined {
-  if (cert === undefined && key === undefined) return undefined;
-  if (cert === undefined || key === undefined) throw new UsageError("TLS needs both --cert and --key");
-  return { cert: readKey(cert), key: readKey(key) };
 }
 
 async function openBroker(values: ServerValues, log: Log): Promise<Broker> {
