@@ -263,6 +263,9 @@ export interface Broker extends MessageLog, Devices, History, Markers, Groups, L
   /** Identifies the log. Positions compare only within one epoch; a log that lost data has a new one. */
   readonly epoch: string;
 
+  /** Returns why nothing can be stored now, as the end of a sentence; undefined while it can, as far as the broker knows. */
+  readonly health?: () => string | undefined;
+
   /** Finishes what was begun and lets go of everything. */
   close(): Promise<void>;
 }

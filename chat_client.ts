@@ -640,7 +640,8 @@ export class ChatClient {
     if ("frame" in what) return void this.#clock.after(retryMs, () => this.#ask(what));
     what.inFlight = false;
     what.notBefore = this.#clock.now() + retryMs;
-    if (error.code === "rate_limited") this.#sendNotBefore = Math.max(this.#sendNotBefore, what.notBefore);
+    const isSlowed = error.code === "rate_limited" || error.code === "quota_exceeded";
+    if (isSlowed) this.#sendNotBefore = Math.max(this.#sendNotBefore, what.notBefore);
     this.#options.refused?.(error, what.message, retryMs);
     this.#pump();
   }

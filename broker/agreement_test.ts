@@ -18,7 +18,7 @@ const DEVICES = ["laptop", "phone", "tablet"];
 type Random = () => number;
 /** Call of the port that has an answer: its name and arguments. */
 type Call = { [Op in keyof Broker]: Broker[Op] extends (...args: infer Args) => Promise<unknown> ? [Op, ...Args] : never }[
-  Exclude<keyof Broker, "close">
+  Exclude<keyof Broker, "close" | "health">
 ];
 
 function upTo(random: Random, most: number): number {

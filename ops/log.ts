@@ -20,6 +20,10 @@ export interface LogEvents {
   elsewhere_refused: { cause: string };
   /** Connections cannot be accepted, as descriptors have run out. */
   accept_failed: { reason: string };
+  /** There is less free space for messages than there has to be; sizes in bytes. */
+  space_short: { dir: string; bytes: number; floorBytes: number };
+  /** There is enough free space for messages again. */
+  space_back: { dir: string; bytes: number; floorBytes: number };
   /** Connections of a user were closed, as the user or their token is in the list of the revoked. */
   revoked_closed: { user: string; connections: number; file: string };
   /** An administrator disconnected a user. */
@@ -55,6 +59,9 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   elsewhere_refused: ({ cause }) =>
     `refused, as without a key this machine alone is served: a request ${cause}; see --jwt-public-key and --insecure-open`,
   accept_failed: ({ reason }) => `cannot take more connections (${reason}); open ones go on, and it tries again until it can`,
+  space_short: ({ dir, bytes, floorBytes }) =>
+    `${dir} has ${mib(bytes)} free, fewer than --free-bytes (${mib(floorBytes)}): messages are refused, reading goes on`,
+  space_back: ({ dir, bytes }) => `${dir} has ${mib(bytes)} free again: messages are taken`,
   revoked_closed: ({ user, connections, file }) => `${user} is revoked by ${file}: connections closed: ${connections}`,
   disconnected: ({ user, connections, by }) => `${by} disconnected ${user}: connections closed: ${connections}`,
   revoked_read: ({ file, added, removed, entries }) =>
@@ -68,6 +75,10 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   unhandled_rejection: ({ reason }) => `unhandled rejection: ${reason}`,
   uncaught_error: ({ reason }) => `uncaught: ${reason}`,
 };
+
+function mib(bytes: number): string {
+  return `${Math.floor(bytes / 1_048_576)} MiB`;
+}
 
 /** Renders an event as one sentence on one line, with whatever a terminal or a reader of logs might obey spelled out. */
 export function sentenceOf<E extends LogEvent>(event: E, fields: LogEvents[E]): string {

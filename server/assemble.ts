@@ -14,6 +14,7 @@ import { TokenBuckets } from "../limits/rate.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
 import { readCertificate } from "./certificate.ts";
 import { readKey, withFile } from "./credentials.ts";
+import { FreeSpace } from "./free_space.ts";
 import type { GateOptions } from "./gate.ts";
 import { SERVER, type ServerValues } from "./options.ts";
 import type { Certificate } from "./tls_terminator.ts";
@@ -22,12 +23,16 @@ import type { Certificate } from "./tls_terminator.ts";
 const CONFIRM_MAILBOX_PARTS = 4;
 /** Frames that a connection's queue has room for at least: one that waits, and the next. */
 const QUEUE_FRAMES_MIN = 2;
+/** Seconds of a day. */
+const DAY_S = 86_400;
 /** Bytes of a MiB. */
 const MIB = 1_048_576;
 
 /** Parts and limits of a server. Without options nothing is limited, except what no well-behaved client causes. */
 export interface ServerOptions
-  extends Omit<HubOptions, "broker" | "report">, Omit<GateOptions, "admission" | "log" | "hostname"> {
+  extends
+    Omit<HubOptions, "broker" | "report" | "disconnected" | "refusesMessages">,
+    Omit<GateOptions, "admission" | "log" | "hostname"> {
   readonly hostname?: string;
   /** 0 for any free port. */
   readonly port?: number;
@@ -36,6 +41,8 @@ export interface ServerOptions
   readonly admission?: Partial<AdmissionLimits>;
   /** Serves TLS. */
   readonly certificate?: Certificate;
+  /** Refuses messages while there is too little room for them. The caller's to close. */
+  readonly space?: FreeSpace;
   /** Default: nothing is logged. */
   readonly log?: Log;
 }
@@ -47,7 +54,7 @@ export class StartError extends Error {
 
 /**
  * Makes the options of a server from the values of a command line. Throws {@linkcode UsageError}, {@linkcode StartError}, and
- * what opening keys and a broker throws. The broker and the list of the revoked are the caller's to close.
+ * what opening keys and a broker throws. The broker, the list of the revoked and the watch of the disk are the caller's to close.
  */
 export async function assemble(values: ServerValues, log: Log): Promise<ServerOptions & { readonly broker: Broker }> {
   checkTogether(values);
@@ -55,6 +62,8 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   const certificate = readCertificate(values);
   const revoked = openRevoked(values, log);
   try {
+    const broker = await openBroker(values, log);
+    const space = keepsNothing(values) ? undefined : await watchSpace(values, log);
     return {
       ...limitsOf(values),
       hostname: values.host,
@@ -62,8 +71,9 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       allowOrigin: values["allow-origin"],
       insecureOpen: values["insecure-open"],
       trustedHops: values["trust-proxy"],
-      broker: await openBroker(values, log),
+      broker,
       log,
+      ...space && { space },
       ...tokens && { tokens },
       ...revoked && { revoked },
       ...certificate && { certificate },
@@ -147,7 +157,7 @@ async function openBroker(values: ServerValues, log: Log): Promise<Broker> {
     groupsPerUser: values["max-groups"],
     groupMembers: values["max-group-members"],
   };
-  if (values.broker === "memory" || values.data === ":memory:") return new MemoryBroker(limits);
+  if (keepsNothing(values)) return new MemoryBroker(limits);
   return await openSqliteBroker({
     dir: values.data,
     sync: values.sync as "full" | "normal",
@@ -156,9 +166,21 @@ async function openBroker(values: ServerValues, log: Log): Promise<Broker> {
   });
 }
 
+function keepsNothing({ broker, data }: ServerValues): boolean {
+  return broker === "memory" || data === ":memory:";
+}
+
+async function watchSpace({ data: dir, "free-bytes": floorBytes }: ServerValues, log: Log): Promise<FreeSpace | undefined> {
+  if (floorBytes === 0) return undefined;
+  const space = new FreeSpace({ dir, floorBytes, log });
+  await space.look();
+  return space;
+}
+
 function limitsOf(values: ServerValues): ServerOptions {
   const { rate, burst, "max-refusals": refusalsMax, "max-devices": devicesMax, "max-stalled-per-user": stalledPerUser } =
     values;
+  const bytesPerDay = values["sender-bytes-per-day"];
   return {
     frameBytes: values["frame-bytes"],
     contentBytes: values["content-bytes"],
@@ -168,6 +190,7 @@ function limitsOf(values: ServerValues): ServerOptions {
     devicesMax,
     refusalsMax,
     ...rate !== Infinity && { rateLimit: new TokenBuckets(rate, burst, { refusalsMax }), rate: { rate, burst } },
+    ...bytesPerDay !== Infinity && { quota: new TokenBuckets(bytesPerDay / DAY_S, bytesPerDay, { refusalsMax }) },
     admission: {
       connections: values["max-connections"],
       namelessPerAddress: values["max-connections-per-address"],

@@ -19,14 +19,18 @@ const PROXY_HEADERS: ReadonlySet<string> = new Set([
 /** Beginnings of more of them. */
 const PROXY_PREFIX_REGEXP = /^x-(original-)?forwarded(-|$)/;
 
+/** Returns the header, as people write it, by which a request shows that it came through a proxy; undefined for one that does not. */
+export function proxyHeader(headers: Headers): string | undefined {
+  for (const name of headers.keys()) if (PROXY_HEADERS.has(name) || PROXY_PREFIX_REGEXP.test(name)) return titleCase(name);
+}
+
 /**
  * Returns why a request to a server that listens on the address `listening` does not come from this machine, as the middle of a
  * sentence; undefined for one that may.
  */
 export function cameFromElsewhere(headers: Headers, listening: string): string | undefined {
-  for (const name of headers.keys()) {
-    if (PROXY_HEADERS.has(name) || PROXY_PREFIX_REGEXP.test(name)) return `came through a proxy (it has ${titleCase(name)})`;
-  }
+  const header = proxyHeader(headers);
+  if (header !== undefined) return `came through a proxy (it has ${header})`;
   const host = headers.get("host");
   return isOwnHost(host, listening) ? undefined : `asks for another host (Host: ${(host ?? "none").slice(0, HOST_CHARS)})`;
 }
