@@ -10,6 +10,7 @@ import { delay } from "@std/async/delay";
 import { KeyError } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
 import { type Broker, BrokerError } from "./broker.ts";
+import { readVariable } from "./cli/environment.ts";
 import { commandOf, helpText, noCommand, parseOptions, UsageError } from "./cli/options.ts";
 import { Hub } from "./hub.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
@@ -18,6 +19,7 @@ import { announce } from "./server/announce.ts";
 import { assemble, cannotListen, type ServerOptions, StartError } from "./server/assemble.ts";
 import { readCertificate } from "./server/certificate.ts";
 import { runCommand } from "./server/commands.ts";
+import { slipsInEnvironment } from "./server/environment.ts";
 import { Gate } from "./server/gate.ts";
 import { Guests } from "./server/guest.ts";
 import { httpHandler, plain } from "./server/http.ts";
@@ -196,8 +198,9 @@ function print(text: string): number {
 }
 
 async function run(args: readonly string[]): Promise<number> {
-  const env = (name: string) => Deno.env.get(name);
+  const env = readVariable;
   const command = commandOf(SERVER, args);
+  for (const slip of slipsInEnvironment()) console.error(`${SERVER.name}: ${slip}`);
   if (command !== "") return print(await runCommand(command, args.slice(1), env));
   const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env });
   if (values.help) return print(helpText(SERVER));

@@ -205,8 +205,8 @@ function unknownOption(word: string, names: readonly string[]): string {
   return `There is no option ${JSON.stringify(word.replace(/=.*/s, ""))}${near ? `; did you mean --${near}?` : ""}`;
 }
 
-/** What `word` may have been meant for. */
-function nearWord(word: string, names: readonly string[]): string | undefined {
+/** Returns which of `names` a word may have been meant for; undefined where none is near. */
+export function nearWord(word: string, names: readonly string[]): string | undefined {
   const near = word.length > 1 && names.length > 0 ? closestString(word, [...names]) : undefined;
   return near !== undefined && (near.startsWith(word) || distanceAtMost(near, word)) ? near : undefined;
 }
