@@ -11,7 +11,8 @@ import { KeyError } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
 import { type Broker, BrokerError } from "./broker.ts";
 import { readVariable } from "./cli/environment.ts";
-import { commandOf, helpText, noCommand, parseOptions, UsageError } from "./cli/options.ts";
+import { helpText } from "./cli/help.ts";
+import { commandOf, noCommand, parseOptions, UsageError } from "./cli/options.ts";
 import { Hub } from "./hub.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
 import { logToStderr, reasonOf } from "./ops/log.ts";
@@ -84,7 +85,7 @@ export function startServer(options: ServerOptions = {}): Server {
       if (!listener.isListening) return "it does not listen: there are no file descriptors";
       if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
       const unwell = broker.health?.();
-      return unwell === undefined ? undefined : `nothing can be stored: ${unwell}`;
+      return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
     },
     upgrade: (request, address) => upgrade(request, address, gate, guests),
   });

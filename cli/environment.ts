@@ -1,6 +1,7 @@
 /** Environment variables that nobody reads: a slip in a name would fall back to the default without a word. */
 
-import { nearWord, type OptionTable } from "./options.ts";
+import type { OptionTable } from "./options.ts";
+import { nearest } from "./suggest.ts";
 
 /** Value of a port that Kubernetes sets for a service, in the place of a number. */
 const SERVICE_LINK_REGEXP = /^(tcp|udp|sctp):\/\//;
@@ -49,7 +50,7 @@ export function strangeVariables(
     const upper = name.toUpperCase();
     if (!upper.startsWith(prefix) || value === "" || own.includes(name) || known.includes(name)) continue;
     if (isServiceLink(name, value)) continue;
-    const near = nearWord(upper.slice(prefix.length), own.map((variable) => variable.slice(prefix.length)));
+    const near = nearest(upper.slice(prefix.length), own.map((variable) => variable.slice(prefix.length)));
     const meant = near === undefined ? "" : `; did you mean ${prefix}${near}?`;
     sentences.push(`${name.replace(/[^\w]/g, "?")} is set, but nothing reads it${meant}`);
   }
