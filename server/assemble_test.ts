@@ -15,10 +15,10 @@ async function made(...args: string[]): Promise<ServerOptions> {
 
 Deno.test("assemble lifts every limit that is 0, and makes no rate limit of a rate of 0", async () => {
   const limits = Object.entries(SERVER_OPTIONS).filter(([, { kind }]) => kind === "limit").map(([name]) => `--${name}=0`);
-  const { admission, devicesMax, refusalsMax, confirmMessages, rate, rateLimit } = await made(...limits);
+  const { admission, devicesMax, refusalsMax, confirmMessages, rate, rateLimit, quota } = await made(...limits);
   assertEquals(new Set(Object.values(admission!)), new Set([Infinity]));
   assertEquals([devicesMax, refusalsMax, confirmMessages], [Infinity, Infinity, CONFIRM_MESSAGES]);
-  assertEquals([rate, rateLimit], [undefined, undefined]);
+  assertEquals([rate, rateLimit, quota], [undefined, undefined, undefined]);
 });
 
 Deno.test("assemble passes limits on in the units of the parts", async () => {
