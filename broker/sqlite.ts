@@ -31,7 +31,7 @@ import { BrokerError } from "./errors.ts";
 import { type BrokerLimits, DEFAULT_LIMITS } from "./limits.ts";
 import { isGroup } from "./names.ts";
 import { UNAVAILABLE } from "./refusals.ts";
-import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock } from "./sqlite/files.ts";
+import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock, tighten } from "./sqlite/files.ts";
 import {
   type AppendAnswer,
   laneOf,
@@ -72,6 +72,7 @@ export interface SqliteOptions extends Partial<BrokerLimits> {
 export async function openSqliteBroker(
   { dir, sync = "full", report = () => {}, notice = () => {}, secondLookMs, ...limits }: SqliteOptions,
 ): Promise<SqliteBroker> {
+  tighten(dir, notice);
   const lock = takeLock(dir), file = `${dir}/${DATABASE_NAME}`;
   const worker = new Worker(new URL("./sqlite/worker.ts", import.meta.url), { type: "module", name: "sqlite" });
   try {

@@ -35,6 +35,8 @@ export interface RequestHost extends Pick<NodeLocal, "list" | "disconnect" | "st
   readonly queueBytes: number;
   /** Tells the broker now what the devices of `sessions` have, and what was read on them. */
   reportConfirmed(sessions: readonly Session[]): void;
+  /** Tells the operator that the administrator `by` has disconnected `user`. */
+  disconnectedBy(by: string, user: string, connections: number): void;
 }
 
 type Request = Exclude<ClientFrame, Message | ClientFrameOf<"hello">>;
@@ -209,6 +211,8 @@ function admin(host: RequestHost, session: Session, frame: ClientFrameOf<"admin"
   }
   if (user === undefined) return refuse(session, "bad_frame", '"disconnect" needs a "user"', id);
   reply.user = user;
+  const by = session.user; // who may be the one that is disconnected
   reply.closed = host.disconnect(user, "revoked", "An administrator disconnected you");
+  host.disconnectedBy(by, user, reply.closed);
   session.send(reply);
 }
