@@ -135,6 +135,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
 
   test("refuses messages to a full mailbox until they are delivered, and drops none", async ({ broker }) => {
     await know(broker, "ann", "ben");
+    // A sender's share is half of what the others have left.
     const results = await broker.append([1, 2, 3, 4].map((n) => draft("ann", "ben", String(n), String(n))));
     assertEquals(results.map(codeOf), ["ok", "ok", "ok", "mailbox_full"]);
     assertEquals(codeOf((await broker.append([draft("ann", "ben", "1", "1")]))[0]), "ok", "a repeated one is no new one");
@@ -147,7 +148,30 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await group(broker, { op: "create", user: "ben", group: "#g", open: true });
     await group(broker, { op: "join", user: "ann", group: "#g" });
     assertEquals(codeOf((await broker.append([draft("ann", "#g", "hi")]))[0]), "ok", "a group is not a mailbox");
-  }, { mailbox: 3 });
+  }, { mailbox: 6 });
+
+  test("lets one sender take half of what is free in a mailbox, and says so", async ({ broker }) => {
+    await know(broker, "mal", "cat", "dan", "ben");
+    const fill = async (sender: string) => {
+      const results = await broker.append(Array.from({ length: 9 }, (_, n) => draft(sender, "ben", String(n))));
+      const refusal = results.find((result) => "code" in result);
+      return [results.filter((result) => !("code" in result)).length, refusal && "code" in refusal ? refusal.message : ""];
+    };
+    const share = 'Your share of the mailbox of "ben" is full; try again when they have read what you sent';
+    assertEquals([await fill("mal"), await fill("cat"), await fill("dan")], [[4, share], [2, share], [1, share]]);
+    assertEquals((await fill("mal"))[0], 0);
+    const mine = (await broker.read("cat", 0, 10)).messages;
+    await broker.mark([{ user: "ben", kind: "delivered", with: "cat", seq: mine.at(-1)!.seq }]);
+    assertEquals([(await fill("mal"))[0], (await fill("cat"))[0], (await fill("dan"))[0]], [0, 2, 0]);
+  }, { mailbox: 8 });
+
+  test("counts no more as waiting what retention has removed", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben");
+    const fill = async () => (await broker.append(Array.from({ length: 3 }, () => draft("ann", "ben", "x")))).map(codeOf);
+    assertEquals(await fill(), ["ok", "ok", "mailbox_full"]);
+    await expire();
+    assertEquals(await fill(), ["ok", "ok", "mailbox_full"]);
+  }, { mailbox: 4, retentionDays: TOO_OLD_AT_ONCE });
 
   test("answers a repeated draft with its position though its sender has left the group since", async ({ broker }) => {
     await know(broker, "ann", "ben");
@@ -240,10 +264,15 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals([newcomer.position, newcomer.isNew], [newcomer.head, true]);
     await broker.advance([{ user: "ben", device: "laptop", seq: seqs[1]! }]);
     assertEquals((await broker.attach("ben", "phone")).position, seqs[1]);
-    assertEquals((await broker.attach("ben", "tablet", 0)).position, seqs[3]);
-    const { position } = await broker.attach("ben", "desktop", 3);
+    assertEquals((await broker.attach("ben", "tablet", { last: 0 })).position, seqs[3]);
+    const { position } = await broker.attach("ben", "desktop", { last: 3 });
     assertEquals(await contents(broker, "ben", position), ["2", "3", "4"]);
-    assertEquals(await contents(broker, "ben", (await broker.attach("ben", "tv", 99)).position), ["1", "2", "3", "4"]);
+    assertEquals(await contents(broker, "ben", (await broker.attach("ben", "tv", { last: 99 })).position), [
+      "1",
+      "2",
+      "3",
+      "4",
+    ]);
   });
 
   test("starts a new device among the messages that its user may see, own ones included", async ({ broker }) => {
@@ -255,7 +284,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await send(broker, "ben", "#g", "2");
     await send(broker, "ann", "ann", "not for ben");
     const last = await send(broker, "ann", "ben", "3");
-    const all = await broker.attach("ben", "phone", 3), two = await broker.attach("ben", "tablet", 2);
+    const all = await broker.attach("ben", "phone", { last: 3 }), two = await broker.attach("ben", "tablet", { last: 2 });
     assertEquals([await contents(broker, "ben", all.position), await contents(broker, "ben", two.position)], [
       ["1", "2", "3"],
       ["2", "3"],
@@ -268,31 +297,74 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const seq = await send(broker, "ann", "ann", "hi");
     await broker.advance([{ user: "nobody", device: "laptop", seq }, { user: "ann", device: "phone", seq }]);
     assertEquals(await broker.lastSeen(["nobody"]), [undefined]);
-    assertEquals((await broker.attach("ann", "phone", 1)).isNew, true);
+    assertEquals((await broker.attach("ann", "phone", { last: 1 })).isNew, true);
   });
 
   test("keeps the positions of devices apart, and moves them only forward", async ({ broker }) => {
     await know(broker, "ann", "ben");
     const [one, two] = [await send(broker, "ann", "ben", "1"), await send(broker, "ann", "ben", "2")];
-    await broker.attach("ben", "phone", 2);
+    await broker.attach("ben", "phone", { last: 2 });
     await broker.advance([{ user: "ben", device: "laptop", seq: two }, { user: "ben", device: "laptop", seq: one }]);
-    const laptop = await broker.attach("ben", "laptop", 5), phone = await broker.attach("ben", "phone");
+    const laptop = await broker.attach("ben", "laptop", { last: 5 }), phone = await broker.attach("ben", "phone");
     assertEquals([laptop.position, laptop.isNew, phone.isNew], [two, false, false]);
     assert(phone.position < one);
     await broker.advance([{ user: "ben", device: "laptop", seq: two + 1_000 }]);
     assertEquals((await broker.attach("ben", "laptop")).position, two, "not beyond the head");
   });
 
-  test("remembers a bounded number of devices, and forgets the one furthest behind", async ({ broker }) => {
+  test("remembers a bounded number of devices, and forgets those whose names were made up first", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await broker.attach("ben", BASE_DEVICE);
+    await broker.attach("ben", "phone");
+    for (let n = 0; n < 5; n++) await send(broker, "ann", "ben", String(n));
+    const named = (await broker.attach("ben", "d-named", { temporary: true })).position;
+    assertEquals((await broker.attach("ben", "d-named")).isNew, false);
+    for (let n = 0; n < 3 * DEVICES_KEPT; n++) {
+      const { head } = await broker.attach("ben", `d-${n}`, { temporary: true });
+      await broker.advance([{ user: "ben", device: `d-${n}`, seq: head }]);
+    }
+    const phone = await broker.attach("ben", "phone");
+    assertEquals([phone.isNew, await contents(broker, "ben", phone.position)], [false, ["0", "1", "2", "3", "4"]]);
+    const other = await broker.attach("ben", "d-named", { temporary: true });
+    assertEquals([other.isNew, other.position], [false, named], "a device that was named is none that was made up");
+    for (const [device, isNew] of [[BASE_DEVICE, false], ["laptop", false], ["d-1", true]] as const) {
+      assertEquals((await broker.attach("ben", device)).isNew, isNew, device);
+    }
+  });
+
+  test("forgets no device that has mail waiting before one that has none, its own messages aside", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await broker.attach("ben", "phone", { last: 0 });
+    await send(broker, "ann", "ben", "for the phone");
+    await broker.attach("ben", "idle", { last: 0 });
+    await broker.append([{ ...draft("ben", "ann", "mine"), origin: "script" }]);
+    await broker.attach("ben", "script", { last: 1 });
+    const { head } = await broker.attach("ben", "ready", { last: 0 });
+    for (let n = 4; n < DEVICES_KEPT; n++) await broker.attach("ben", `device-${n}`, { last: 9 });
+    // idle has one message waiting by now, script only its own, ready none.
+    await broker.attach("ben", "new-1", { last: 9 });
+    await broker.attach("ben", "new-2", { last: 9 });
+    const kept = async (device: string) => !(await broker.attach("ben", device, { last: 0 })).isNew;
+    assertEquals([await kept("phone"), await kept("idle"), await kept("new-1"), await kept("new-2")], [true, true, true, true]);
+    assertEquals((await broker.attach("ben", "phone")).position < head, true);
+    assertEquals([await kept("script"), await kept("ready")], [false, false]);
+  });
+
+  test("forgets the device furthest behind where mail waits for all, but not the one of base connections", async ({ broker }) => {
     await know(broker, "ann");
     await broker.attach("ann", BASE_DEVICE);
-    const seq = await send(broker, "ann", "ann", "hi");
-    for (let n = 0; n < DEVICES_KEPT - 2; n++) await broker.attach("ann", `d-${n}`, 0);
-    assertEquals((await broker.attach("ann", "laptop")).isNew, false);
-    assertEquals((await broker.attach("ann", "one-more", 0)).position, seq);
-    const [laptop, base] = [await broker.attach("ann", "laptop"), await broker.attach("ann", BASE_DEVICE)];
-    assertEquals([laptop.isNew, laptop.position, base.isNew], [true, seq, false]);
-    for (const device of ["one-more", "d-97"]) assertEquals((await broker.attach("ann", device)).isNew, false);
+    const first = await send(broker, "ann", "ann", "1");
+    for (let n = 2; n < DEVICES_KEPT; n++) await broker.attach("ann", `device-${n}`, { last: 0 });
+    await broker.append([{ ...draft("ann", "ann", "2"), origin: "" }]);
+    await broker.advance(["laptop", "device-50"].map((device) => ({ user: "ann", device, seq: first + 1 })));
+    await broker.append([{ ...draft("ann", "ann", "3"), origin: "" }]);
+    await broker.attach("ann", "one-more", { last: 1 });
+    const [gone, kept, base] = [
+      await broker.attach("ann", "device-10"),
+      await broker.attach("ann", "device-50"),
+      await broker.attach("ann", BASE_DEVICE),
+    ];
+    assertEquals([gone.isNew, kept.isNew, base.isNew], [true, false, false]);
   });
 
   // ---- read ----
@@ -536,6 +608,32 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await seen("cat", 0), []);
   });
 
+  test("keeps a private read marker for its user, and tells nobody else, not even when it moved", async ({ broker, reopen }) => {
+    await know(broker, "ann", "ben");
+    const one = await send(broker, "ann", "ben", "1"), two = await send(broker, "ann", "ben", "2");
+    await broker.mark([{ user: "ben", kind: "read", with: "ann", seq: one }]);
+    const told = await broker.markers("ann", 0);
+    const move = async (seq: number, isPrivate: boolean) => {
+      const [result] = await broker.mark([{ user: "ben", kind: "read", with: "ann", seq, private: isPrivate }]);
+      return [result!.moved, result!.authors];
+    };
+    const later = await send(broker, "ben", "ann", "3");
+    assertEquals(await move(one, true), [false, []]);
+    assertEquals(await move(two, true), [true, []]);
+    assertEquals(await move(two, true), [false, []]);
+    const own = (of: Broker) => of.markers("ben", later).then((all) => all.map(({ user, kind, seq }) => [user, kind, seq]));
+    const check = async (kept: Broker) => {
+      assertEquals([await kept.markers("ann", 0), await kept.markers("ann", later)], [told, []]);
+      assertEquals(await own(kept), [["ben", "read", two]]);
+      const { conversations: [row] } = await kept.conversations("ben", 1);
+      assertEquals([row!.read, row!.unread], [two, 0]);
+    };
+    await check(broker);
+    const again = await reopen?.();
+    if (again) await check(again);
+    else assertEquals(await move(two, false), [true, ["ann"]], "said aloud later, it is told");
+  });
+
   test("tells of markers in a group only the members whose messages they cover", async ({ broker }) => {
     await know(broker, "ann", "ben", "cat");
     await group(broker, { op: "create", user: "ann", group: "#g", open: true });
@@ -618,10 +716,83 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await ask({ op: "invite", user: "ben", group: "#g", target: "zoe" }), [false, "zoe", "zoe ben ann"]);
     assertEquals(await ask({ op: "members", user: "ann", group: "#g" }), [false, "zoe", "zoe ben ann"]);
     assertEquals(await ask({ op: "remove", user: "zoe", group: "#g", target: "ben" }), [true, "zoe", "zoe ann"]);
+    assertEquals(await ask({ op: "join", user: "ann", group: "#g" }), [false, "zoe", "zoe ann"]);
     assertEquals(await ask({ op: "leave", user: "zoe", group: "#g" }), [true, "ann", "ann"]);
     assertEquals(await ask({ op: "invite", user: "ann", group: "#g", target: "zoe" }), [true, "ann", "ann zoe"]);
-    assertEquals(await ask({ op: "remove", user: "ann", group: "#g", target: "ann" }), [true, "zoe", "zoe"]);
+    assertEquals(await ask({ op: "remove", user: "ann", group: "#g", target: "ann" }), [true, "", "zoe"]);
+    assertEquals(await ask({ op: "members", user: "zoe", group: "#g" }), [false, "", "zoe"]);
+    assertEquals(await ask({ op: "join", user: "zoe", group: "#g" }), [true, "zoe", "zoe"]);
     assertEquals(await ask({ op: "leave", user: "zoe", group: "#g" }), [true, "", ""]);
+  });
+
+  test("makes nobody the owner of a group that they were only brought into, until they write or join", async ({ broker }) => {
+    await know(broker, "mal", "ann", "ben", "cat");
+    const owner = async (group: string) => {
+      const answer = await broker.group({ op: "list", user: "ann" });
+      return "groups" in answer ? answer.groups?.find((info) => info.group === group)?.owner : undefined;
+    };
+    for (const name of ["#closed", "#open"]) {
+      await group(broker, { op: "create", user: "mal", group: name, open: name === "#open" });
+      for (const target of ["ann", "ben"]) await group(broker, { op: "invite", user: "mal", group: name, target });
+      const left = await broker.group({ op: "leave", user: "mal", group: name });
+      assertEquals("owner" in left && [left.owner, left.members], ["", ["ann", "ben"]]);
+    }
+    assertEquals([await owner("#closed"), await owner("#open")], ["", ""]);
+    assertEquals(await group(broker, { op: "remove", user: "ann", group: "#closed", target: "ben" }), "forbidden");
+    await send(broker, "ben", "#closed", "hi");
+    await send(broker, "ann", "#closed", "hi");
+    assertEquals(await owner("#closed"), "ben", "the first who wrote");
+    await group(broker, { op: "join", user: "cat", group: "#open" });
+    assertEquals(await owner("#open"), "cat", "who joined");
+    await send(broker, "ann", "#open", "hi");
+    const left = await broker.group({ op: "leave", user: "cat", group: "#open" });
+    assertEquals("owner" in left && left.owner, "ann", "who has written, not who has been in it longest");
+  });
+
+  test(
+    "counts no invitation against one's own groups, and lets one person take half of the places for them",
+    async ({ broker }) => {
+      await know(broker, "mal", "eve", "ann", "ben");
+      for (const user of ["mal", "eve", "ann"]) {
+        for (const n of [1, 2, 3, 4]) {
+          assertEquals(await group(broker, { op: "create", user, group: `#${user}${n}`, open: false }), "ok");
+        }
+      }
+      const invite = (user: string, name: string) => group(broker, { op: "invite", user, group: name, target: "ben" });
+      const byMal = [], byEve = [];
+      for (const n of [1, 2, 3]) byMal.push(await invite("mal", `#mal${n}`));
+      for (const n of [1, 2]) byEve.push(await invite("eve", `#eve${n}`));
+      assertEquals([byMal, byEve], [["ok", "ok", "limit_reached"], ["ok", "limit_reached"]]);
+      assertEquals([await invite("ann", "#ann1"), await invite("ann", "#ann2")], ["ok", "limit_reached"]);
+      for (const n of [1, 2, 3, 4, 5]) {
+        const code = await group(broker, { op: "create", user: "ben", group: `#ben${n}`, open: true });
+        assertEquals(code, n < 5 ? "ok" : "limit_reached");
+      }
+      await group(broker, { op: "leave", user: "ben", group: "#mal1" });
+      assertEquals([await invite("mal", "#mal3"), await invite("mal", "#mal4")], ["limit_reached", "limit_reached"]);
+      await group(broker, { op: "leave", user: "ben", group: "#ann1" });
+      assertEquals(await invite("mal", "#mal3"), "ok", "a place that was left is free again");
+    },
+    { groupsPerUser: 4 },
+  );
+
+  test("brings nobody back into a group after they have left, by the same person", async ({ broker, reopen }) => {
+    await know(broker, "mal", "ann", "ben");
+    const open = { op: "create", user: "mal", group: "#g", open: false } as const;
+    const invite = (broker: Broker, user: string) => group(broker, { op: "invite", user, group: "#g", target: "ben" });
+    await group(broker, open);
+    await group(broker, { op: "invite", user: "mal", group: "#g", target: "ann" });
+    assertEquals(await invite(broker, "mal"), "ok");
+    await group(broker, { op: "leave", user: "ben", group: "#g" });
+    assertEquals(await invite(broker, "mal"), "forbidden");
+    assertEquals(await invite(broker, "ann"), "ok", "another may");
+    await group(broker, { op: "remove", user: "mal", group: "#g", target: "ben" });
+    assertEquals(await invite(broker, "ann"), "ok", "who was removed has not left");
+    await group(broker, { op: "leave", user: "ben", group: "#g" });
+    for (const user of ["mal", "ann"]) await group(broker, { op: "leave", user, group: "#g" });
+    const again = reopen ? await reopen() : broker;
+    await group(again, open);
+    assertEquals(await invite(again, "mal"), "forbidden", "nor into another group of that name");
   });
 
   test("lists groups, one's own first, and no more than an answer takes", async ({ broker }) => {
@@ -697,6 +868,18 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const again = await send(broker, "ann", "ben", "new", "1");
     assert(again > seq, "positions are never given twice");
     assertEquals(await contents(broker, "ben", seq), ["new"]);
+  }, { retentionDays: TOO_OLD_AT_ONCE });
+
+  test("lists no conversation of which everything has expired, however many messages it had", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben", "cat");
+    // As many as one step of removing takes, and one more.
+    for (const [other, count] of [["ben", 1_000], ["cat", 1_001]] as const) {
+      await broker.append(Array.from({ length: count }, () => draft("ann", other, "old")));
+    }
+    await expire();
+    for (const user of ["ann", "ben", "cat"]) {
+      assertEquals(await broker.conversations(user, 10), { conversations: [], more: false }, user);
+    }
   }, { retentionDays: TOO_OLD_AT_ONCE });
 
   test("raises no horizon for those who could not see what was removed", async ({ broker, expire }) => {

@@ -8,16 +8,27 @@ export interface BrokerLimits {
   readonly retentionDays: number;
   /** Members of a group: every message costs a delivery to each. */
   readonly groupMembers: number;
-  /** Groups that a user may be in: each is looked at when a device comes back. */
+  /**
+   * Groups that a user may be in by creating or joining them: each is looked at when a device comes back. As many again may be
+   * those that others have brought them into.
+   */
   readonly groupsPerUser: number;
+}
+
+/**
+ * Returns how much one person may take of something that belongs to another, such as the room in their mailbox: half of what
+ * the others have left of it, rounded up. So none can use it up for all.
+ */
+export function shareOf(limit: number, takenByOthers: number): number {
+  return Math.ceil((limit - takenByOthers) / 2);
 }
 
 /** Bounds that hold where an operator names no others. */
 export const DEFAULT_LIMITS: BrokerLimits = { mailbox: 10_000, retentionDays: 30, groupMembers: 1_024, groupsPerUser: 200 };
 
 /**
- * Devices of a user that are remembered; the next one takes the place of the one furthest behind. A script that makes up a name
- * at every start would fill the disk with them. The device of base connections is the server's own and stays.
+ * Devices of a user that are remembered; the next one takes the place of another, as broker/device_rules.ts says. A script that
+ * makes up a name at every start would fill the disk with them.
  */
 export const DEVICES_KEPT = 100;
 

@@ -1,5 +1,7 @@
 /** HTTP: a table of routes, and plain answers. A new path is a new row: it says its methods and whether it reads a body. */
 
+import { isLoopback } from "../limits/address.ts";
+import { proxyHeader } from "./open_mode.ts";
 import { VERSION } from "./options.ts";
 import type { WebAssets } from "./web_assets.ts";
 
@@ -18,6 +20,8 @@ export interface HttpOptions {
   /** Proxies in front: only one of ours is believed that it speaks TLS for this server. */
   readonly trustedHops: number;
   readonly isDraining: () => boolean;
+  /** Returns why the server cannot do its work now, as the end of a sentence; undefined while it can. */
+  readonly unreadiness: () => string | undefined;
   /** Answers a request that is a proper WebSocket handshake; `address` is the peer's. */
   readonly upgrade: (request: Request, address: string) => Promise<Response>;
   /** Says why an upgrade would be refused; undefined where it would not be. */
@@ -28,6 +32,7 @@ export interface HttpOptions {
 
 /** One path of the server. */
 interface Route {
+  /** Methods beside OPTIONS, which is answered everywhere with their names. */
   readonly methods: readonly string[];
   /** True for a route that reads a body. At the others the body is never read, and the connection is cut off. */
   readonly readsBody: boolean;
@@ -38,7 +43,7 @@ const READ = { methods: ["GET", "HEAD"], readsBody: false } as const;
 
 /** Returns the handler of all requests. `address` is the peer's, or undefined for one that came around the TLS in front. */
 export function httpHandler(
-  { scheme, trustedHops, isDraining, upgrade, explain, web }: HttpOptions,
+  { scheme, trustedHops, isDraining, unreadiness, upgrade, explain, web }: HttpOptions,
 ): (request: Request, address: string | undefined) => Response | Promise<Response> {
   const routes = new Map<string, Route>([
     ["/", {
@@ -46,6 +51,7 @@ export function httpHandler(
       answer: (request) => web?.page(request) ?? landingPage(request, schemeOf(request, scheme, trustedHops)),
     }],
     ["/healthz", { ...READ, answer: () => isDraining() ? plain(503, "draining") : plain(200, "ok") }],
+    ["/readyz", { ...READ, answer: (request, address) => ready(unreadiness(), request, address) }],
     ["/ws", {
       ...READ,
       answer(request, address) {
@@ -60,6 +66,8 @@ export function httpHandler(
     if (address === undefined) return plain(403, "Connect with TLS, on the server's own port");
     const route = findRoute(routes, request);
     const isAnswered = !(route instanceof Response) && route.methods.includes(request.method);
+    const isAsked = !(route instanceof Response) && request.method === "OPTIONS" && !hasBody(request.headers);
+    if (isAsked) return new Response(null, { status: 204, headers: { allow: allowed(route) } });
     if (hasBody(request.headers) && !(isAnswered && route.readsBody)) return refuseBody(request);
     if (route instanceof Response) return route;
     return isAnswered ? route.answer(request, address) : refuseMethod(route);
@@ -83,7 +91,18 @@ function refuseBody({ method }: Request): Response {
 
 function refuseMethod({ methods }: Route): Response {
   const named = methods.filter((method) => method !== "HEAD").join(" and ");
-  return plain(405, `Only ${named} is answered here`, { allow: methods.join(", ") });
+  return plain(405, `Only ${named} is answered here`, { allow: allowed({ methods }) });
+}
+
+function allowed({ methods }: Pick<Route, "methods">): string {
+  return [...methods, "OPTIONS"].join(", ");
+}
+
+/** Says whether the server can do its work; why not, to programs of this machine alone. */
+function ready(why: string | undefined, { headers }: Request, address: string): Response {
+  if (why === undefined) return plain(200, "ok");
+  const isNear = isLoopback(address) && proxyHeader(headers) === undefined;
+  return plain(503, isNear ? `not ready: ${why}` : "not ready");
 }
 
 /** Returns the answer to an upgrade that is no handshake of WebSocket version 13, or undefined for one that is. */

@@ -19,7 +19,11 @@ export interface Thread {
   isDirty: boolean;
   /** Members of a group by id; undefined for a direct conversation. */
   readonly members: Set<number> | undefined;
+  /** Members of a group by id who were brought in and have neither joined nor written since. */
+  readonly passive: Set<number>;
 }
+
+const NOBODY: Set<number> = new Set();
 
 /** One database with what is cached of it. */
 export class Database {
@@ -160,7 +164,8 @@ export class Database {
     if (!row) return undefined;
     const id = row.id as number;
     const members = row.owner === 0 ? undefined : new Set(this.memberIds(id));
-    const thread: Thread = { id, lastSeq: row.last_seq as number, isDirty: false, members };
+    const passive = members ? new Set(this.#passiveIds(id)) : NOBODY;
+    const thread: Thread = { id, lastSeq: row.last_seq as number, isDirty: false, members, passive };
     this.#threads.set(name, thread);
     return thread;
   }
@@ -171,7 +176,7 @@ export class Database {
     const join = "INSERT OR IGNORE INTO members (user, thread, other, since, joined) VALUES (?, ?, ?, 0, 0)";
     this.run(join, one, id, two);
     this.run(join, two, id, one);
-    const thread: Thread = { id, lastSeq: 0, isDirty: false, members: undefined };
+    const thread: Thread = { id, lastSeq: 0, isDirty: false, members: undefined, passive: NOBODY };
     this.#threads.set(name, thread);
     return thread;
   }
@@ -179,6 +184,10 @@ export class Database {
   /** Clears what is cached of a thread. */
   clearThread(name: string): void {
     this.#threads.delete(name);
+  }
+
+  #passiveIds(thread: number): number[] {
+    return this.all("SELECT user FROM members WHERE thread = ? AND passive = 1", thread).map(({ user }) => user as number);
   }
 
   /** Returns the members of a group by id, in the order of joining. */
