@@ -73,6 +73,7 @@ export class ChatClient {
   #watched: readonly string[] = [];
   #isAway = false;
   readonly #read = new Map<string, number>();
+  readonly #readPrivately = new Map<string, number>();
 
   constructor(options: ChatOptions) {
     this.#options = options;
@@ -167,8 +168,11 @@ export class ChatClient {
     this.#outbox.retry(id);
   }
 
-  /** Drops a message that is not acked; one that is on its way may arrive all the same. Returns false where there is none. */
-  drop(id: string): boolean {
+  /**
+   * Takes a message out of the outbox, so that it is not sent (again). Returns undefined where it is not there; `mayHaveArrived`:
+   * it was on its way.
+   */
+  drop(id: string): { readonly mayHaveArrived: boolean } | undefined {
     return this.#outbox.drop(id);
   }
 
@@ -187,11 +191,15 @@ export class ChatClient {
     return await this.#requests.ask("conversations", limit === undefined ? {} : { limit });
   }
 
-  /** Reports that a person has read a conversation up to `seq`; now, or when there is a connection again. */
-  markRead(conversation: string, seq: number): void {
-    if (seq <= (this.#read.get(conversation) ?? -1)) return;
-    this.#read.set(conversation, seq);
-    if (this.#isOnline) this.#writeRead(conversation, seq);
+  /**
+   * Reports that a person has read a conversation up to `seq`; now, or when there is a connection again. `isPrivate`: only the
+   * person's own devices and unread counts learn of it.
+   */
+  markRead(conversation: string, seq: number, isPrivate = false): void {
+    const known = this.#read.get(conversation) ?? -1;
+    if (seq <= (isPrivate ? Math.max(known, this.#readPrivately.get(conversation) ?? -1) : known)) return;
+    (isPrivate ? this.#readPrivately : this.#read).set(conversation, seq);
+    if (this.#isOnline) this.#writeRead(conversation, seq, isPrivate);
   }
 
   /** Subscribes to the presence of exactly these users. */
@@ -235,6 +243,7 @@ export class ChatClient {
     this.#outbox.clear();
     this.#watched = [];
     this.#read.clear();
+    this.#readPrivately.clear();
     this.#user = "";
     this.#welcome = undefined;
     this.#options.store?.save({ outbox: [] });
@@ -325,7 +334,8 @@ export class ChatClient {
     this.#options.welcome?.(frame, missed);
     if (this.#watched.length > 0) this.#writeWatched();
     if (this.#isAway) this.#writeStatus();
-    for (const [conversation, seq] of this.#read) this.#writeRead(conversation, seq);
+    for (const [conversation, seq] of this.#read) this.#writeRead(conversation, seq, false);
+    for (const [conversation, seq] of this.#readPrivately) this.#writeRead(conversation, seq, true);
     this.#outbox.restart();
   }
 
@@ -447,8 +457,8 @@ export class ChatClient {
     this.#write({ type: "presence", status: this.#isAway ? "away" : "online" });
   }
 
-  #writeRead(conversation: string, seq: number): void {
-    this.#write({ type: "receipt", kind: "read", with: conversation, seq });
+  #writeRead(conversation: string, seq: number, isPrivate: boolean): void {
+    this.#write({ type: "receipt", kind: "read", with: conversation, seq, ...(isPrivate ? { private: true } : {}) });
   }
 
   #write(frame: ClientFrame): void {

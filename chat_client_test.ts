@@ -523,9 +523,19 @@ Deno.test("ChatClient drops a message that waits, and goes on with the next", as
   t.client.send("alice", "two", "2");
   t.socket.give(error("1", "mailbox_full", true, 60_000));
   assertEquals(sent(t.socket), ["1"]);
-  assertEquals([t.client.drop("1"), t.client.drop("1")], [true, false]);
+  assertEquals([t.client.drop("1"), t.client.drop("1")], [{ mayHaveArrived: false }, undefined]);
   assertEquals((await assertRejects(() => first.acked, ChatError)).code, "dropped");
   assertEquals([sent(t.socket), t.saved.outbox.map(({ id }) => id)], [["2"], ["2"]]);
+});
+
+Deno.test("ChatClient tells privately what was read where it is asked to, on every connection", async () => {
+  const t = await new Setup().online();
+  const told = { type: "receipt", kind: "read", with: "alice", seq: 9, private: true };
+  t.client.markRead("alice", 9, true);
+  t.client.markRead("alice", 8, true);
+  assertEquals(t.socket.take(), [told]);
+  await t.again();
+  assertEquals(t.socket.take(), [told]);
 });
 
 Deno.test("ChatClient sends a message that waits for a time when it is told to", async () => {

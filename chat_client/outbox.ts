@@ -148,17 +148,14 @@ export class Outbox {
     this.pump();
   }
 
-  /**
-   * Drops a message, and fails its promise with the code `dropped`. One that is on its way may arrive all the same. Returns
-   * false when it is not there.
-   */
-  drop(id: string): boolean {
+  /** Takes a message out. Returns undefined where it is not there; else whether it was on its way, and so may have arrived. */
+  drop(id: string): { readonly mayHaveArrived: boolean } | undefined {
     const entry = this.#find(id);
-    if (!entry) return false;
+    if (!entry) return undefined;
     this.#remove(entry);
-    entry.promise.reject(new ChatError("dropped", "The message was deleted before it was sent"));
+    entry.promise.reject(new ChatError("dropped", "The message was dropped"));
     this.pump();
-    return true;
+    return { mayHaveArrived: entry.inFlight };
   }
 
   /** Drops every message. */

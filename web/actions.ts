@@ -4,7 +4,7 @@ import { isOverBytes, type Message, type ServerFrameOf } from "../protocol.ts";
 import { accountOf, deviceName, forgetAccount, keepAccount } from "./account.ts";
 import { clearDraft } from "./drafts.ts";
 import { addNewest, addOlder, clearLogs, logOf, setLog, showLog } from "./logs.ts";
-import { keep, kept, randomId } from "./place.ts";
+import { randomId } from "./place.ts";
 import * as state from "./state.ts";
 import { isStored, type Store } from "./store.ts";
 import type { Tab } from "./tabs/channel.ts";
@@ -54,17 +54,9 @@ export function refresh(): void {
 export async function refreshList(): Promise<void> {
   try {
     const { conversations } = await call({ do: "conversations" }) as ServerFrameOf<"conversations">;
-    const read = kept<Record<string, number>>("read") ?? {};
     const listed = new Map<string, state.Conversation>();
-    for (const { with: other, seq, read: told, unread, last } of conversations) {
-      const own = read[other] ?? -1;
-      listed.set(other, {
-        with: other,
-        seq,
-        read: Math.max(told, own),
-        unread: own >= seq || state.isIgnored(other) ? 0 : unread,
-        last: last && isStored(last) ? last : undefined,
-      });
+    for (const { with: other, seq, read, unread, last } of conversations) {
+      listed.set(other, { with: other, seq, read, unread, last: last && isStored(last) ? last : undefined });
     }
     state.conversations.value = listed;
     void store.putValue(`conversations ${state.me.value}`, [...listed.values()]);
@@ -212,7 +204,6 @@ export function markRead(conversation: string, seq: number): void {
   const known = state.conversations.value.get(conversation);
   if (!known || seq <= known.read) return;
   const isPrivate = !state.settings.value.receipts;
-  if (isPrivate) keep("read", { ...kept<Record<string, number>>("read"), [conversation]: seq });
   quietly({ do: "read", with: conversation, seq, isPrivate });
 }
 

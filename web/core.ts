@@ -284,7 +284,7 @@ export class Core {
   }
 
   #read({ with: other, seq, isPrivate }: Extract<Call, { do: "read" }>): void {
-    if (!isPrivate) this.#client?.markRead(other, seq);
+    this.#client?.markRead(other, seq, isPrivate);
     const ts = new Date().toISOString();
     this.#receipt({ type: "receipt", kind: "read", user: this.#account.user, with: other, seq, ts });
   }

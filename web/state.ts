@@ -36,7 +36,6 @@ export interface Log {
 /** A group, as the server lists it. */
 export interface Group {
   readonly group: string;
-  readonly owner: string;
   readonly members: number;
   readonly open: boolean;
 }

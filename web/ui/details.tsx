@@ -71,7 +71,7 @@ function GroupDetails({ group: name, onClose }: { group: string; onClose: () => 
               <Avatar name={user} dot />
               <span class="row-name">
                 <bdi>{user}</bdi>
-                <span class="sub">{user === members.owner ? "made this group" : statusOf(user)}</span>
+                <span class="sub">{user === members.owner ? "owner" : statusOf(user)}</span>
               </span>
               {isOwner && user !== state.me.value && (
                 <button
