@@ -11,6 +11,7 @@ import type {
   Attached,
   Broker,
   BrokerRefusal,
+  ConversationCursor,
   ConversationPage,
   DeviceMove,
   Draft,
@@ -31,6 +32,7 @@ import { type BrokerLimits, DEFAULT_LIMITS } from "./limits.ts";
 import { isGroup } from "./names.ts";
 import { UNAVAILABLE } from "./refusals.ts";
 import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock } from "./sqlite/files.ts";
+import type { MarkerCursor, MarkerRows } from "./sqlite/markers.ts";
 import {
   type AppendAnswer,
   laneOf,
@@ -227,8 +229,8 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "history", user, query });
   }
 
-  conversations(user: string, limit: number): Promise<ConversationPage> {
-    return this.#ask({ op: "conversations", user, limit });
+  conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {
+    return this.#ask({ op: "conversations", user, limit, before });
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
@@ -239,8 +241,17 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "mark", moves });
   }
 
-  markers(user: string, since: number): Promise<readonly Marker[]> {
-    return this.#ask({ op: "markers", user, since });
+  markAll(user: string, seq: number): Promise<readonly (MarkerMove & MarkerResult)[]> {
+    return this.#ask({ op: "markAll", user, seq });
+  }
+
+  async *markers(user: string, since: number): AsyncIterable<readonly Marker[]> {
+    let after: MarkerCursor | undefined;
+    do {
+      const rows: MarkerRows = await this.#ask({ op: "markers", user, since, after });
+      yield rows.markers;
+      after = rows.next;
+    } while (after);
   }
 
   async group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {

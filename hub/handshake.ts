@@ -128,21 +128,26 @@ export class Handshake {
 
   /** Sends the markers that moved since a position, as fast as the connection takes them. */
   async #sendMarkers(session: Session, since: number): Promise<void> {
-    for (const marker of await this.#host.broker.markers(session.user, since)) {
-      if (session.congested) await session.drained();
-      if (session.closed) return;
-      session.send(toReceipt(marker, marker.ts));
+    for await (const markers of this.#host.broker.markers(session.user, since)) {
+      for (const marker of markers) {
+        if (session.congested) await session.drained();
+        if (session.closed) return;
+        session.send(toReceipt(marker, marker.ts));
+      }
     }
   }
 }
 
-/** Returns the position after which a device goes on, and whether nothing was missed before it. */
+/**
+ * Returns the position after which a device goes on, and whether nothing was missed before it. Below the horizon something is
+ * gone, but not all: what is still there follows.
+ */
 function whereToResume(
   { position, horizon, head, isNew }: Attached,
   epoch: string,
   resume: { epoch: string; seq: number } | undefined,
 ): { position: number; recovered: boolean } {
-  if (!resume) return { position: Math.max(position, horizon), recovered: !isNew && position >= horizon };
+  if (!resume) return { position, recovered: !isNew && position >= horizon };
   const isKnown = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head;
-  return isKnown ? { position: resume.seq, recovered: true } : { position: Math.max(position, horizon), recovered: false };
+  return isKnown ? { position: resume.seq, recovered: true } : { position, recovered: false };
 }

@@ -3,6 +3,7 @@
 import type { BrokerRefusal, GroupAnswer, GroupRequest } from "../../broker.ts";
 import { decideGroup, type GroupChange } from "../group_rules.ts";
 import { type BrokerLimits, GROUPS_LISTED_MAX } from "../limits.ts";
+import { keepEnded } from "./ended.ts";
 import type { Retention } from "./retention.ts";
 import { type MemoryState, newGroup, type Thread } from "./state.ts";
 
@@ -57,6 +58,7 @@ export class MemoryGroups {
 
   #exit(group: Thread, name: string): void {
     const user = this.#state.user(name);
+    keepEnded(user, group, group.members.get(name)!, this.#retention);
     user.groups--;
     user.threads.delete(group.group);
     group.members.delete(name);
@@ -66,7 +68,7 @@ export class MemoryGroups {
     if (group.owner === name) group.owner = eldest ?? "";
     if (eldest !== undefined) return;
     this.#state.groups.delete(group.group);
-    this.#retention.removeAll(group.seqs);
+    this.#retention.removeIfEnded(group);
   }
 
   #list(name: string): GroupAnswer {

@@ -29,6 +29,15 @@ export interface Thread {
   readonly markers: Map<string, MarkerState>;
   /** Positions of its messages, ascending. */
   seqs: number[];
+  /** Number of ended memberships that still need its messages. */
+  endedKept: number;
+}
+
+/** A membership that has ended: messages after `since` and up to `until` are due to devices that were away. */
+export interface Ended {
+  readonly thread: Thread;
+  readonly since: number;
+  readonly until: number;
 }
 
 /** A user who was connected once, or subscribed to. */
@@ -38,6 +47,8 @@ export interface User {
   readonly devices: Map<string, number>;
   /** Threads by the user or the group at the other end. */
   readonly threads: Map<string, Thread>;
+  /** Memberships of groups that have ended, those first that ended first. */
+  ended: Ended[];
   /** Positions of messages with an id, while they are kept; undefined before the first. */
   ids: Map<string, number> | undefined;
   /** Replaced, never changed: a delivery that is under way goes on with the list it has. */
@@ -58,13 +69,15 @@ const NO_USERS: Set<User> = new Set();
 export class MemoryState {
   readonly users = new Map<string, User>();
   readonly groups = new Map<string, Thread>();
+  /** Groups that have ended, of which a device is due something, by name; the ones that ended first come first. */
+  readonly endedGroups = new Map<string, readonly Thread[]>();
   readonly log = new MessageLog();
 
   /** Returns a user, who is registered if unknown. */
   user(name: string): User {
     let user = this.users.get(name);
     if (!user) {
-      const maps = { devices: new Map(), threads: new Map(), ids: undefined };
+      const maps = { devices: new Map(), threads: new Map(), ended: [], ids: undefined };
       user = { name, ...maps, subscribers: [], waiting: 0, groups: 0, horizon: 0, lastSeen: 0 };
       this.users.set(name, user);
     }
@@ -74,13 +87,13 @@ export class MemoryState {
 
 /** Makes a direct conversation of one or two users, which are known to it from the first message on. */
 export function newDirect(members: Map<string, number>, one?: User, two?: User): Thread {
-  return { group: "", owner: "", open: false, members, users: NO_USERS, one, two, markers: new Map(), seqs: [] };
+  return { group: "", owner: "", open: false, members, users: NO_USERS, one, two, markers: new Map(), seqs: [], endedKept: 0 };
 }
 
 /** Makes a group without members. */
 export function newGroup(group: string, owner: string, open: boolean): Thread {
   const members = new Map<string, number>(), users = new Set<User>(), markers = new Map<string, MarkerState>();
-  return { group, owner, open, members, users, one: undefined, two: undefined, markers, seqs: [] };
+  return { group, owner, open, members, users, one: undefined, two: undefined, markers, seqs: [], endedKept: 0 };
 }
 
 /** Returns the receiver of a message of `sender` in a direct conversation; undefined for a group, and for notes to oneself. */

@@ -3,6 +3,7 @@
 import type { SQLInputValue } from "node:sqlite";
 import { DAY_MS } from "../limits.ts";
 import type { Database } from "./database.ts";
+import type { Ended } from "./ended.ts";
 import type { Mailboxes } from "./mailboxes.ts";
 
 /** Milliseconds between two notes of the head: retention is as exact as they are. */
@@ -16,15 +17,17 @@ const EXPIRE_THREADS = 500;
 export class Retention {
   readonly #db: Database;
   readonly #mailboxes: Mailboxes;
+  readonly #ended: Ended;
   readonly #days: number;
   /** Milliseconds since 1970 of the last note of the head. */
   #lastTick = 0;
   /** Threads with an id up to this one have nothing old any more. */
   #expired = 0;
 
-  constructor(db: Database, mailboxes: Mailboxes, days: number) {
+  constructor(db: Database, mailboxes: Mailboxes, ended: Ended, days: number) {
     this.#db = db;
     this.#mailboxes = mailboxes;
+    this.#ended = ended;
     this.#days = days;
   }
 
@@ -50,10 +53,14 @@ export class Retention {
   }
 
   #expireEnded(): number {
-    const thread = this.#db.get("SELECT id FROM threads WHERE owner < 0 LIMIT 1")?.id;
+    const sql = `SELECT id FROM threads WHERE owner < 0 AND NOT EXISTS (SELECT 1 FROM ended WHERE thread = threads.id) LIMIT 1`;
+    const thread = this.#db.get(sql)?.id;
     if (thread === undefined) return 0;
     const removed = this.#removeOldest(thread, this.#db.head);
-    if (removed < EXPIRE_STEP) this.#db.run("DELETE FROM threads WHERE id = ?", thread);
+    if (removed < EXPIRE_STEP) {
+      this.#db.run("DELETE FROM threads WHERE id = ?", thread);
+      this.#db.dropThread(thread as number);
+    }
     return Math.max(1, removed);
   }
 
@@ -81,7 +88,10 @@ export class Retention {
 
   #expireThread(thread: SQLInputValue, upTo: number): number {
     const removed = this.#removeOldest(thread, upTo);
-    if (removed < EXPIRE_STEP) this.#db.run("UPDATE threads SET last_seq = 0 WHERE id = ? AND last_seq <= ?", thread, upTo);
+    if (removed < EXPIRE_STEP) {
+      this.#db.run("UPDATE threads SET last_seq = 0 WHERE id = ? AND last_seq <= ?", thread, upTo);
+      this.#db.emptied(thread as number, upTo);
+    }
     this.#mailboxes.clear();
     return removed;
   }
@@ -94,6 +104,7 @@ export class Retention {
     const horizon = `UPDATE users SET horizon = max(horizon, ?)
       WHERE id IN (SELECT user FROM members WHERE thread = ? AND since < ?)`;
     this.#db.run(horizon, last, thread, last);
+    this.#ended.removed(thread as number, last as number);
     return this.#db.run("DELETE FROM messages WHERE thread = ? AND seq <= ?", thread, last);
   }
 }

@@ -10,13 +10,13 @@ import type { DatabaseSync } from "node:sqlite";
 import type {
   Attached,
   BrokerRefusal,
+  ConversationCursor,
   ConversationPage,
   DeviceMove,
   Draft,
   GroupAnswer,
   GroupRequest,
   HistoryQuery,
-  Marker,
   MarkerMove,
   MarkerResult,
   Page,
@@ -24,12 +24,15 @@ import type {
 import { type BrokerLimits, DEVICES_KEPT } from "../limits.ts";
 import { BASE_DEVICE, isGroup } from "../names.ts";
 import { idConflict, mailboxFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
-import { Database, directName, type Thread } from "./database.ts";
+import { Database, directName, groupName, type Thread } from "./database.ts";
+import { Ended } from "./ended.ts";
 import { Groups } from "./groups.ts";
 import { Mailboxes } from "./mailboxes.ts";
-import { Markers } from "./markers.ts";
+import { type MarkerCursor, type MarkerRows, Markers } from "./markers.ts";
+import { Memberships } from "./memberships.ts";
 import { Reading } from "./reading.ts";
 import { Retention } from "./retention.ts";
+import type { Steps } from "./steps.ts";
 
 /** Results of one append, by the index of the draft. */
 export interface AppendedRows {
@@ -51,6 +54,8 @@ export class SqliteStore {
   readonly #mailbox: number;
   readonly #now: () => number;
   readonly #mailboxes: Mailboxes;
+  readonly #memberships: Memberships;
+  readonly #ended: Ended;
   readonly #reading: Reading;
   readonly #markers: Markers;
   readonly #groups: Groups;
@@ -62,10 +67,12 @@ export class SqliteStore {
     this.#mailbox = limits.mailbox;
     this.#now = now;
     this.#mailboxes = new Mailboxes(db);
-    this.#reading = new Reading(db);
+    this.#memberships = new Memberships(db);
+    this.#ended = new Ended(db);
+    this.#reading = new Reading(db, this.#memberships, this.#ended);
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
-    this.#groups = new Groups(db, limits);
-    this.#retention = new Retention(db, this.#mailboxes, limits.retentionDays);
+    this.#groups = new Groups(db, this.#memberships, this.#ended, limits);
+    this.#retention = new Retention(db, this.#mailboxes, this.#ended, limits.retentionDays);
   }
 
   /** Identifies the log. */
@@ -92,24 +99,32 @@ export class SqliteStore {
 
   /** Clears what is cached of the database: after every rollback. */
   clearCaches(): void {
-    for (const part of [this.#db, this.#mailboxes, this.#retention]) part.clear();
+    const parts = [this.#db, this.#mailboxes, this.#memberships, this.#ended, this.#reading, this.#retention];
+    for (const part of parts) part.clear();
   }
 
   // ---- Users and devices ----
 
-  attach(name: string, device: string, last: number | undefined): Attached {
+  *attach(name: string, device: string, last: number | undefined): Steps<Attached> {
     const user = this.#db.addUser(name);
+    let position = this.#position(user, device), isNew = false;
+    if (position === undefined) {
+      const start = last === undefined ? this.#start(user) : yield* this.#reading.startOfLast(user, last);
+      position = this.#position(user, device); // it may have come meanwhile
+      isNew = position === undefined;
+      if (isNew) this.#addDevice(user, device, position = start);
+    }
     const horizon = this.#db.get("SELECT horizon FROM users WHERE id = ?", user)!.horizon as number;
-    const sql = "SELECT position FROM devices WHERE user = ? AND name = ?";
-    const known = this.#db.get(sql, user, device)?.position as number | undefined;
-    const position = known ?? this.#start(user, last);
-    if (known === undefined) this.#addDevice(user, device, position);
-    return { position, isNew: known === undefined, horizon, head: this.head };
+    return { position: position!, isNew, horizon, head: this.head };
   }
 
-  /** Returns the position at which a new device starts. */
-  #start(user: number, last: number | undefined): number {
-    if (last !== undefined) return this.#reading.startOfLast(user, last);
+  #position(user: number, device: string): number | undefined {
+    const sql = "SELECT position FROM devices WHERE user = ? AND name = ?";
+    return this.#db.get(sql, user, device)?.position as number | undefined;
+  }
+
+  /** Returns the position at which a new device starts that asks for nothing: that of the most advanced one. */
+  #start(user: number): number {
     const sql = "SELECT max(position) AS position FROM devices WHERE user = ?";
     return this.#db.get(sql, user)!.position as number | null ?? this.head;
   }
@@ -127,7 +142,7 @@ export class SqliteStore {
     const sql = "UPDATE devices SET position = ? WHERE user = ? AND name = ? AND position < ?";
     for (const { user, device, seq } of moves) {
       const id = this.#db.userId(user), position = Math.min(seq, this.head);
-      if (id !== undefined) this.#db.run(sql, position, id, device, position);
+      if (id !== undefined && this.#db.run(sql, position, id, device, position) > 0) this.#ended.passed(id);
     }
   }
 
@@ -176,15 +191,16 @@ export class SqliteStore {
     if (recipient !== 0) this.#mailboxes.add(recipient);
   }
 
-  /** Answers a draft whose id is taken; false where it is not, or only by a message of a group that has ended. */
+  /** Answers a draft whose id is taken; false where it is not. */
   #repeated(sender: number, { id, recipient, content }: Draft, index: number, rows: AppendedRows): boolean {
     if (id === undefined) return false;
     const sql = `SELECT m.seq, m.ts, m.content, t.name, t.owner FROM messages m JOIN threads t ON t.id = m.thread
       WHERE m.sender = ? AND m.id = ?`;
     const stored = this.#db.get(sql, sender, id);
-    if (!stored || stored.owner === -1) return false;
-    const name = stored.owner === 0 ? directName(this.#db.userName(sender), recipient) : recipient;
-    if (stored.name !== name || stored.content !== content) {
+    if (!stored) return false;
+    const isDirect = stored.owner === 0;
+    const name = isDirect ? directName(this.#db.userName(sender), recipient) : recipient;
+    if ((isDirect ? stored.name : groupName(String(stored.name))) !== name || stored.content !== content) {
       rows.refusals.set(index, idConflict(id));
     } else {
       rows.seqs[index] = stored.seq as number;
@@ -201,12 +217,16 @@ export class SqliteStore {
     if (thread) return !thread.members || thread.members.has(sender) ? thread : notMember(to);
     if (isToGroup) return unknownGroup(to);
     const recipient = this.#db.userId(to);
-    return recipient === undefined ? unknownRecipient(to) : this.#db.addDirect(name, sender, recipient);
+    if (recipient === undefined) return unknownRecipient(to);
+    const begun = this.#db.addDirect(name, sender, recipient);
+    this.#memberships.added(sender, begun);
+    if (recipient !== sender) this.#memberships.added(recipient, begun);
+    return begun;
   }
 
   // ---- Other rooms ----
 
-  read(name: string, after: number, limit: number): Page {
+  read(name: string, after: number, limit: number): Steps<Page> {
     return this.#reading.read(name, after, limit);
   }
 
@@ -214,8 +234,8 @@ export class SqliteStore {
     return this.#reading.history(name, query);
   }
 
-  conversations(name: string, limit: number): ConversationPage {
-    return this.#reading.conversations(name, limit);
+  conversations(name: string, limit: number, before?: ConversationCursor): Steps<ConversationPage> {
+    return this.#reading.conversations(name, limit, before);
   }
 
   mark(moves: readonly MarkerMove[]): MarkerResult[] {
@@ -223,8 +243,12 @@ export class SqliteStore {
     return moves.map((move) => this.#markers.move(move, ts));
   }
 
-  markers(name: string, since: number): Marker[] {
-    return this.#markers.list(name, since);
+  markAll(name: string, seq: number): Steps<(MarkerMove & MarkerResult)[]> {
+    return this.#markers.moveAll(name, seq, this.#now());
+  }
+
+  markers(name: string, since: number, after?: MarkerCursor): Steps<MarkerRows> {
+    return this.#markers.list(name, since, after);
   }
 
   group(request: GroupRequest): GroupAnswer | BrokerRefusal {
