@@ -48,7 +48,7 @@ export class Part implements Source<Item> {
     if (low >= this.#high) return [];
     if (this.#chars > 0) return this.#messages(low, count);
     const sql = `SELECT seq, octet_length(content) AS size FROM messages
-      WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`;
+      WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0`;
     const rows = this.#db.all(sql, this.thread.id, low, this.#high, count);
     return rows.map(({ seq, size }) => ({ seq: seq as number, size: size as number, part: this, row: undefined }));
   }
@@ -72,7 +72,7 @@ export class Part implements Source<Item> {
 
   /** Reads messages after `low` and up to `high`, the oldest first. */
   rows(low: number, high: number, limit: number): Row[] {
-    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?`;
+    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0`;
     return this.#db.all(sql, this.thread.id, low, high, limit);
   }
 }

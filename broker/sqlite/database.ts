@@ -50,7 +50,10 @@ export class Database {
     return statement;
   }
 
-  /** Returns the first row of a query. The statement stays prepared, so `sql` must not contain values. */
+  /**
+   * Returns the first row of a query. The statement stays prepared, so `sql` must not contain values. A bare `LIMIT ?` makes
+   * SQLite prepare it anew for every value, which takes longer than most queries: `LIMIT ? + 0` does not.
+   */
   get(sql: string, ...values: SQLInputValue[]): Row | undefined {
     return this.#statement(sql).get(...values) as Row | undefined;
   }

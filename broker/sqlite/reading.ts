@@ -157,14 +157,14 @@ export class Reading {
 
   /** Returns the positions of a thread after `low` and up to `high`, the newest first. */
   #newest({ id }: Thread, low: number, high: number): Source<{ readonly seq: number }> {
-    const sql = "SELECT seq FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ?";
+    const sql = "SELECT seq FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ? + 0";
     return { take: (from = high + 1, count) => this.#db.all(sql, id, low, from, count) as unknown as { seq: number }[] };
   }
 
   /** Reads messages of a thread between two positions, from one end: up to `limit`, or until they have more than `chars`. */
   #rows(thread: SQLInputValue, between: Range, order: "ASC" | "DESC", limit: number, chars: number): Rows {
     // Not with iterate(): on older runtimes a statement that was left early goes on from there the next time.
-    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ?`;
+    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ? + 0`;
     const rows: Row[] = [];
     let { low, high } = between;
     for (let total = 0; rows.length < limit && total <= chars;) {
