@@ -279,10 +279,15 @@ export class ChatClient {
     return await this.#request({ type: "group", ...request }) as ServerFrameOf<"group">;
   }
 
-  /** The user's conversations, the most recent first. Rejects with a {@linkcode ChatError}. */
-  async conversations(limit?: number): Promise<ServerFrameOf<"conversations">> {
-    const frame = limit === undefined ? {} : { limit };
-    return await this.#request({ type: "conversations", ...frame }) as ServerFrameOf<"conversations">;
+  /**
+   * Lists the user's conversations, the most recent first: at most `limit`, which may stand alone; those that follow another answer
+   * with `before` and `with` of its last row. Rejects with a {@linkcode ChatError}.
+   */
+  async conversations(
+    query: number | Omit<Extract<ClientFrame, { type: "conversations" }>, "type" | "id"> = {},
+  ): Promise<ServerFrameOf<"conversations">> {
+    const members = typeof query === "number" ? { limit: query } : query;
+    return await this.#request({ type: "conversations", ...members }) as ServerFrameOf<"conversations">;
   }
 
   /** Tells that a person has read a conversation up to `seq`; now, or when the connection is back. */
@@ -384,6 +389,14 @@ export class ChatClient {
       hello.resume = { epoch: this.#epoch, seq: this.#received };
     }
     socket.send(encode(hello));
+  }
+
+  /** Says hello again in a while: it asked for much of the past, and came too fast. */
+  #helloAgain(waitMs: number): void {
+    const socket = this.#socket;
+    this.#clock.after(waitMs, () => {
+      if (socket && socket === this.#socket && this.state.phase === "connecting") this.#hello(socket);
+    });
   }
 
   #welcomed(frame: ServerFrameOf<"welcome">): void {
@@ -632,6 +645,7 @@ export class ChatClient {
     if (request && error.code === "rate_limited") return this.#later(request, error);
     if (request) return this.#reject(id!, new ChatError(error.code, error.message));
     if (this.state.phase === "connecting" && !retryable) return this.#end(0, error.message, true);
+    if (this.state.phase === "connecting" && error.code === "rate_limited") this.#helloAgain(wait ?? RETRY_MIN_MS);
     this.#options.refused?.(error, undefined, wait);
   }
 

@@ -98,7 +98,8 @@ export class Retention {
 
   /** Removes the oldest messages of a thread up to a position, and raises the horizon of those who could see them. */
   #removeOldest(thread: SQLInputValue, upTo: number): number {
-    const oldest = "SELECT max(seq) AS seq FROM (SELECT seq FROM messages WHERE thread = ? AND seq <= ? ORDER BY seq LIMIT ? + 0)";
+    const oldest =
+      "SELECT max(seq) AS seq FROM (SELECT seq FROM messages WHERE thread = ? AND seq <= ? ORDER BY seq LIMIT ? + 0)";
     const last = this.#db.get(oldest, thread, upTo, EXPIRE_STEP)!.seq;
     if (last === null || last === undefined) return 0;
     const horizon = `UPDATE users SET horizon = max(horizon, ?)
