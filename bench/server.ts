@@ -7,7 +7,8 @@
 import { MemoryBroker } from "../broker/memory.ts";
 import { openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../broker.ts";
-import { helpText, parseOptions, type ProgramSpec, UsageError, type Values } from "../cli/options.ts";
+import { helpText } from "../cli/help.ts";
+import { parseOptions, type ProgramSpec, UsageError, type Values } from "../cli/options.ts";
 import { logToStderr } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 

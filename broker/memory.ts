@@ -6,6 +6,7 @@
 import type {
   Appended,
   Attached,
+  AttachOptions,
   Broker,
   BrokerRefusal,
   ConversationCursor,
@@ -24,15 +25,17 @@ import type {
   Subscriber,
   Subscription,
 } from "../broker.ts";
+import { type Clocks, SYSTEM_CLOCKS } from "./clocks.ts";
+import { deviceToForget, WAITING_SCANNED_MAX } from "./device_rules.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT } from "./limits.ts";
 import { authorsBetween, countOthers, firstAfter, firstBy } from "./memory/counting.ts";
 import { endedPassed } from "./memory/ended.ts";
 import { MemoryGroups } from "./memory/groups.ts";
 import type { MessageLog } from "./memory/message_log.ts";
-import { MemoryReading } from "./memory/reading.ts";
+import { MemoryReading, rangesOf } from "./memory/reading.ts";
 import { Retention } from "./memory/retention.ts";
-import { MemoryState, newDirect, otherOf, type Thread, type User } from "./memory/state.ts";
-import { isBaseDevice, isGroup } from "./names.ts";
+import { type MarkerState, MemoryState, newDirect, otherOf, ownRead, type Thread, type User } from "./memory/state.ts";
+import { isGroup } from "./names.ts";
 import { idConflict, mailboxFull, NO_ROOM, notMember, unknownGroup, unknownRecipient, unknownUser } from "./refusals.ts";
 
 /** Messages that are kept in all: a quarter of a gigabyte of ordinary chat. */
@@ -42,8 +45,8 @@ export const MEMORY_MESSAGES_MAX = 1_000_000;
 export interface MemoryOptions extends Partial<BrokerLimits> {
   /** Messages that are kept in all, {@linkcode MEMORY_MESSAGES_MAX} by default. */
   readonly messagesMax?: number;
-  /** Returns milliseconds since 1970. */
-  readonly now?: () => number;
+  /** The machine's by default. */
+  readonly clocks?: Clocks;
 }
 
 /** Markers in a page: as many as are told at once. */
@@ -55,7 +58,7 @@ const NOBODY: readonly string[] = [];
 export class MemoryBroker implements Broker {
   readonly epoch: string = crypto.randomUUID().slice(0, 8);
   readonly #mailbox: number;
-  readonly #now: () => number;
+  readonly #clocks: Clocks;
   readonly #state = new MemoryState();
   /** Parts of the state, which the hot path takes without a detour. */
   readonly #users: Map<string, User> = this.#state.users;
@@ -67,7 +70,7 @@ export class MemoryBroker implements Broker {
   constructor(options: MemoryOptions = {}) {
     const limits = { ...DEFAULT_LIMITS, ...options };
     this.#mailbox = limits.mailbox;
-    this.#now = options.now ?? Date.now;
+    this.#clocks = options.clocks ?? SYSTEM_CLOCKS;
     this.#retention = new Retention(this.#state, limits.retentionDays, options.messagesMax ?? MEMORY_MESSAGES_MAX);
     this.#reading = new MemoryReading(this.#state);
     this.#groups = new MemoryGroups(this.#state, this.#retention, limits);
@@ -75,26 +78,47 @@ export class MemoryBroker implements Broker {
 
   // ---- Users and devices ----
 
-  attach(name: string, device: string, last?: number): Promise<Attached> {
-    const user = this.#state.user(name);
+  attach(name: string, device: string, { last, temporary = false }: AttachOptions = {}): Promise<Attached> {
+    const user = this.#state.user(name), { head } = this.#log;
     const known = user.devices.get(device);
-    const position = known ?? this.#start(user, last);
-    user.devices.set(device, position);
-    if (known === undefined && user.devices.size > DEVICES_KEPT) dropDevice(user.devices, device);
-    return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head: this.#log.head });
+    const position = known?.position ?? this.#start(user, last);
+    if (known === undefined) this.#makeRoom(user);
+    user.devices.set(device, { position, attached: head, temporary: temporary && known?.temporary !== false });
+    return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head, isLost: false });
+  }
+
+  /** Forgets a device of a user who has as many as are remembered. */
+  #makeRoom(user: User): void {
+    if (user.devices.size < DEVICES_KEPT) return;
+    const devices = [...user.devices].map(([name, device]) => ({ name, ...device }));
+    const gone = deviceToForget(devices, ({ name, position }) => this.#hasWaiting(user, name, position));
+    if (gone) user.devices.delete(gone.name);
+  }
+
+  /** Returns true where there is a message after `position` that the device did not send itself. */
+  #hasWaiting(user: User, device: string, position: number): boolean {
+    for (const { thread: { seqs }, since } of rangesOf(user)) {
+      const from = firstAfter(seqs, Math.max(since, position));
+      if (seqs.length - from >= WAITING_SCANNED_MAX) return true;
+      const isOthers = ({ sender, origin }: Stored) => sender !== user.name || origin !== device;
+      if (seqs.slice(from).some((seq) => isOthers(this.#log.get(seq)!))) return true;
+    }
+    return false;
   }
 
   /** Returns the position at which a new device starts. */
   #start(user: User, last: number | undefined): number {
-    if (last === undefined) return user.devices.size === 0 ? this.#log.head : Math.max(...user.devices.values());
+    if (last === undefined) {
+      return user.devices.size === 0 ? this.#log.head : Math.max(...[...user.devices.values()].map(({ position }) => position));
+    }
     return this.#reading.startOfLast(user, last);
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
     for (const { user: name, device, seq: wanted } of moves) {
-      const user = this.#users.get(name), position = user?.devices.get(device), seq = Math.min(wanted, this.#log.head);
-      if (!user || position === undefined || seq <= position) continue;
-      user.devices.set(device, seq);
+      const user = this.#users.get(name), known = user?.devices.get(device), seq = Math.min(wanted, this.#log.head);
+      if (!user || !known || seq <= known.position) continue;
+      known.position = seq;
       endedPassed(user, this.#retention);
     }
     return Promise.resolve();
@@ -115,8 +139,8 @@ export class MemoryBroker implements Broker {
   // ---- Sending ----
 
   append(drafts: readonly Draft[]): Promise<readonly Appended[]> {
-    const ts = this.#now();
-    this.#retention.expireIfDue(ts);
+    const ts = this.#clocks.now();
+    this.#retention.expireIfDue(this.#clocks.monotonic());
     const results = new Array<Appended>(drafts.length);
     for (let i = 0; i < drafts.length; i++) results[i] = this.#append(drafts[i]!, ts);
     return Promise.resolve(results);
@@ -211,17 +235,18 @@ export class MemoryBroker implements Broker {
   // ---- Markers ----
 
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]> {
-    const ts = this.#now();
+    const ts = this.#clocks.now();
     return Promise.resolve(moves.map((move) => this.#move(move, ts)));
   }
 
-  #move({ user: name, kind, with: other, seq: wanted }: MarkerMove, ts: number): MarkerResult {
+  #move({ user: name, kind, with: other, seq: wanted, private: isPrivate }: MarkerMove, ts: number): MarkerResult {
     const user = this.#users.get(name);
     const thread = user?.threads.get(other);
     if (!user || !thread) return { moved: false, authors: NOBODY, ts };
     let markers = thread.markers.get(name);
-    if (!markers) thread.markers.set(name, markers = { delivered: 0, read: 0, ts: 0, at: 0 });
+    if (!markers) thread.markers.set(name, markers = newMarkers());
     const seq = Math.min(wanted, this.#log.head);
+    if (isPrivate && kind === "read") return { moved: this.#moveOwn(markers, seq, ts), authors: NOBODY, ts };
     const before = markers[kind];
     if (seq <= before) return { moved: false, authors: NOBODY, ts };
     const isDirect = thread.group === "";
@@ -240,8 +265,14 @@ export class MemoryBroker implements Broker {
     return { moved: true, authors: countOthers(this.#log, thread.seqs, name, before, seq) > 0 ? [other] : NOBODY, ts };
   }
 
+  #moveOwn(markers: MarkerState, seq: number, ts: number): boolean {
+    if (seq <= ownRead(markers)) return false;
+    Object.assign(markers.own, { read: seq, ts, at: this.#log.head });
+    return true;
+  }
+
   markAll(name: string, wanted: number): Promise<readonly (MarkerMove & MarkerResult)[]> {
-    const ts = this.#now(), seq = Math.min(wanted, this.#log.head);
+    const ts = this.#clocks.now(), seq = Math.min(wanted, this.#log.head);
     const moved: (MarkerMove & MarkerResult)[] = [];
     const user = this.#users.get(name);
     for (const [other, thread] of user?.threads ?? []) {
@@ -259,9 +290,9 @@ export class MemoryBroker implements Broker {
     const authors = authorsBetween(this.#log, thread, name, before, seq);
     if (authors.length === 0) {
       // All of it is the user's own: it is not looked at again, and nobody is told.
-      const { read, ts: markedTs, at } = markers ?? { read: 0, ts: 0, at: -1 };
       if (thread.group === "") user.waiting -= countOthers(this.#log, thread.seqs, name, before, seq);
-      thread.markers.set(name, { delivered: seq, read, ts: markedTs, at });
+      if (markers) markers.delivered = seq;
+      else thread.markers.set(name, { delivered: seq, read: 0, ts: 0, at: -1, own: { read: 0, ts: 0, at: -1 } });
       return undefined;
     }
     const { moved } = this.#move({ user: name, kind: "delivered", with: other, seq }, ts);
@@ -272,10 +303,15 @@ export class MemoryBroker implements Broker {
     let page: Marker[] = [];
     for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
       const wrote = thread.group && thread.markers.size > 0 ? firstBy(this.#log, thread.seqs, name) : 0;
+      const mine = thread.markers.get(name);
+      if (mine && ownRead(mine) > 0 && Math.max(mine.at, mine.own.at) >= since) {
+        const ts = mine.own.read > mine.read ? mine.own.ts : mine.ts;
+        page.push({ user: name, kind: "read", with: other, seq: ownRead(mine), ts });
+      }
       for (const [user, { delivered, read, ts, at }] of thread.markers) {
-        if (at < since || (user !== name && delivered < wrote)) continue;
-        const conversation = user === name || thread.group ? other : name;
-        if (delivered && user !== name) page.push({ user, kind: "delivered", with: conversation, seq: delivered, ts });
+        if (user === name || at < since || delivered < wrote) continue;
+        const conversation = thread.group ? other : name;
+        if (delivered) page.push({ user, kind: "delivered", with: conversation, seq: delivered, ts });
         if (read) page.push({ user, kind: "read", with: conversation, seq: read, ts });
         if (page.length < MARKERS_PAGE) continue;
         yield page;
@@ -296,7 +332,7 @@ export class MemoryBroker implements Broker {
 
   /** Removes what is too old now; returns the number of messages that went. Sending does so by itself, once an hour. */
   expire(): number {
-    return this.#retention.expire(this.#now());
+    return this.#retention.expire(this.#clocks.monotonic());
   }
 
   close(): Promise<void> {
@@ -313,15 +349,12 @@ function deliver(message: Stored, thread: Thread, sender: User, recipient: User 
   for (const subscriber of sender.subscribers) subscriber.message(message);
 }
 
+function newMarkers(): MarkerState {
+  return { delivered: 0, read: 0, ts: 0, at: 0, own: { read: 0, ts: 0, at: -1 } };
+}
+
 /** Answers a draft whose id is taken by `stored`. */
 function repeated(stored: Stored, { recipient, content }: Draft, id: string): Appended {
   if (stored.recipient !== recipient || stored.content !== content) return idConflict(id);
   return { seq: stored.seq, ts: stored.ts, duplicate: true };
-}
-
-/** Drops the device that is furthest behind, but not the newest. */
-function dropDevice(devices: Map<string, number>, newest: string): void {
-  const [oldest] = [...devices].filter(([name]) => name !== newest && !isBaseDevice(name))
-    .sort(([a, x], [b, y]) => x - y || (a < b ? -1 : 1));
-  if (oldest) devices.delete(oldest[0]);
 }

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { commandOf, helpText, noCommand, type OptionTable, parseOptions, type ProgramSpec, UsageError } from "./options.ts";
+import { helpText } from "./help.ts";
+import { commandOf, noCommand, type OptionTable, parseOptions, type ProgramSpec, UsageError } from "./options.ts";
 
 const OPTIONS = {
   host: { kind: "string", value: "HOST", default: "127.0.0.1", env: "APP_HOST", help: "Where it listens" },

@@ -128,7 +128,9 @@ export class Handshake {
 
   async #welcome(session: Session, hello: ClientFrameOf<"hello"> | undefined): Promise<void> {
     const { broker, limits } = this.#host;
-    const attached = await broker.attach(session.user, session.device, hello?.last);
+    const resume = hello?.resume?.epoch === broker.epoch ? hello.resume.seq : undefined;
+    const temporary = hello !== undefined && hello.device === undefined;
+    const attached = await broker.attach(session.user, session.device, { last: hello?.last, temporary, resume });
     if (session.closed || !this.#host.register(session)) return;
     const { position, recovered } = whereToResume(attached, broker.epoch, hello?.resume);
     if (hello) {
@@ -168,11 +170,11 @@ export class Handshake {
  * gone, but not all: what is still there follows.
  */
 function whereToResume(
-  { position, horizon, head, isNew }: Attached,
+  { position, horizon, head, isNew, isLost }: Attached,
   epoch: string,
   resume: { epoch: string; seq: number } | undefined,
 ): { position: number; recovered: boolean } {
   if (!resume) return { position, recovered: !isNew && position >= horizon };
-  const isKnown = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head;
+  const isKnown = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head && !isLost;
   return isKnown ? { position: resume.seq, recovered: true } : { position, recovered: false };
 }

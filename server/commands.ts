@@ -1,7 +1,8 @@
 /** Commands of `chat-server` beside serving: `backup`, `token` and `keys`. */
 
 import { backup } from "../broker/sqlite.ts";
-import { helpText, type OptionTable, parseOptions, UsageError, type Values } from "../cli/options.ts";
+import { helpText } from "../cli/help.ts";
+import { type OptionTable, parseOptions, UsageError, type Values } from "../cli/options.ts";
 import { KEYS_OPTIONS, keysCommand, TOKEN_OPTIONS, tokenCommand } from "./credentials.ts";
 import { BACKUP_OPTIONS, SERVER } from "./options.ts";
 

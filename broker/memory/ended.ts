@@ -35,7 +35,7 @@ function dropEnded(user: User, upTo: number, retention: Retention): void {
 }
 
 function slowestOf({ devices }: User): number {
-  return Math.min(...devices.values());
+  return Math.min(...[...devices.values()].map(({ position }) => position));
 }
 
 function raise(user: User, horizon: number): void {

@@ -4,7 +4,7 @@ import type { Conversation, ConversationCursor, ConversationPage, Page, Stored }
 import { UNREAD_LOOKED_MAX, UNREAD_MAX } from "../limits.ts";
 import { Merge, type Source } from "../merge.ts";
 import { countOthersOfNewest, firstAfter } from "./counting.ts";
-import type { MemoryState, Thread, User } from "./state.ts";
+import { type MemoryState, ownRead, type Thread, type User } from "./state.ts";
 
 /** Backlogs that are kept for their next page; the ones kept longest go first, and are made again if they are asked for. */
 const KEPT_MAX = 64;
@@ -14,7 +14,7 @@ interface Place {
   readonly seq: number;
 }
 
-/** What a user has after one position and up to another: fixed, whatever is sent, joined or left meanwhile. */
+/** Messages that a user has after one position and up to another: fixed, whatever is sent, joined or left meanwhile. */
 interface Backlog {
   readonly merge: Merge<Place>;
   readonly upTo: number;
@@ -113,7 +113,7 @@ export class MemoryReading {
   }
 
   #conversation({ name }: User, { other, thread, seq }: Candidate): Conversation {
-    const { log } = this.#state, read = thread.markers.get(name)?.read ?? 0;
+    const { log } = this.#state, read = ownRead(thread.markers.get(name));
     const last = seq > 0 ? log.get(seq) : undefined;
     const unread = countOthersOfNewest(log, thread.seqs, name, Math.max(read, thread.members.get(name)!));
     return { with: other, last, read, unread };
@@ -121,7 +121,7 @@ export class MemoryReading {
 }
 
 /** Yields the ranges of threads that a user may read or is due. */
-function* rangesOf(user: User): Generator<{ thread: Thread; since: number; until: number }> {
+export function* rangesOf(user: User): Generator<{ thread: Thread; since: number; until: number }> {
   for (const thread of user.threads.values()) yield { thread, since: thread.members.get(user.name)!, until: Infinity };
   yield* user.ended;
 }

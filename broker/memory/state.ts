@@ -11,6 +11,18 @@ export interface MarkerState {
   ts: number;
   /** Position of the head at that time. */
   at: number;
+  /** The private read marker, with its own time and head: those of the others must not tell of it. */
+  readonly own: { read: number; ts: number; at: number };
+}
+
+/** A device of a user. */
+export interface DeviceState {
+  /** Position that it has confirmed. */
+  position: number;
+  /** Position of the head when it was attached last. */
+  attached: number;
+  /** True where the server made its name up. */
+  temporary: boolean;
 }
 
 /** A direct conversation or a group. */
@@ -43,8 +55,7 @@ export interface Ended {
 /** A user who was connected once, or subscribed to. */
 export interface User {
   readonly name: string;
-  /** Confirmed positions by device. */
-  readonly devices: Map<string, number>;
+  readonly devices: Map<string, DeviceState>;
   /** Threads by the user or the group at the other end. */
   readonly threads: Map<string, Thread>;
   /** Memberships of groups that have ended, those first that ended first. */
@@ -100,4 +111,9 @@ export function newGroup(group: string, owner: string, open: boolean): Thread {
 export function otherOf(thread: Thread, sender: User): User | undefined {
   const other = thread.one === sender ? thread.two : thread.one;
   return other === sender ? undefined : other;
+}
+
+/** Returns the position up to which the user has read, whether others know it or not; 0 for none. */
+export function ownRead(markers: MarkerState | undefined): number {
+  return markers ? Math.max(markers.read, markers.own.read) : 0;
 }

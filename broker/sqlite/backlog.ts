@@ -77,7 +77,7 @@ export class Part implements Source<Item> {
   }
 }
 
-/** What a user has after one position and up to another: fixed, whatever is sent, joined or left meanwhile. */
+/** Messages that a user has after one position and up to another: fixed, whatever is sent, joined or left meanwhile. */
 export class Backlog {
   readonly #db: Database;
   readonly #merge = new Merge<Item>(1);

@@ -198,10 +198,10 @@ export class Database {
     this.#named.delete(name);
   }
 
-  /** Tells that a thread has no messages any more up to a position. */
-  emptied(id: number, upTo: number): void {
+  /** Tells that a thread has no messages any more. */
+  emptied(id: number): void {
     const thread = this.#threads.get(id);
-    if (thread && thread.lastSeq <= upTo) thread.lastSeq = 0;
+    if (thread) thread.lastSeq = 0;
   }
 
   /** Clears what is cached of a thread that is no more: another one may get its id. */

@@ -17,6 +17,8 @@ export interface MarkerCursor {
   /** Position of the log when the row was marked. */
   readonly at: number;
   readonly user: number;
+  /** Thread up to which the user's own markers were listed. */
+  readonly own: number;
 }
 
 /** Some markers; `next` where there may be others. */
@@ -25,7 +27,7 @@ export interface MarkerRows {
   readonly next: MarkerCursor | undefined;
 }
 
-const FIRST: MarkerCursor = { thread: 0, at: 0, user: 0 };
+const FIRST: MarkerCursor = { thread: 0, at: 0, user: 0, own: 0 };
 
 /** Markers of one database. */
 export class Markers {
@@ -40,11 +42,18 @@ export class Markers {
   }
 
   /** Moves a marker as `Markers.mark` of broker.ts says, at `ts` milliseconds since 1970. */
-  move({ user: name, kind, with: other, seq: wanted }: MarkerMove, ts: number): MarkerResult {
+  move({ user: name, kind, with: other, seq: wanted, private: isPrivate }: MarkerMove, ts: number): MarkerResult {
     const row = this.#reading.membership(name, other);
     const seq = Math.min(wanted, this.#db.head);
-    if (isRefusal(row) || row.thread === 0 || seq <= (row[kind] as number)) return { moved: false, authors: [], ts };
+    const isOwn = isPrivate === true && kind === "read";
+    const known = isRefusal(row) ? 0 : isOwn ? Math.max(row.read as number, row.own_read as number) : row[kind] as number;
+    if (isRefusal(row) || row.thread === 0 || seq <= known) return { moved: false, authors: [], ts };
     const user = this.#db.userId(name)!;
+    if (isOwn) {
+      const sql = "UPDATE members SET own_read = ?, own_ts = ?, own_at = ? WHERE user = ? AND thread = ?";
+      this.#db.run(sql, seq, ts, this.#db.head, user, row.thread!);
+      return { moved: true, authors: [], ts };
+    }
     const before = row[kind] as number, delivered = row.delivered as number;
     const read = kind === "read" ? seq : row.read!;
     const sql = "UPDATE members SET delivered = ?, read = ?, marked_ts = ?, marked_at = ? WHERE user = ? AND thread = ?";
@@ -114,7 +123,7 @@ export class Markers {
     const me = this.#db.userId(name);
     const markers: Marker[] = [];
     if (me === undefined) return { markers, next: undefined };
-    const sql = `SELECT o.user, o.thread, o.delivered, o.read, o.marked_ts, o.marked_at, t.name, t.owner, mine.other
+    const sql = `SELECT o.user, o.thread, o.delivered, o.read, o.marked_ts, o.marked_at, t.name, t.owner
       FROM members mine CROSS JOIN members o ON o.thread = mine.thread AND o.marked_at >= ? CROSS JOIN threads t ON t.id = o.thread
       WHERE mine.user = ? AND mine.thread >= ? AND mine.thread <= ? AND (mine.thread > ? OR (o.marked_at, o.user) > (?, ?))
       ORDER BY mine.thread, o.marked_at, o.user LIMIT ${ROWS_STEP}`;
@@ -122,32 +131,33 @@ export class Markers {
     for (;;) {
       const { thread, at, user } = after;
       // The thread of the cursor again, which may have more rows, and then some more threads.
-      const last = Math.max(thread, this.#lastThread(me, thread) ?? 0);
+      const last = Math.max(thread, this.#lastThread(me, thread) ?? 0), own = Math.max(after.own, last);
+      markers.push(...this.#own(me, name, since, after.own, own));
       const rows = this.#db.all(sql, since, me, thread, last, thread, at, user);
       for (const row of rows) {
-        if (row.user !== me && row.owner !== 0 && !wrote.has(row.thread!)) {
+        if (row.user === me) continue;
+        if (row.owner !== 0 && !wrote.has(row.thread!)) {
           wrote.set(row.thread!, this.#firstBy(row.thread!, me));
           yield;
         }
-        this.#add(markers, row, me, name, wrote.get(row.thread!) ?? 0);
+        this.#add(markers, row, name, wrote.get(row.thread!) ?? 0);
       }
       const end = rows.at(-1);
       if (end && rows.length === ROWS_STEP) {
-        after = { thread: end.thread as number, at: end.marked_at as number, user: end.user as number };
-      } else if (last > thread) after = { thread: last, at: Infinity, user: 0 };
+        after = { thread: end.thread as number, at: end.marked_at as number, user: end.user as number, own };
+      } else if (last > thread) after = { thread: last, at: Infinity, user: 0, own };
       else return { markers, next: undefined };
       if (markers.length >= ROWS_STEP) return { markers, next: after };
       yield;
     }
   }
 
-  /** Adds the markers of a row to those that `me` is told; in a group only those that cover a message of theirs. */
-  #add(markers: Marker[], row: Row, me: number, name: string, wrote: number): void {
-    const isMine = row.user === me;
-    if (!isMine && (row.delivered as number) < wrote) return;
-    const other = row.owner !== 0 ? String(row.name) : isMine ? this.#db.userName(row.other as number) : name;
+  /** Adds the markers of another user's row; in a group only those that cover a message of one's own, from `wrote` on. */
+  #add(markers: Marker[], row: Row, name: string, wrote: number): void {
+    if ((row.delivered as number) < wrote) return;
+    const other = row.owner !== 0 ? String(row.name) : name;
     const marker = { user: this.#db.userName(row.user as number), with: other, ts: row.marked_ts as number };
-    if (!isMine && row.delivered !== 0) markers.push({ ...marker, kind: "delivered", seq: row.delivered as number });
+    if (row.delivered !== 0) markers.push({ ...marker, kind: "delivered", seq: row.delivered as number });
     if (row.read !== 0) markers.push({ ...marker, kind: "read", seq: row.read as number });
   }
 
@@ -156,6 +166,19 @@ export class Markers {
     const sql = `SELECT max(thread) AS last FROM
       (SELECT thread FROM members WHERE user = ? AND thread > ? ORDER BY thread LIMIT ${THREADS_STEP})`;
     return this.#db.get(sql, user, after)!.last as number | null ?? undefined;
+  }
+
+  /** Lists the user's own read markers that changed since the log stood at `since`, of threads after one and up to another. */
+  #own(me: number, name: string, since: number, after: number, upTo: number): Marker[] {
+    const sql =
+      `SELECT max(m.read, m.own_read) AS seq, iif(m.own_read > m.read, m.own_ts, m.marked_ts) AS ts, m.other, t.name, t.owner
+      FROM members m JOIN threads t ON t.id = m.thread
+      WHERE m.user = ? AND m.thread > ? AND m.thread <= ?
+      AND max(m.marked_at, m.own_at) >= ? AND max(m.read, m.own_read) > 0`;
+    return this.#db.all(sql, me, after, upTo, since).map((row) => {
+      const other = row.owner !== 0 ? String(row.name) : this.#db.userName(row.other as number);
+      return { user: name, kind: "read", with: other, seq: row.seq as number, ts: row.ts as number };
+    });
   }
 
   /** Returns the position of the user's first message among the newest of a thread, or `Infinity`. */

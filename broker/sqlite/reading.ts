@@ -210,14 +210,14 @@ export class Reading {
   membership(name: string, other: string): Row | BrokerRefusal {
     const user = this.#db.userId(name) ?? 0;
     const isOfGroup = isGroup(other);
-    const sql =
-      `SELECT m.thread, m.since, m.delivered, m.read, m.other, t.name, t.owner FROM threads t JOIN members m ON m.thread = t.id
+    const sql = `SELECT m.thread, m.since, m.delivered, m.read, m.own_read, m.other, t.name, t.owner
+      FROM threads t JOIN members m ON m.thread = t.id
       WHERE t.name = ? AND m.user = ?`;
     const row = this.#db.get(sql, isOfGroup ? other : directName(name, other), user);
     if (row) return row;
     if (isOfGroup) return this.#db.thread(other) ? notMember(other) : unknownGroup(other);
     if (this.#db.userId(other) === undefined) return unknownUser(other);
-    return { thread: 0, since: 0, delivered: 0, read: 0, other: 0, name: directName(name, other), owner: 0 };
+    return { thread: 0, since: 0, delivered: 0, read: 0, own_read: 0, other: 0, name: directName(name, other), owner: 0 };
   }
 
   // ---- Conversations ----
@@ -260,7 +260,8 @@ export class Reading {
 
   /** Returns a conversation as it is listed, and the number of messages looked at; undefined where there is none any more. */
   #conversation(user: number, { thread, since }: Membership): { conversation: Conversation; looked: number } | undefined {
-    const row = this.#db.get("SELECT read, other FROM members WHERE user = ? AND thread = ?", user, thread.id);
+    const own = "SELECT max(read, own_read) AS read, other FROM members WHERE user = ? AND thread = ?";
+    const row = this.#db.get(own, user, thread.id);
     const newest = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT 1`;
     const last = this.#db.get(newest, thread.id, since);
     if (!row || (!last && !thread.isGroup)) return undefined;

@@ -72,7 +72,8 @@ Deno.test("migrate brings the first schema to the newest with everything in it",
   migrate(database);
   const store = new SqliteStore(database, DEFAULT_LIMITS);
   assertEquals([store.epoch, store.head], ["firstepoch", 7]);
-  assertEquals(finish(store.attach("ben", "laptop", undefined)), { position: 5, isNew: false, horizon: 0, head: 7 });
+  const attached = finish(store.attach("ben", "laptop"));
+  assertEquals(attached, { position: 5, isNew: false, horizon: 0, head: 7, isLost: false });
   assertEquals(finish(store.read("ben", 5, 10)).messages.map(({ content }) => content), ["newer"]);
   assertEquals(Number(database.prepare("PRAGMA user_version").get()!.user_version), MIGRATIONS.length);
   database.close();

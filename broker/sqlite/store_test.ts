@@ -10,7 +10,7 @@ Deno.test("SqliteStore has lost nothing and can go on after a transaction that w
   migrate(database);
   const store = new SqliteStore(database, DEFAULT_LIMITS);
   const message = (content: string) => ({ sender: "ann", recipient: "ben", content, id: content, origin: "" });
-  for (const user of ["ann", "ben"]) finish(store.attach(user, "laptop", undefined));
+  for (const user of ["ann", "ben"]) finish(store.attach(user, "laptop"));
   const seqs = (content: string) => [...store.append([message(content)]).seqs];
   assertEquals(seqs("one"), [1]);
   store.flush();
@@ -63,11 +63,11 @@ Deno.test("SqliteStore finds a backlog, a page of history, what is unread and th
     return prepare(sql);
   };
   const store = new SqliteStore(database, DEFAULT_LIMITS);
-  for (const user of ["ann", "ben"]) finish(store.attach(user, "laptop", undefined));
+  for (const user of ["ann", "ben"]) finish(store.attach(user, "laptop"));
   store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
   store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
   store.flush();
-  finish(store.attach("ben", "phone", 10));
+  finish(store.attach("ben", "phone", { last: 10 }));
   finish(store.read("ben", 0, 10));
   store.history("ben", { with: "ann", limit: 10 });
   store.history("ben", { with: "ann", after: 0, limit: 10 });
@@ -89,7 +89,7 @@ Deno.test("SqliteStore reads no more of a long history than fits into an answer,
   const database = new DatabaseSync(":memory:");
   migrate(database);
   const store = new SqliteStore(database, DEFAULT_LIMITS);
-  finish(store.attach("ann", "laptop", undefined));
+  finish(store.attach("ann", "laptop"));
   const content = "x".repeat(16_000);
   store.append(Array.from({ length: 500 }, () => ({ sender: "ann", recipient: "ann", content, id: undefined, origin: "" })));
   const newest = store.history("ann", { with: "ann", limit: 500 });

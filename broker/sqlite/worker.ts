@@ -42,8 +42,8 @@ const BULK_MS = 4;
 const BUSY_TIMEOUT_MS = 5_000;
 
 /**
- * Positions that are left out at a start where a loss of power may have taken messages that were delivered, so that others do not
- * get theirs. More than the messages that fit into a log that was not synced.
+ * Positions that are left out at a start after a crash, which may have taken messages that were delivered, so that others do not
+ * get theirs. More than the messages that fit into a log that was not synced, or was removed.
  */
 const POSITIONS_SKIPPED = 1_000_000;
 
@@ -55,19 +55,21 @@ const waiting: Requests = { urgent: [], bulk: [] };
 let begun: Steps<unknown> | undefined;
 /** True while a commit is scheduled. */
 let isDue = false;
+/** Sentences for the operator that go out with the next answers. */
+let notices: string[] = [];
 /** Groups whose present members the broker knows. */
 const known = new Set<string>();
 
-function open({ file, sync, limits }: OpenRequest): string {
+function open({ file, sync, limits, secondLookMs }: OpenRequest): string {
   database = new DatabaseSync(file);
   database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL`);
   database.exec("PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000");
   migrate(database);
-  store = new SqliteStore(database, limits);
-  if (sync === "normal") {
-    store.skip(POSITIONS_SKIPPED);
-    database.exec("PRAGMA synchronous = NORMAL");
-  }
+  store = new SqliteStore(database, limits, { secondLookMs, notice: (words) => notices.push(words) });
+  store.claim(POSITIONS_SKIPPED);
+  // Into the file itself: the log may be lost, and with it that the file is in use.
+  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  if (sync === "normal") database.exec("PRAGMA synchronous = NORMAL");
   return store.epoch;
 }
 
@@ -75,7 +77,7 @@ function open({ file, sync, limits }: OpenRequest): string {
 function* answerInSteps(request: WorkerRequest): Steps<unknown> {
   switch (request.op) {
     case "attach":
-      return yield* store.attach(request.user, request.device, request.last);
+      return yield* store.attach(request.user, request.device, request.options);
     case "read":
       return yield* store.read(request.user, request.after, request.limit);
     case "conversations":
@@ -109,7 +111,7 @@ function answer(request: Exclude<WorkerRequest, { op: "attach" | "read" | "conve
     case "expire":
       return store.expire();
     case "close":
-      return undefined;
+      return store.release();
   }
 }
 
@@ -147,11 +149,15 @@ function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
   return answers;
 }
 
-/** Carries out requests that may be long in their order, until {@linkcode BULK_MS} have passed; the rest of one goes on later. */
-function carryOutBulk(requests: readonly WorkerRequest[]): WorkerAnswer[] {
+/**
+ * Carries out requests that may be long in their order, until {@linkcode BULK_MS} have passed; the rest of one goes on later. The
+ * end comes after all others: `isLast` is false while the other list has more.
+ */
+function carryOutBulk(requests: readonly WorkerRequest[], isLast: boolean): WorkerAnswer[] {
   const end = performance.now() + BULK_MS;
   const answers: WorkerAnswer[] = [];
   for (const request of requests) {
+    if (request.op === "close" && !isLast) break;
     const steps = begun ?? answerInSteps(request);
     begun = undefined;
     let step = steps.next();
@@ -172,7 +178,8 @@ function carryOutBulk(requests: readonly WorkerRequest[]): WorkerAnswer[] {
 function transact({ urgent, bulk }: Requests): WorkerAnswers {
   database.exec("BEGIN IMMEDIATE");
   try {
-    const answers = { urgent: carryOut(urgent), bulk: carryOutBulk(bulk) };
+    const first = carryOut(urgent);
+    const answers = { urgent: first, bulk: carryOutBulk(bulk, first.length === urgent.length) };
     store.flush();
     database.exec("COMMIT");
     return answers;
@@ -215,7 +222,8 @@ function commit(): void {
   isDue = waiting.urgent.length + waiting.bulk.length > 0;
   if (isDue) setImmediate(commit);
   if (isClosed) database.close();
-  worker.postMessage(answers);
+  worker.postMessage(notices.length > 0 ? { ...answers, notices } : answers);
+  notices = [];
   if (isClosed) worker.close();
 }
 

@@ -1,6 +1,6 @@
 /** Messages between the SQLite broker and its worker. */
 
-import type { ConversationCursor, DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
+import type { AttachOptions, ConversationCursor, DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
 import type { BrokerLimits } from "../limits.ts";
 import type { MarkerCursor } from "./markers.ts";
 import type { AppendedRows } from "./store.ts";
@@ -10,12 +10,14 @@ export interface OpenRequest {
   readonly file: string;
   readonly sync: "full" | "normal";
   readonly limits: BrokerLimits;
+  /** Milliseconds between the two looks of retention. */
+  readonly secondLookMs: number | undefined;
 }
 
 /** Every later message to the worker; each gets one answer. */
 export type WorkerRequest =
   | { readonly op: "append"; readonly columns: string; readonly count: number }
-  | { readonly op: "attach"; readonly user: string; readonly device: string; readonly last: number | undefined }
+  | { readonly op: "attach"; readonly user: string; readonly device: string; readonly options: AttachOptions | undefined }
   | { readonly op: "read"; readonly user: string; readonly after: number; readonly limit: number }
   | { readonly op: "history"; readonly user: string; readonly query: HistoryQuery }
   | {
@@ -48,6 +50,12 @@ export interface WorkerAnswers {
   readonly bulk: readonly WorkerAnswer[];
 }
 
+/** One message of the worker: answers, and what the operator should know. */
+export interface WorkerReply extends WorkerAnswers {
+  /** Sentences for the log. */
+  readonly notices?: readonly string[];
+}
+
 /** Requests that may be many and long: messages do not wait behind them. */
 const BULK: ReadonlySet<WorkerRequest["op"]> = new Set([
   "read",
@@ -61,7 +69,7 @@ const BULK: ReadonlySet<WorkerRequest["op"]> = new Set([
 
 /** Returns the list in which a request waits. A device that asks for the past has to wait for the finding of it. */
 export function laneOf(request: WorkerRequest): keyof WorkerAnswers {
-  return BULK.has(request.op) || (request.op === "attach" && request.last !== undefined) ? "bulk" : "urgent";
+  return BULK.has(request.op) || (request.op === "attach" && request.options?.last !== undefined) ? "bulk" : "urgent";
 }
 
 /** Separator of the columns of an append: no name, id or content has it. */
