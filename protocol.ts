@@ -346,7 +346,7 @@ const CLIENT_FRAMES = {
     limit: optional(pageSize),
     id: optional(id),
   },
-  conversations: { limit: optional(pageSize), id: optional(id) },
+  conversations: { limit: optional(pageSize), before: optional(position), with: optional(address), id: optional(id) },
   admin: { op: oneOf("list", "disconnect"), user: optional(user), id: optional(id) },
   ping: { id: optional(id) },
 } as const satisfies Record<string, Shape>;

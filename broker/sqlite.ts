@@ -12,6 +12,7 @@ import type {
   AttachOptions,
   Broker,
   BrokerRefusal,
+  ConversationCursor,
   ConversationPage,
   DeviceMove,
   Draft,
@@ -32,6 +33,7 @@ import { type BrokerLimits, DEFAULT_LIMITS } from "./limits.ts";
 import { isGroup } from "./names.ts";
 import { UNAVAILABLE } from "./refusals.ts";
 import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock, tighten } from "./sqlite/files.ts";
+import type { MarkerCursor, MarkerRows } from "./sqlite/markers.ts";
 import {
   type AppendAnswer,
   laneOf,
@@ -246,8 +248,8 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "history", user, query });
   }
 
-  conversations(user: string, limit: number): Promise<ConversationPage> {
-    return this.#ask({ op: "conversations", user, limit });
+  conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {
+    return this.#ask({ op: "conversations", user, limit, before });
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
@@ -258,8 +260,17 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "mark", moves });
   }
 
-  markers(user: string, since: number): Promise<readonly Marker[]> {
-    return this.#ask({ op: "markers", user, since });
+  markAll(user: string, seq: number): Promise<readonly (MarkerMove & MarkerResult)[]> {
+    return this.#ask({ op: "markAll", user, seq });
+  }
+
+  async *markers(user: string, since: number): AsyncIterable<readonly Marker[]> {
+    let after: MarkerCursor | undefined;
+    do {
+      const rows: MarkerRows = await this.#ask({ op: "markers", user, since, after });
+      yield rows.markers;
+      after = rows.next;
+    } while (after);
   }
 
   async group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {

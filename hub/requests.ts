@@ -167,7 +167,8 @@ async function history(host: RequestHost, session: Session, frame: ClientFrameOf
 
 async function conversations(host: RequestHost, session: Session, frame: ClientFrameOf<"conversations">): Promise<void> {
   host.reportConfirmed([session]); // what was read is not counted as unread
-  const answer = await host.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT);
+  const before = frame.before === undefined ? undefined : { seq: frame.before, with: frame.with };
+  const answer = await host.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT, before);
   const rows = answer.conversations.map(({ with: other, last, read, unread }) => {
     const row = { with: other, seq: last?.seq ?? 0, read, unread };
     return last ? { ...row, last: toMessage(last) } : row;

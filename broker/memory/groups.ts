@@ -3,6 +3,7 @@
 import type { BrokerRefusal, GroupAnswer, GroupRequest } from "../../broker.ts";
 import { decideGroup, type GroupChange, type GroupFacts } from "../group_rules.ts";
 import { type BrokerLimits, GROUPS_LISTED_MAX } from "../limits.ts";
+import { keepEnded } from "./ended.ts";
 import type { Retention } from "./retention.ts";
 import { type MemoryState, newGroup, type Thread, type User } from "./state.ts";
 
@@ -76,6 +77,7 @@ export class MemoryGroups {
 
   #exit(group: Thread, name: string, declined: boolean): void {
     const user = this.#state.user(name), inviter = group.inviters.get(name);
+    keepEnded(user, group, group.members.get(name)!, this.#retention);
     if (inviter === undefined) user.groups--;
     else giveBack(user, inviter, declined ? group.group : undefined);
     group.inviters.delete(name);
@@ -87,7 +89,7 @@ export class MemoryGroups {
     if (group.owner === name) group.owner = [...group.members.keys()].find((member) => !group.passive.has(member)) ?? "";
     if (group.members.size > 0) return;
     this.#state.groups.delete(group.group);
-    this.#retention.removeAll(group.seqs);
+    this.#retention.removeIfEnded(group);
   }
 
   #list(name: string): GroupAnswer {

@@ -48,6 +48,15 @@ export interface Thread {
   readonly markers: Map<string, MarkerState>;
   /** Positions of its messages, ascending. */
   seqs: number[];
+  /** Number of ended memberships that still need its messages. */
+  endedKept: number;
+}
+
+/** A membership that has ended: messages after `since` and up to `until` are due to devices that were away. */
+export interface Ended {
+  readonly thread: Thread;
+  readonly since: number;
+  readonly until: number;
 }
 
 /** A user who was connected once, or subscribed to. */
@@ -56,6 +65,8 @@ export interface User {
   readonly devices: Map<string, DeviceState>;
   /** Threads by the user or the group at the other end. */
   readonly threads: Map<string, Thread>;
+  /** Memberships of groups that have ended, those first that ended first. */
+  ended: Ended[];
   /** Positions of messages with an id, while they are kept; undefined before the first. */
   ids: Map<string, number> | undefined;
   /** Replaced, never changed: a delivery that is under way goes on with the list it has. */
@@ -82,13 +93,16 @@ const NO_INVITERS: Map<string, string> = new Map();
 export class MemoryState {
   readonly users = new Map<string, User>();
   readonly groups = new Map<string, Thread>();
+  /** Groups that have ended, of which a device is due something, by name; the ones that ended first come first. */
+  readonly endedGroups = new Map<string, readonly Thread[]>();
   readonly log = new MessageLog();
 
   /** Returns a user, who is registered if unknown. */
   user(name: string): User {
     let user = this.users.get(name);
     if (!user) {
-      const maps = { devices: new Map(), threads: new Map(), invitations: new Map(), declined: new Map(), ids: undefined };
+      const invitations = { invitations: new Map(), declined: new Map() };
+      const maps = { devices: new Map(), threads: new Map(), ended: [], ...invitations, ids: undefined };
       user = { name, ...maps, subscribers: [], waiting: 0, groups: 0, horizon: 0, lastSeen: 0 };
       this.users.set(name, user);
     }
@@ -99,7 +113,7 @@ export class MemoryState {
 /** Makes a direct conversation of one or two users, which are known to it from the first message on. */
 export function newDirect(members: Map<string, number>, one?: User, two?: User): Thread {
   const nobody = { inviters: NO_INVITERS, passive: NO_NAMES, users: NO_USERS };
-  const none = { waitingForOne: 0, waitingForTwo: 0 };
+  const none = { waitingForOne: 0, waitingForTwo: 0, endedKept: 0 };
   return { group: "", owner: "", open: false, members, ...nobody, one, two, ...none, markers: new Map(), seqs: [] };
 }
 
@@ -107,7 +121,7 @@ export function newDirect(members: Map<string, number>, one?: User, two?: User):
 export function newGroup(group: string, owner: string, open: boolean): Thread {
   const members = new Map<string, number>(), users = new Set<User>(), markers = new Map<string, MarkerState>();
   const inviters = new Map<string, string>(), passive = new Set<string>();
-  const none = { one: undefined, two: undefined, waitingForOne: 0, waitingForTwo: 0 };
+  const none = { one: undefined, two: undefined, waitingForOne: 0, waitingForTwo: 0, endedKept: 0 };
   return { group, owner, open, members, inviters, passive, users, ...none, markers, seqs: [] };
 }
 
@@ -127,4 +141,9 @@ export function addWaiting(thread: Thread, user: User, count: number): void {
   user.waiting += count;
   if (user === thread.one) thread.waitingForOne += count;
   else thread.waitingForTwo += count;
+}
+
+/** Returns the position up to which the user has read, whether others know it or not; 0 for none. */
+export function ownRead(markers: MarkerState | undefined): number {
+  return markers ? Math.max(markers.read, markers.own.read) : 0;
 }

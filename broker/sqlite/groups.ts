@@ -3,15 +3,21 @@
 import type { BrokerRefusal, GroupAnswer, GroupRequest } from "../../broker.ts";
 import { decideGroup, type GroupChange, type GroupFacts } from "../group_rules.ts";
 import { type BrokerLimits, GROUPS_LISTED_MAX } from "../limits.ts";
-import type { Database } from "./database.ts";
+import { type Database, endedName } from "./database.ts";
+import type { Ended } from "./ended.ts";
+import type { Memberships } from "./memberships.ts";
 
 /** Groups of one database. */
 export class Groups {
   readonly #db: Database;
+  readonly #memberships: Memberships;
+  readonly #ended: Ended;
   readonly #limits: BrokerLimits;
 
-  constructor(db: Database, limits: BrokerLimits) {
+  constructor(db: Database, memberships: Memberships, ended: Ended, limits: BrokerLimits) {
     this.#db = db;
+    this.#memberships = memberships;
+    this.#ended = ended;
     this.#limits = limits;
   }
 
@@ -106,12 +112,15 @@ export class Groups {
     const sql = "INSERT INTO members (user, thread, other, since, joined, inviter, passive) VALUES (?, ?, 0, ?, ?, ?, ?)";
     this.#db.run(sql, user, id, this.#db.head, joined, inviter, inviter > 0 ? 1 : 0);
     members!.add(user);
+    this.#memberships.changed(user);
     if (inviter > 0) passive.add(user);
     else this.agree(group, user);
   }
 
   #exit(group: string, user: number, declined: boolean): GroupAnswer {
-    const { id, members, passive } = this.#db.thread(group)!;
+    const thread = this.#db.thread(group)!, { id, members, passive } = thread;
+    const { since } = this.#db.get("SELECT since FROM members WHERE user = ? AND thread = ?", user, id)!;
+    this.#ended.add(user, thread, since as number);
     if (declined) {
       const sql = `INSERT OR IGNORE INTO declined
         SELECT user, inviter, ? FROM members WHERE user = ? AND thread = ? AND inviter > 0`;
@@ -119,6 +128,7 @@ export class Groups {
     }
     this.#db.run("DELETE FROM members WHERE user = ? AND thread = ?", user, id);
     members!.delete(user);
+    this.#memberships.changed(user);
     passive.delete(user);
     if (members!.size === 0) return this.#dissolve(group, id);
     const heir = this.#db.memberIds(id).find((member) => !passive.has(member)) ?? this.#nobody();
@@ -127,8 +137,8 @@ export class Groups {
   }
 
   #dissolve(group: string, thread: number): GroupAnswer {
-    // Its messages may be many: retention removes them, out of everybody's way. No name begins with a space.
-    this.#db.run("UPDATE threads SET name = ' ' || id, owner = -1 WHERE id = ?", thread);
+    // Its messages may be many: retention removes them, out of everybody's way, once no device is due any.
+    this.#db.run("UPDATE threads SET name = ?, owner = -1 WHERE id = ?", endedName(thread, group), thread);
     this.#db.clearThread(group);
     return { changed: true, members: [], owner: "" };
   }

@@ -103,6 +103,17 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (user, inviter, name)
   ) STRICT, WITHOUT ROWID;
   `,
+  // What was sent to a group while somebody was in it is kept for their devices that are away; see broker/sqlite/ended.ts.
+  `
+  CREATE TABLE ended (
+    user INTEGER NOT NULL,
+    thread INTEGER NOT NULL,
+    since INTEGER NOT NULL,             -- is due what comes after this position
+    until INTEGER NOT NULL,             -- and up to this one
+    PRIMARY KEY (user, until, thread)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX ended_thread ON ended (thread);
+  `,
 ];
 
 /** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */

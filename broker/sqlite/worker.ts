@@ -23,6 +23,7 @@ import { BrokerError, reasonOf } from "../errors.ts";
 import { isGroup } from "../names.ts";
 import { FilesInPlace } from "./files_in_place.ts";
 import { migrate } from "./schema.ts";
+import { finish, type Steps } from "./steps.ts";
 import { SqliteStore } from "./store.ts";
 
 type Requests = Record<keyof WorkerAnswers, WorkerRequest[]>;
@@ -42,6 +43,8 @@ const LOG_BYTES_MAX = 2 ** 25;
 const CHECKPOINT_PAGES = 4_000;
 /** Milliseconds after which emptying the log is tried again where another program's reading has kept it from that. */
 const TRUNCATE_PAUSE_MS = 10_000;
+/** Milliseconds after which a transaction leaves what may be long to the next one: who talks waits for it. */
+const BULK_MS = 4;
 /** Milliseconds that a commit waits for a reader that is making a backup. */
 const BUSY_TIMEOUT_MS = 5_000;
 
@@ -66,6 +69,8 @@ let truncateAfter = 0;
 let isHeldUp = false;
 /** Requests without an answer, in order. */
 const waiting: Requests = { urgent: [], bulk: [] };
+/** The first of the bulk requests, where it was begun and left. */
+let begun: Steps<unknown> | undefined;
 /** True while a commit is scheduled. */
 let isDue = false;
 /** Sentences for the operator that go out with the next answers. */
@@ -89,24 +94,34 @@ function open({ file, sync, limits, secondLookMs }: OpenRequest): string {
   return store.epoch;
 }
 
-function answer(request: WorkerRequest): unknown {
+/** Answers a request that may take long, in steps. */
+function* answerInSteps(request: WorkerRequest): Steps<unknown> {
+  switch (request.op) {
+    case "attach":
+      return yield* store.attach(request.user, request.device, request.options);
+    case "read":
+      return yield* store.read(request.user, request.after, request.limit);
+    case "conversations":
+      return yield* store.conversations(request.user, request.limit, request.before);
+    case "markAll":
+      return yield* store.markAll(request.user, request.seq);
+    case "markers":
+      return yield* store.markers(request.user, request.since, request.after);
+    default:
+      return answer(request);
+  }
+}
+
+function answer(request: Exclude<WorkerRequest, { op: "attach" | "read" | "conversations" | "markAll" | "markers" }>): unknown {
   switch (request.op) {
     case "append":
       return append(request);
-    case "attach":
-      return store.attach(request.user, request.device, request.options);
-    case "read":
-      return store.read(request.user, request.after, request.limit);
     case "history":
       return store.history(request.user, request.query);
-    case "conversations":
-      return store.conversations(request.user, request.limit);
     case "advance":
       return store.advance(request.moves);
     case "mark":
       return store.mark(request.moves);
-    case "markers":
-      return store.markers(request.user, request.since);
     case "group":
       if (request.request.op !== "list" && request.request.op !== "members") known.delete(request.request.group);
       return store.group(request.request);
@@ -182,16 +197,37 @@ function toDrafts(cells: readonly string[], count: number): Draft[] {
   return drafts;
 }
 
-/**
- * Carries out requests of a list in their order until {@linkcode LIST_MS} have passed; at least one. The end comes after all
- * others: `isLast` is false while the other list has more.
- */
-function carryOut(requests: readonly WorkerRequest[], isLast = true): WorkerAnswer[] {
+/** Carries out requests that are short in their order, until {@linkcode LIST_MS} have passed; at least one. */
+function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
   const end = performance.now() + LIST_MS;
   const answers: WorkerAnswer[] = [];
   for (const request of requests) {
+    answers.push({ value: finish(answerInSteps(request)) });
+    if (performance.now() > end) break;
+  }
+  return answers;
+}
+
+/**
+ * Carries out requests that may be long in their order, until {@linkcode BULK_MS} have passed; the rest of one goes on later. The
+ * end comes after all others: `isLast` is false while the other list has more.
+ */
+function carryOutBulk(requests: readonly WorkerRequest[], isLast: boolean): WorkerAnswer[] {
+  const end = performance.now() + BULK_MS;
+  const answers: WorkerAnswer[] = [];
+  for (const request of requests) {
     if (request.op === "close" && !isLast) break;
-    answers.push({ value: answer(request) });
+    const steps = begun ?? answerInSteps(request);
+    begun = undefined;
+    let step = steps.next();
+    while (!step.done) {
+      if (performance.now() > end) {
+        begun = steps;
+        return answers;
+      }
+      step = steps.next();
+    }
+    answers.push({ value: step.value });
     if (performance.now() > end) break;
   }
   return answers;
@@ -202,7 +238,7 @@ function transact({ urgent, bulk }: Requests): WorkerAnswers {
   database.exec("BEGIN IMMEDIATE");
   try {
     const first = carryOut(urgent);
-    const answers = { urgent: first, bulk: carryOut(bulk, first.length === urgent.length) };
+    const answers = { urgent: first, bulk: carryOutBulk(bulk, first.length === urgent.length) };
     store.flush();
     database.exec("COMMIT");
     return answers;
@@ -211,6 +247,7 @@ function transact({ urgent, bulk }: Requests): WorkerAnswers {
     try {
       database.exec("ROLLBACK");
     } catch { /* It has. */ }
+    begun = undefined;
     store.clearCaches();
     known.clear();
     throw error;
