@@ -16,9 +16,9 @@ Deno.test({
     const page = await ensurePage();
     assert(page.state !== "missing", "reason" in page ? `the page cannot be built: ${page.reason}` : "");
     const command = new Deno.Command(Deno.execPath(), {
-      args: ["test", "-A", "--quiet", "--no-prompt", "--reporter", "tap", "."],
+      args: ["test", "-A", "--quiet", "--no-prompt", "--parallel", "--reporter", "tap", "."],
       cwd: FOLDER,
-      env: { NO_COLOR: "1" },
+      env: { NO_COLOR: "1", DENO_JOBS: "2" },
       stdin: "null",
       stderr: "piped",
     });

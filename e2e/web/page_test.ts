@@ -219,6 +219,14 @@ browserTest("Without a connection the page opens, takes what is typed, and sends
   await bob.say("alice", "before");
   await sees(page, "before");
   await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined));
+  await page.waitForFunction(async () => { // what came last is written within a moment
+    const opening = indexedDB.open("parley:/");
+    const db = await new Promise<IDBDatabase>((done) => opening.onsuccess = () => done(opening.result));
+    const counting = db.transaction("messages").objectStore("messages").count();
+    const count = await new Promise<number>((done) => counting.onsuccess = () => done(counting.result));
+    db.close();
+    return count > 0;
+  });
   await page.close();
   await profile.context.setOffline(true);
   page = await profile.open("#/bob");
