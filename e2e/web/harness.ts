@@ -14,12 +14,13 @@ export function browserTest(
   name: string,
   run: (world: World, browser: Browser) => Promise<void>,
   args?: readonly string[],
+  program?: string,
 ): void {
   Deno.test({
     name,
-    ignore: lacksProgram(CHROMIUM),
+    ignore: lacksProgram(CHROMIUM) || program === "",
     fn: async () => {
-      await using world = await World.start(args);
+      await using world = await World.start(args, program);
       const browser = await startChromium();
       await using _ = { [Symbol.asyncDispose]: () => browser.close() };
       await deadline(run(world, browser), TEST_MS);

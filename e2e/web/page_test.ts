@@ -3,7 +3,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { BrowserContext, Page } from "playwright-core";
 import { browserTest } from "./harness.ts";
-import { enter, sees, type World, write } from "./world.ts";
+import { lacksProgram } from "../../testing/permissions.ts";
+import { certificate, filesIn } from "../../testing/certificate.ts";
+import { CHROMIUM, startChromium } from "./chromium.ts";
+import { enter, sees, World, write } from "./world.ts";
 import { auditPage } from "./axe.ts";
 
 browserTest("9: the keyboard of a phone covers nothing", async (world, browser) => {
@@ -356,3 +359,43 @@ function serveUnder(path: string, world: World): AsyncDisposable & { readonly po
   });
   return Object.assign(server, { port: server.addr.port });
 }
+
+const COMPILED = Deno.env.get("PARLEY_BINARIES");
+
+browserTest(
+  "The compiled server serves the page from within itself",
+  async (world, browser) => {
+    const bob = await world.person("bob");
+    const page = await (await world.profile(browser)).as("alice", "bob");
+    await write(page, "from the page in a binary");
+    await bob.until(({ texts }) => texts.includes("from the page in a binary"));
+    await bob.say("alice", "and back");
+    await sees(page, "and back");
+  },
+  ["--broker", "memory"],
+  COMPILED === undefined ? "" : `${COMPILED}/chat-server`,
+);
+
+Deno.test({
+  name: "Over TLS the page connects with TLS, under the same policy",
+  ignore: lacksProgram(CHROMIUM) || lacksProgram("openssl", ["version"]),
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    const browser = await startChromium();
+    try {
+      await certificate(folder);
+      const { cert, key } = filesIn(folder);
+      await using world = await World.start(["--broker", "memory", "--cert", cert, "--key", key]);
+      const profile = await world.profile(browser, { ignoreHTTPSErrors: true });
+      profile.expected.push(/service ?worker|SSL/i); // no worker of a certificate that nobody trusts
+      const address = `https://127.0.0.1:${world.port}/`;
+      const page = await profile.as("alice", "alice", address);
+      await write(page, "a note to myself");
+      await page.locator(".mark.sent, .mark.delivered, .mark.read").waitFor();
+      await world.close();
+    } finally {
+      await browser.close();
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});

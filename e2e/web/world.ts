@@ -19,9 +19,9 @@ export class World implements AsyncDisposable {
     this.#server = server;
   }
 
-  /** Starts a server, without limits on how fast one may be. */
-  static async start(args: readonly string[] = ["--broker", "memory"]): Promise<World> {
-    const world = new World(startServer(0, args));
+  /** Starts a server, without limits on how fast one may be. `program` is a compiled one. */
+  static async start(args: readonly string[] = ["--broker", "memory"], program?: string): Promise<World> {
+    const world = new World(startServer(0, args, program));
     world.port = await world.#server.port;
     return world;
   }
@@ -76,9 +76,10 @@ export class World implements AsyncDisposable {
   }
 }
 
-function startServer(port: number, args: readonly string[]): ServerProcess {
-  return new ServerProcess(Deno.execPath(), [
-    ...["run", "--quiet", "-A", "--config", `${ROOT}deno.json`, `${ROOT}server.ts`, "--port", String(port), "--rate", "0"],
+function startServer(port: number, args: readonly string[], program?: string): ServerProcess {
+  const run = program === undefined ? ["run", "--quiet", "-A", "--config", `${ROOT}deno.json`, `${ROOT}server.ts`] : [];
+  return new ServerProcess(program ?? Deno.execPath(), [
+    ...[...run, "--port", String(port), "--rate", "0", "--sender-bytes-per-day", "0"],
     ...["--max-upgrades-per-second", "0", "--max-connections-per-address", "0", ...args],
   ]);
 }

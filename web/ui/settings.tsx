@@ -27,7 +27,7 @@ export function SettingsDialog({ onClose }: { onClose: () => void }): JSX.Elemen
       <Choice
         label="The Enter key"
         value={enter}
-        options={{ auto: "sends, but on a touch screen begins a line", send: "always sends", line: "always begins a line" }}
+        options={{ auto: "sends, except on touch screens", send: "always sends", line: "always begins a line" }}
         onChange={(value) => state.choose({ enter: value })}
       />
       <p class="hint">Ctrl+Enter always sends, and Shift+Enter always begins a line.</p>
