@@ -19,17 +19,14 @@ import { assemble, cannotListen, readCertificate, type ServerOptions, StartError
 import { runCommand } from "./server/commands.ts";
 import { Gate } from "./server/gate.ts";
 import { Guests } from "./server/guest.ts";
-import { httpHandler, plain } from "./server/http.ts";
-import { Listener } from "./server/listener.ts";
+import { httpHandler } from "./server/http.ts";
 import { SERVER, SERVER_OPTIONS, type ServerValues, VERSION } from "./server/options.ts";
 import { renewOnHangup, terminated } from "./server/signals.ts";
-import { SocketConnection } from "./server/sockets.ts";
-import { type Certificate, TlsTerminator } from "./server/tls_terminator.ts";
+import type { Certificate, Transport } from "./server/transport.ts";
+import { listen } from "./server/transports.ts";
 
 export type { ServerOptions } from "./server/assemble.ts";
 
-/** Seconds. Deno pings a socket that was silent for half of this, and closes it if no pong comes within the other half. */
-const IDLE_TIMEOUT_S = 60;
 /** Milliseconds that a drain takes at most; whatever takes longer is cut. */
 const DRAIN_TIMEOUT_MS = 4_000;
 
@@ -48,8 +45,8 @@ export interface Server {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts a server. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
-export function startServer(options: ServerOptions = {}): Server {
+/** Starts a server. Rejects with what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
+export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const { hostname = "127.0.0.1", port: wanted = 8080, certificate, revoked, log = () => {} } = options;
   const broker = options.broker ?? new MemoryBroker();
   const report = (error: unknown, task: string) => log("failed", { task, reason: reasonOf(error) });
@@ -60,42 +57,24 @@ export function startServer(options: ServerOptions = {}): Server {
   revoked?.onChange(() => guests.closeRevoked(revoked));
 
   const scheme = certificate ? "wss" : "ws";
-  let terminator: TlsTerminator | undefined;
   let isDraining = false;
-  const handle = httpHandler({
-    scheme,
-    trustedHops: options.trustedHops ?? 0,
-    isDraining: () => isDraining,
-    upgrade: (request, address) => upgrade(request, address, gate, guests),
-  });
-  const listener = new Listener({
-    port: certificate ? 0 : wanted,
+  const transport = await listen(options.transport ?? "deno", {
+    hostname,
+    port: wanted,
+    certificate,
+    gate,
+    guests,
+    frameBytes: hub.frameBytes,
+    handlerOf: (upgrade) =>
+      httpHandler({ scheme, trustedHops: options.trustedHops ?? 0, isDraining: () => isDraining, upgrade }),
     log,
-    listen: (port) =>
-      Deno.serve({
-        hostname: certificate ? "127.0.0.1" : hostname,
-        port,
-        onListen() {},
-        onError(error) {
-          log("request_failed", { reason: reasonOf(error) });
-          return plain(500, "The server failed at this request");
-        },
-      }, (request, { remoteAddr }) => {
-        return handle(request, terminator ? terminator.peerOf(remoteAddr.port) : remoteAddr.hostname);
-      }),
   });
-  try {
-    if (certificate) terminator = new TlsTerminator({ ...certificate, hostname, port: wanted, target: listener.port });
-  } catch (error) {
-    void listener.shutdown();
-    throw error;
-  }
 
-  const port = terminator?.port ?? listener.port;
+  const { port } = transport;
   let drained: Promise<void> | undefined;
   const shutdown = () => {
     isDraining = true;
-    return drained ??= drain(hub, guests, listener, terminator).finally(() => broker.close());
+    return drained ??= drain(hub, guests, transport).finally(() => broker.close());
   };
   return {
     hub,
@@ -103,40 +82,21 @@ export function startServer(options: ServerOptions = {}): Server {
     hostname,
     port,
     url: `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/ws`,
-    renew: async (renewed) => await terminator?.renew(renewed),
+    renew: (renewed) => transport.renew(renewed),
     shutdown,
     [Symbol.asyncDispose]: shutdown,
   };
 }
 
-/** Upgrades a request if the gate admits it; from then on the socket feeds the hub. */
-async function upgrade(request: Request, address: string, gate: Gate, guests: Guests): Promise<Response> {
-  const admitted = await gate.enter(request, address);
-  if (admitted instanceof Response) return admitted;
-  const { protocol, slot } = admitted;
-  try {
-    const { socket, response } = Deno.upgradeWebSocket(request, {
-      idleTimeout: IDLE_TIMEOUT_S,
-      ...protocol ? { protocol } : {},
-    });
-    new SocketConnection(socket, guests, admitted);
-    return response;
-  } catch {
-    slot.release();
-    return plain(400, "This request cannot be upgraded to a WebSocket");
-  }
-}
-
-async function drain(hub: Hub, guests: Guests, listener: Listener, terminator: TlsTerminator | undefined): Promise<void> {
+async function drain(hub: Hub, guests: Guests, transport: Transport): Promise<void> {
   const signal = AbortSignal.timeout(DRAIN_TIMEOUT_MS);
   // A step that takes too long is left behind, and the next one is still begun.
   const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal }).catch(() => {});
-  terminator?.stop();
+  transport.stop();
   await inTime(hub.drain("restart", "The server is restarting"));
-  // The listener says 1001 to every socket it still has when it is shut down: let the peers answer our 1012 first.
+  // Closing the transport cuts every socket: let the peers answer our 1012 first.
   await inTime(guests.empty());
-  terminator?.close();
-  await inTime(listener.shutdown());
+  await inTime(transport.close());
 }
 
 // ---- The command line --------------------------------------------------------------------------------------------------------
@@ -185,7 +145,7 @@ async function serve(values: ServerValues): Promise<number> {
   const options = await assemble(values, logToStderr);
   let server: Server;
   try {
-    server = startServer(options);
+    server = await startServer(options);
   } catch (error) {
     options.revoked?.close();
     await options.broker.close();

@@ -14,7 +14,8 @@ import { type Log, reasonOf } from "../ops/log.ts";
 import { readKey } from "./credentials.ts";
 import type { GateOptions } from "./gate.ts";
 import { SERVER, type ServerValues } from "./options.ts";
-import type { Certificate } from "./tls_terminator.ts";
+import type { Certificate } from "./transport.ts";
+import { defaultTransport, type TransportName, whyNoWs } from "./transport_choice.ts";
 
 /** The part of a mailbox that may have been confirmed without the broker knowing it. */
 const CONFIRM_MAILBOX_PARTS = 4;
@@ -35,6 +36,8 @@ export interface ServerOptions extends Omit<HubOptions, "broker" | "report">, Om
   readonly admission?: Partial<AdmissionLimits>;
   /** Serves TLS. */
   readonly certificate?: Certificate;
+  /** Default: Deno's sockets. */
+  readonly transport?: TransportName;
   /** Default: nothing is logged. */
   readonly log?: Log;
 }
@@ -58,6 +61,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       ...limitsOf(values),
       hostname: values.host,
       port: values.port,
+      transport: transportOf(values),
       allowOrigin: values["allow-origin"],
       trustedHops: values["trust-proxy"],
       broker: await openBroker(values, log),
@@ -70,6 +74,14 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
     revoked?.close();
     throw error;
   }
+}
+
+/** Returns the transport that was asked for, or the one that suits the address; refuses one that this Deno cannot serve. */
+function transportOf({ transport, host }: ServerValues): TransportName {
+  if (transport === undefined) return defaultTransport(host);
+  const why = transport === "ws" ? whyNoWs() : undefined;
+  if (why !== undefined) throw new StartError(why);
+  return transport as TransportName;
 }
 
 /** Refuses values that each may be, and together would leave somebody outside for ever. */

@@ -23,7 +23,7 @@ function token(sub: string, seconds = 60, claims: Record<string, unknown> = {}):
 
 async function serve(options: ServerOptions = {}, open = false): Promise<Server> {
   const tokens = open ? {} : { tokens: await Tokens.open({ secret: SECRET }) };
-  return startServer({ port: 0, helloGraceMs: 0, ...tokens, ...options });
+  return await startServer({ port: 0, helloGraceMs: 0, ...tokens, ...options });
 }
 
 /** Asks for an upgrade with these headers; returns the status and the text of the answer. */

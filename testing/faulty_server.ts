@@ -15,4 +15,4 @@ if (fault !== "none") {
     }
   };
 }
-console.log(startServer({ port: 0, broker: await openSqliteBroker({ dir }), log: logToStderr }).url);
+console.log((await startServer({ port: 0, broker: await openSqliteBroker({ dir }), log: logToStderr })).url);
