@@ -6,6 +6,7 @@
  */
 
 import type { Socket } from "node:net";
+import { delay } from "@std/async/delay";
 import { WebSocket } from "ws";
 import type { Connection } from "../hub.ts";
 import { CLOSE_CODES } from "../protocol.ts";
@@ -22,6 +23,8 @@ const BROKEN_MS = 250;
 const TICK_MS = 10_000;
 /** Looks in a row that find a peer silent: then it is pinged, and later it is taken for gone. */
 const PING_TICKS = 3, GONE_TICKS = 6;
+/** Milliseconds until a queue that is too short for a word about its end is looked at again. */
+const SOON_MS = 20;
 /** Bytes that wait for a peer above which its pings are not answered: it does not read. */
 const PONG_QUEUE_BYTES = 65_536;
 
@@ -133,17 +136,14 @@ export class WsConnection implements Connection {
     this.#socket.close(code, reason);
   }
 
-  /** Resolves when the network has taken everything, or the connection is gone. */
+  /** Resolves when the network has taken everything, or the connection is gone; for so little that no event is due, soon. */
   async drained(): Promise<void> {
     const carrier = this.#carrier;
-    if (!carrier.writableNeedDrain) return;
-    await new Promise<void>((resolve) => {
-      const done = () => {
-        carrier.off("drain", done).off("close", done);
-        resolve();
-      };
-      carrier.on("drain", done).on("close", done);
-    });
+    if (!carrier.writableNeedDrain) return await delay(SOON_MS);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    carrier.on("drain", resolve).on("close", resolve);
+    await promise;
+    carrier.off("drain", resolve).off("close", resolve);
   }
 
   /** Writes what this turn has gathered. Called at its end. */

@@ -35,6 +35,8 @@ const CHUNKS_MIN = 1_024;
 const CHUNK_BYTES_MIN = 180;
 /** Milliseconds by which a connection's own end comes before that of `ws`: it frees what the kernel holds, too. */
 const CLOSE_MARGIN_MS = 1_000;
+/** Headers of the last answer on a connection: what else comes there is not to be trusted. */
+const LAST = { connection: "close" };
 /** Answer that stands for an upgrade that was done. */
 const SWITCHED = new Response(null, { status: 204 });
 
@@ -153,9 +155,10 @@ class HttpFront {
   }
 
   async #answerOf(message: IncomingMessage, request: Request | undefined): Promise<Response> {
-    if (message.rawHeaders.length / 2 > HEAD_LINES_MAX) return plain(431, `A head has at most ${HEAD_LINES_MAX} lines`);
-    const hosts = message.rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host");
-    if (!request || hosts.length > 1) return plain(400, "Host is no name of a host");
+    const { rawHeaders } = message;
+    if (rawHeaders.length / 2 > HEAD_LINES_MAX) return plain(431, `A head has at most ${HEAD_LINES_MAX} lines`, LAST);
+    const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host");
+    if (!request || hosts.length > 1) return plain(400, "Host is no name of a host", LAST);
     try {
       return await this.#handle(request, addressOf(message.socket));
     } catch (error) {
