@@ -6,6 +6,7 @@ import { DEFAULT_LIMITS } from "../broker.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
 import { STALLED_MAX, STALLED_PER_USER_MAX } from "../limits/admission.ts";
 import type { OptionTable, ProgramSpec, Values } from "../cli/options.ts";
+import { TRANSPORTS } from "./transport_choice.ts";
 import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "../protocol.ts";
 
 /** Version of both programs. */
@@ -31,7 +32,16 @@ export const SERVER_OPTIONS = {
     max: 65_535,
     help: "Port to listen on; 0 for any",
   },
+<<<<<<< HEAD
   "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
+=======
+  transport: {
+    kind: "string",
+    env: "PARLEY_TRANSPORT",
+    choices: TRANSPORTS,
+    help: "WebSockets of Deno, or of the library ws; without it deno on loopback, ws elsewhere",
+  },
+>>>>>>> main
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
 
   data: { ...DATA, group: "Storage" },
