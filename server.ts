@@ -88,11 +88,8 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
       const unwell = broker.health?.();
       return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
     },
-<<<<<<< HEAD
-    upgrade: (request, address) => upgrade(request, address, gate, guests),
     explain: (request, address) => gate.explain(request, address),
     web: options.web,
-=======
   };
   const transport = await listen(options.transport ?? "deno", {
     hostname,
@@ -103,7 +100,6 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     frameBytes: hub.frameBytes,
     handlerOf: (upgrade) => httpHandler({ ...answers, upgrade }),
     log,
->>>>>>> main
   });
 
   const { port } = transport;

@@ -17,13 +17,9 @@ import { readKey, withFile } from "./credentials.ts";
 import { FreeSpace } from "./free_space.ts";
 import type { GateOptions } from "./gate.ts";
 import { SERVER, type ServerValues } from "./options.ts";
-<<<<<<< HEAD
-import type { Certificate } from "./tls_terminator.ts";
-import { openWebAssets, type WebAssets } from "./web_assets.ts";
-=======
 import type { Certificate } from "./transport.ts";
 import { defaultTransport, type TransportName, whyNoWs } from "./transport_choice.ts";
->>>>>>> main
+import { openWebAssets, type WebAssets } from "./web_assets.ts";
 
 /** The part of a mailbox that may have been confirmed without the broker knowing it. */
 const CONFIRM_MAILBOX_PARTS = 4;

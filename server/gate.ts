@@ -69,7 +69,7 @@ export class Gate {
     }
   }
 
-  /** Says why a request would not get through; undefined where it would. */
+  /** Returns the answer that refuses a request; undefined where it would get through. */
   async explain(request: Request, remote: string): Promise<Response | undefined> {
     const admitted = await this.enter(request, remote);
     if (admitted instanceof Response) return admitted;

@@ -24,10 +24,10 @@ export interface HttpOptions {
   readonly unreadiness: () => string | undefined;
   /** Answers a request that is a proper WebSocket handshake; `address` is the peer's. */
   readonly upgrade: (request: Request, address: string) => Promise<Response>;
-  /** Says why an upgrade would be refused; undefined where it would not be. */
-  readonly explain: (request: Request, address: string) => Promise<Response | undefined>;
-  /** The page for browsers; undefined for a server without one. */
-  readonly web: WebAssets | undefined;
+  /** Returns the answer that an upgrade would be refused with; undefined where it would not be. */
+  readonly explain?: (request: Request, address: string) => Promise<Response | undefined>;
+  /** The page for browsers. Default: there is none. */
+  readonly web?: WebAssets | undefined;
 }
 
 /** One path of the server. */
@@ -56,7 +56,9 @@ export function httpHandler(
       ...READ,
       answer(request, address) {
         const refused = refuseHandshake(request);
-        if (refused) return wantsJson(request) ? explain(request, address).then((reason) => reason ?? refused) : refused;
+        if (refused) {
+          return explain && wantsJson(request) ? explain(request, address).then((reason) => reason ?? refused) : refused;
+        }
         return isDraining() ? plain(503, "The server is restarting", { "retry-after": "5" }) : upgrade(request, address);
       },
     }],

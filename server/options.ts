@@ -32,16 +32,13 @@ export const SERVER_OPTIONS = {
     max: 65_535,
     help: "Port to listen on; 0 for any",
   },
-<<<<<<< HEAD
-  "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
-=======
   transport: {
     kind: "string",
     env: "PARLEY_TRANSPORT",
     choices: TRANSPORTS,
     help: "WebSockets of Deno, or of the library ws; without it deno on loopback, ws elsewhere",
   },
->>>>>>> main
+  "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
 
   data: { ...DATA, group: "Storage" },

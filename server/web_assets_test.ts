@@ -26,7 +26,7 @@ async function withPage(run: (address: string) => Promise<void>, login: "name" |
     ];
     await write("files.json", JSON.stringify({ sources: "x", files }));
     const web = WebAssets.read(login, base);
-    await using server = startServer({ port: 0, ...web && { web } });
+    await using server = await startServer({ port: 0, ...web && { web } });
     await run(`http://127.0.0.1:${server.port}`);
   } finally {
     await Deno.remove(folder, { recursive: true });
@@ -126,7 +126,7 @@ Deno.test({
       }
     });
     assertEquals(WebAssets.read("name", new URL("file:///nowhere/")), undefined);
-    await using server = startServer({ port: 0 });
+    await using server = await startServer({ port: 0 });
     const [, text] = await get(`http://127.0.0.1:${server.port}/`, { accept: "text/html" });
     assertMatch(text, /^Parley/);
   },
