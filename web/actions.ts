@@ -16,6 +16,8 @@ const NEWEST_PAGE = 60;
 const OLDER_PAGE = 100;
 /** Milliseconds in which typing is told once. */
 const TYPING_MS = 3_000;
+/** Milliseconds in which reading is told once: scrolling through a thousand messages is not a thousand frames. */
+const READ_MS = 400;
 /** Bytes of content where the server has not said how many it takes. */
 const CONTENT_BYTES = 16_384;
 
@@ -199,16 +201,27 @@ export function tellTyping(to: string): void {
   quietly({ do: "typing", to });
 }
 
-/** Tells that everything up to `seq` was seen. */
+const seen = new Map<string, number>();
+let seenTimer: ReturnType<typeof setTimeout> | undefined;
+
+/** Tells that everything up to `seq` was seen: at once, and while somebody scrolls now and then. */
 export function markRead(conversation: string, seq: number): void {
-  const known = state.conversations.value.get(conversation);
-  if (!known || seq <= known.read) return;
+  if (seq <= (state.conversations.value.get(conversation)?.read ?? Infinity)) return;
+  seen.set(conversation, seq);
+  if (seenTimer === undefined) tellSeen();
+}
+
+function tellSeen(): void {
+  clearTimeout(seenTimer);
+  seenTimer = seen.size === 0 ? undefined : setTimeout(tellSeen, READ_MS);
   const isPrivate = !state.settings.value.receipts;
-  quietly({ do: "read", with: conversation, seq, isPrivate });
+  for (const [conversation, seq] of seen) quietly({ do: "read", with: conversation, seq, isPrivate });
+  seen.clear();
 }
 
 /** Says which conversation somebody looks at here. */
 export function lookAt(conversation: string | undefined): void {
+  tellSeen();
   tab.look(conversation);
 }
 

@@ -50,16 +50,18 @@ export function addToLog(conversation: string, message: Stored): void {
   setLog(conversation, { messages: merge(messages, [message]) });
 }
 
-/** Adds the newest page. Where it does not reach what is loaded, there is a hole, and what is loaded goes. */
+/**
+ * Adds the newest page. Where it meets what is loaded, both are one; else there is a hole between, or what is loaded is gone from
+ * the server, and only what came after the page stays.
+ */
 export function addNewest(conversation: string, page: readonly Stored[], more: boolean): void {
   const { messages, hasMore } = logOf(conversation);
-  const touches = !more || page.length === 0 || messages.some(({ seq }) => seq === page[0]!.seq);
-  // What came live while the page was on its way is newer than its end.
-  const kept = touches ? messages : messages.filter(({ seq }) => seq > page.at(-1)!.seq);
-  const isLongest = touches && messages.length > 0 && (messages[0]!.seq < (page[0]?.seq ?? 0));
+  const first = page[0]?.seq ?? Infinity, last = page.at(-1)?.seq ?? Infinity;
+  const meets = more && messages.some(({ seq }) => seq === first);
+  const isLonger = meets && messages[0]!.seq < first;
   setLog(conversation, {
-    messages: merge(more || touches && isLongest ? kept : kept.filter(({ seq }) => seq >= (page[0]?.seq ?? 0)), page),
-    hasMore: isLongest ? hasMore && more : more,
+    messages: merge(meets ? messages : messages.filter(({ seq }) => seq > last), page),
+    hasMore: isLonger ? hasMore : more,
     isLoaded: true,
     isLoading: false,
     error: undefined,

@@ -1,6 +1,7 @@
 /** People with browsers, a terminal and a plain WebSocket in one conversation. */
 
 import { assert, assertEquals } from "@std/assert";
+import { untilOnline } from "../../testing/ws_peer.ts";
 import { browserTest } from "./harness.ts";
 import { enter, sees, type World, write } from "./world.ts";
 
@@ -12,6 +13,7 @@ browserTest("Two browsers, a terminal client and a base client talk in a group",
   const bob = await (await world.profile(browser, phone)).as("bob");
   await using terminal = startTerminal(world, "carol", "#team");
   await using base = await startBase(world, "dave");
+  await untilOnline(world.url, "carol", "dave");
 
   await alice.getByRole("button", { name: "New conversation or group" }).click();
   await alice.getByLabel("Make a group").fill("team");
@@ -95,7 +97,7 @@ browserTest("Presence, typing, marks, search, ignoring and receipts in a convers
   await write(page, "an answer");
   await again.until(({ texts }) => texts.length > read);
   assert(again.readBy("alice") < untold, "receipts are off");
-  assertEquals(await page.title(), "Parley", "it is read here all the same");
+  await page.waitForFunction(() => document.title === "Parley"); // it is read here all the same
 
   await page.getByRole("button", { name: "About this person" }).click();
   await page.getByRole("button", { name: "Ignore bob" }).click();
