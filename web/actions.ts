@@ -207,7 +207,7 @@ let seenTimer: ReturnType<typeof setTimeout> | undefined;
 /** Tells that everything up to `seq` was seen: at once, and while somebody scrolls now and then. */
 export function markRead(conversation: string, seq: number): void {
   if (seq <= (state.conversations.value.get(conversation)?.read ?? Infinity)) return;
-  seen.set(conversation, seq);
+  seen.set(conversation, Math.max(seq, seen.get(conversation) ?? 0));
   if (seenTimer === undefined) tellSeen();
 }
 
