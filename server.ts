@@ -27,7 +27,7 @@ import { httpHandler, plain } from "./server/http.ts";
 import { Listener } from "./server/listener.ts";
 import { SERVER, SERVER_OPTIONS, type ServerValues, VERSION } from "./server/options.ts";
 import { renewOnHangup, terminated } from "./server/signals.ts";
-import { SocketConnection } from "./server/sockets.ts";
+import { SocketConnection, withSpacedProtocols } from "./server/sockets.ts";
 import { type Certificate, TlsTerminator } from "./server/tls_terminator.ts";
 
 export type { ServerOptions } from "./server/assemble.ts";
@@ -137,7 +137,7 @@ async function upgrade(request: Request, address: string, gate: Gate, guests: Gu
   if (admitted instanceof Response) return admitted;
   const { protocol, slot } = admitted;
   try {
-    const { socket, response } = Deno.upgradeWebSocket(request, {
+    const { socket, response } = Deno.upgradeWebSocket(protocol ? withSpacedProtocols(request) : request, {
       idleTimeout: IDLE_TIMEOUT_S,
       ...protocol ? { protocol } : {},
     });
