@@ -40,7 +40,7 @@ const DRAIN_TIMEOUT_MS = 4_000;
 const FINISH_TIMEOUT_MS = 2_500;
 /** Milliseconds that the broker may take to close after that; a disk that never answers must not keep the process. */
 const CLOSE_TIMEOUT_MS = 1_000;
-/** What senders are told while there is too little room for messages. */
+/** Sentence for senders while there is too little room for messages. */
 const NO_SPACE = "The server has too little free space for messages; try again later";
 
 /** A running server. */
