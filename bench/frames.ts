@@ -261,10 +261,10 @@ interface Row {
 async function run(dir: string, sizes: Sizes, ms: number, rounds: number, only: readonly string[] | undefined): Promise<Row[]> {
   await using stack = new AsyncDisposableStack();
   const broker = stack.adopt(await openSqliteBroker({ dir, mailbox: Infinity }), (broker) => broker.close());
-  const free = new TokenBuckets(Infinity, 1), limit = new TokenBuckets(RATE, BURST);
-  let isLimited = false;
+  const free = new TokenBuckets(Infinity, 1);
+  let limit: TokenBuckets | undefined;
   const rateLimit = {
-    consume: (user: string, cost: number) => (isLimited && user === "mal" ? limit : free).consume(user, cost),
+    consume: (user: string, cost: number) => (user === "mal" && limit ? limit : free).consume(user, cost),
   };
   const hub = new Hub({ broker, rateLimit, defer: setImmediate });
   stack.defer(() => hub.drain("bye", "Done"));
