@@ -25,6 +25,8 @@ import { CONTENT_BYTES_MAX, HISTORY_LIMIT_MAX, LAST_MESSAGES_MAX, WATCHED_USERS_
 
 /** Frames per second and at once of one user: the server's defaults. */
 const RATE = 5, BURST = 20;
+/** Members of the groups who are connected. */
+const ONLINE = 100;
 /** Milliseconds between two messages whose acks are timed. */
 const PROBE_MS = 5;
 /** Frames of a kind of which the processor time is taken. */
@@ -261,16 +263,14 @@ interface Row {
 async function run(dir: string, sizes: Sizes, ms: number, rounds: number, only: readonly string[] | undefined): Promise<Row[]> {
   await using stack = new AsyncDisposableStack();
   const broker = stack.adopt(await openSqliteBroker({ dir, mailbox: Infinity }), (broker) => broker.close());
-  const free = new TokenBuckets(Infinity, 1), limit = new TokenBuckets(RATE, BURST);
-  let isLimited = false;
-  const rateLimit = {
-    consume: (user: string, cost: number) => (isLimited && user === "mal" ? limit : free).consume(user, cost),
-  };
+  /** The insider's allowance, full at the start of every round; nobody else is limited. */
+  let limit: TokenBuckets | undefined;
+  const rateLimit = { consume: (user: string, cost: number) => user === "mal" ? limit?.consume(user, cost) ?? 0 : 0 };
   const hub = new Hub({ broker, rateLimit, defer: setImmediate });
   stack.defer(() => hub.drain("bye", "Done"));
   const [mal, ann] = [await connect(hub, "mal"), await connect(hub, "ann")];
   await connect(hub, "ben");
-  for (let n = 0; n < 200; n++) await connect(hub, `u${n}`);
+  for (let n = 0; n < ONLINE; n++) await connect(hub, `u${n}`);
   const rows: Row[] = [];
   await acks(ann, ms); // warms up
   for (const [kind, send] of kinds(hub, sizes)) {
