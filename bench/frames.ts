@@ -84,6 +84,7 @@ function fill(dir: string, sizes: Sizes): void {
   const { head } = store;
   store.flush();
   database.prepare("UPDATE members SET delivered = ?1, marked_at = ?1, marked_ts = 1 WHERE other = 0").run(head);
+  database.prepare("UPDATE devices SET position = ?").run(head);
   store.flush();
   store.release();
   database.exec("COMMIT");
