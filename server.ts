@@ -27,7 +27,7 @@ import { httpHandler, type HttpOptions, plain } from "./server/http.ts";
 import { Listener } from "./server/listener.ts";
 import { SERVER, SERVER_OPTIONS, type ServerValues, VERSION } from "./server/options.ts";
 import { renewOnHangup, terminated } from "./server/signals.ts";
-import { SocketConnection } from "./server/sockets.ts";
+import { SocketConnection, withSpacedProtocols } from "./server/sockets.ts";
 import { TlsTerminator } from "./server/tls_terminator.ts";
 import type { Certificate, Transport, TransportOptions } from "./server/transport.ts";
 import type { TransportName } from "./server/transport_choice.ts";
@@ -42,7 +42,7 @@ const DRAIN_TIMEOUT_MS = 4_000;
 const FINISH_TIMEOUT_MS = 2_500;
 /** Milliseconds that the broker may take to close after that; a disk that never answers must not keep the process. */
 const CLOSE_TIMEOUT_MS = 1_000;
-/** Words for senders while there is too little room for messages. */
+/** Sentence for senders while there is too little room for messages. */
 const NO_SPACE = "The server has too little free space for messages; try again later";
 
 /** A running server. */
@@ -199,7 +199,7 @@ async function upgrade(request: Request, address: string, gate: Gate, guests: Gu
   if (admitted instanceof Response) return admitted;
   const { protocol, slot } = admitted;
   try {
-    const { socket, response } = Deno.upgradeWebSocket(request, {
+    const { socket, response } = Deno.upgradeWebSocket(protocol ? withSpacedProtocols(request) : request, {
       idleTimeout: IDLE_TIMEOUT_S,
       ...protocol ? { protocol } : {},
     });

@@ -105,9 +105,11 @@ testOverTransports({
   ignore,
   async fn(transport) {
     await using server = await serve(transport);
-    const answer = await ask(server, { "sec-websocket-protocol": `parley, bearer.${await token("alice")}` });
-    assertEquals(answer.status, 101);
-    assertStringIncludes(answer.text.toLowerCase(), "sec-websocket-protocol: parley\r\n");
+    for (const comma of [", ", ",", " ,\t"]) {
+      const answer = await ask(server, { "sec-websocket-protocol": `parley${comma}bearer.${await token("alice")}` });
+      assertEquals(answer.status, 101);
+      assertStringIncludes(answer.text.toLowerCase(), "sec-websocket-protocol: parley\r\n");
+    }
   },
 });
 
@@ -131,7 +133,8 @@ testOverTransports({
   name: "gate - who has the role of an administrator lists and disconnects users, and nobody else does",
   ignore,
   async fn(transport) {
-    await using server = await serve(transport);
+    const lines: string[] = [];
+    await using server = await serve(transport, { log: (event, fields) => lines.push(sentenceOf(event, fields)) });
     const root = connect(server, "", await token("root", 60, { role: "admin" }));
     const alice = connect(server, "", await token("alice", 60, { role: ["admin"], admin: true }));
     await Promise.all([root.open, alice.open]);
@@ -150,6 +153,7 @@ testOverTransports({
     await alice.until(() => alice.frames.some(({ id }) => id === "2"));
     root.socket.send('{"type":"admin","op":"disconnect","user":"alice","id":"2"}');
     assertEquals(await alice.closed, CLOSE_CODES.revoked.code);
+    assertEquals(lines, ["root disconnected alice: connections closed: 1"]);
     root.socket.close();
     await root.closed;
   },
@@ -176,13 +180,19 @@ testOverTransports({
   ignore: lacks("net", "read", "write"),
   async fn(transport) {
     const file = await Deno.makeTempFile();
-    const revoked = new Revoked(file, () => {});
-    await using server = await serve(transport, { revoked });
+    const lines: string[] = [];
+    const log = (...[event, fields]: Parameters<typeof sentenceOf>) => void lines.push(sentenceOf(event, fields));
+    const revoked = new Revoked(file, log);
+    await using server = await serve(transport, { revoked, log });
     const alice = connect(server, "", await token("alice", 60, { jti: "t1" })), bob = connect(server, "", await token("bob"));
     await Promise.all([alice.open, bob.open]);
     await Deno.writeTextFile(file, "t1 # lost her laptop\n");
     revoked.look();
     assertEquals(await alice.closed, CLOSE_CODES.revoked.code);
+    assertEquals(lines.splice(0), [
+      `${file} was read again: 1 revoked, 0 no more; names and token ids in it: 1`,
+      `alice is revoked by ${file}: connections closed: 1`,
+    ]);
     assertEquals((await ask(server, { authorization: `Bearer ${await token("alice", 60, { jti: "t1" })}` })).status, 403);
     assertEquals(bob.socket.readyState, WebSocket.OPEN);
     bob.socket.close();
