@@ -6,6 +6,7 @@
  */
 
 import { Buffer } from "node:buffer";
+import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 
@@ -80,8 +81,8 @@ async function makeFiles(): Promise<Built[]> {
 
 async function bundle(entry: string, define: Record<string, string> = {}): Promise<Uint8Array> {
   const { outputFiles } = await esbuild.build({
-    entryPoints: [new URL(entry, HERE).pathname],
-    absWorkingDir: HERE.pathname,
+    entryPoints: [fileURLToPath(new URL(entry, HERE))],
+    absWorkingDir: fileURLToPath(HERE),
     bundle: true,
     write: false,
     minify: true,

@@ -21,6 +21,8 @@ import type { Call, Connection, Marks, Snapshot, Stored, Told, Waiting } from ".
 const WRITE_MS = 50;
 /** Close code for a device that connected elsewhere. */
 const REPLACED = 4009;
+/** Milliseconds in which a tab learns that another has taken the lead from it. */
+const REPLACED_MS = 1_000;
 /** Close codes after which another token helps. */
 const TOKEN_CODES = [4001, 4003];
 /** Conversations in the list. */
@@ -196,7 +198,11 @@ export class Core {
       this.#connection = { phase: "closed", code, reason };
       return this.#restart();
     }
-    this.#setConnection({ phase: "closed", code, reason });
+    this.#connection = { phase: "closed", code, reason };
+    // Another tab may have taken the lead while this one was frozen: it is told in a moment, and then this one is stopped.
+    const tell = () => !this.#isStopped && this.#client === client && this.#setConnection(this.#connection);
+    if (code === REPLACED && IS_SECURE) setTimeout(tell, REPLACED_MS);
+    else tell();
     // Tabs that do not share a connection are devices of their own; one that was duplicated has the other's name.
     if (code === REPLACED && !IS_SECURE) {
       this.#device = renameDevice();

@@ -223,6 +223,26 @@ browserTest("8: three tabs: one connection, one notification, and another leads 
   assertEquals([sockets, bob.texts], [2, ["before", "after"]]);
 });
 
+browserTest("8: a leading tab that the browser has frozen is replaced, and follows when it goes on", async (world, browser) => {
+  const bob = await world.person("bob");
+  const profile = await world.profile(browser);
+  const leader = await profile.as("alice", "bob");
+  const second = await profile.as("alice", "bob");
+  const session = await profile.context.newCDPSession(leader);
+  await freeze(session);
+  await second.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
+  await write(second, "is anybody leading?");
+  await bob.until(({ texts }) => texts.length > 0);
+  await thaw(session);
+  await bob.say("alice", "both see this");
+  await sees(second, "both see this");
+  await sees(leader, "both see this");
+  await write(leader, "from the one that was frozen");
+  await bob.until(({ texts }) => texts.length > 1);
+  assertEquals(bob.texts, ["is anybody leading?", "from the one that was frozen"]);
+  for (const page of [leader, second]) assertEquals(await page.locator(".banner").count(), 0);
+});
+
 /** Stops everything that a page does; what happens meanwhile is told to it afterwards, as after sleep. */
 async function freeze(session: CDPSession): Promise<void> {
   await session.send("Debugger.enable");

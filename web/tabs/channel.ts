@@ -124,7 +124,9 @@ export class Tab {
       const leading = this.#leading;
       this.#leading = undefined;
       await leading?.stop();
-      if (!this.#isClosed) this.#stand(false);
+      if (this.#isClosed) return;
+      this.#stand(false);
+      this.#listeners.followed();
     });
   }
 
