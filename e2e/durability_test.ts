@@ -8,9 +8,11 @@
 import { assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { DatabaseSync } from "node:sqlite";
+import type { TransportName } from "../server/transport_choice.ts";
 import { ChaosDevice } from "../testing/chaos_device.ts";
 import { ChaosProxy } from "../testing/chaos_proxy.ts";
 import { check, type DeviceHistory } from "../testing/history.ts";
+import { testOverTransports } from "../testing/over_transports.ts";
 import { CAN_RUN } from "../testing/permissions.ts";
 import { pick, seeded } from "../testing/random.ts";
 import { ServerProcess } from "../testing/server_process.ts";
@@ -24,16 +26,16 @@ const USERS = ["ann", "ben", "cat", "dan"];
 const GROUPS = new Map([["#all", USERS], ["#few", ["ann", "ben"]]]);
 
 /** A server on `data` that may have a fault. */
-function serve(data: string, fault: string): ServerProcess {
+function serve(data: string, fault: string, transport: TransportName): ServerProcess {
   const program = new URL("../testing/faulty_server.ts", import.meta.url).pathname;
   const permissions = ["--no-prompt", "--allow-net", "--allow-read", "--allow-write", "--allow-env"];
-  return new ServerProcess(Deno.execPath(), ["run", ...permissions, program, data, fault]);
+  return new ServerProcess(Deno.execPath(), ["run", ...permissions, program, data, fault, transport]);
 }
 
-Deno.test({
+testOverTransports({
   name: "durability - what is acked survives cut connections and 20 kills of the server, once and in order",
   ignore: !CAN_RUN,
-  async fn() {
+  async fn(transport) {
     const seed = Number(Deno.env.get("PARLEY_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
     const fault = Deno.env.get("PARLEY_FAULT") ?? "none";
     console.log(`seed ${seed}`);
@@ -41,7 +43,7 @@ Deno.test({
     const data = await Deno.makeTempDir({ prefix: "durability-" });
     // Its own numbers: when data comes is not repeatable, but what is sent, and when the server is killed, is.
     await using proxy = new ChaosProxy(seeded(seed + 1));
-    let server = serve(data, fault);
+    let server = serve(data, fault, transport);
     proxy.upstream = await server.port;
     const devices = USERS.flatMap((user) => [
       new ChaosDevice(proxy.port, user, "laptop", true),
@@ -63,7 +65,7 @@ Deno.test({
         }
         await server.stop();
         ackedAtKill.push(devices.reduce((sum, device) => sum + device.acked.size, 0));
-        server = serve(data, fault);
+        server = serve(data, fault, transport);
         proxy.upstream = await server.port;
       }
       console.log(`${sent} sent; acked at each kill: ${ackedAtKill.join(" ")}`);
