@@ -4,7 +4,7 @@ import type { ChatClient, Listeners, State } from "../chat_client.ts";
 import type { ErrorFrame, Message } from "../protocol.ts";
 import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
-import { inputLines } from "./input.ts";
+import { InputError, inputLines } from "./input.ts";
 import { openClient, type RunContext } from "./open.ts";
 import { tryPrint, warn } from "./output.ts";
 import { Progress } from "./progress.ts";
@@ -79,7 +79,7 @@ class PipeRun {
 
   async #sendInput(to: string | undefined): Promise<number> {
     const client = this.#client;
-    for await (const line of inputLines()) {
+    for await (const line of this.#lines()) {
       if (line === "") continue;
       const [recipient, content] = to === undefined ? addressed(line) : [to, line];
       if (recipient === undefined) {
@@ -93,6 +93,17 @@ class PipeRun {
       await client.flushed(OUTBOX_MAX);
     }
     return await this.#finish();
+  }
+
+  /** Yields the lines of the input. One that is no text is told, counts as refused, and is the last. */
+  async *#lines(): AsyncGenerator<string> {
+    try {
+      yield* inputLines();
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      warn(error.message);
+      this.#refused++;
+    }
   }
 
   /** Waits for the acks of everything sent, and for everything missed. */

@@ -301,7 +301,7 @@ export class PlainScreen implements Surface {
 
   async #read(): Promise<void> {
     try {
-      for await (const line of inputLines()) if (this.#open) this.#options.line(line);
+      for await (const line of inputLines(undefined, { lenient: true })) if (this.#open) this.#options.line(line);
     } catch { /* the terminal is gone */ }
     if (this.#open) this.#options.end();
   }
