@@ -47,6 +47,16 @@ export interface BrokerRefusal {
   readonly message: string;
 }
 
+/** Wishes and facts about a device that connects. */
+export interface AttachOptions {
+  /** Messages before the head at which a new device starts. */
+  readonly last?: number | undefined;
+  /** True for a device whose name the server made up: nobody will come back under it, unless they name it themselves. */
+  readonly temporary?: boolean | undefined;
+  /** Position of this epoch that the device says it has everything up to. */
+  readonly resume?: number | undefined;
+}
+
 /** Place in the log at which a device resumes when it connects. */
 export interface Attached {
   /** The position that the device has confirmed, or the one where a new device starts. */
@@ -57,6 +67,8 @@ export interface Attached {
   readonly horizon: number;
   /** The position of the newest message in the log. */
   readonly head: number;
+  /** True where the log has lost messages up to the position of {@linkcode AttachOptions.resume}: it was given before a crash. */
+  readonly isLost: boolean;
 }
 
 /** Some messages, oldest first; `more` where there are others in the direction of reading. */
@@ -82,7 +94,7 @@ export interface Conversation {
   readonly with: string;
   /** The newest message that the user may see; undefined in a group without any. */
   readonly last: Stored | undefined;
-  /** The user's own read marker, 0 for none. */
+  /** The user's own read marker, moved publicly or privately; 0 for none. */
   readonly read: number;
   /** Messages of others after the read marker, counted up to `UNREAD_MAX` of broker/limits.ts. */
   readonly unread: number;
@@ -107,6 +119,8 @@ export interface MarkerMove {
   readonly kind: "delivered" | "read";
   readonly with: string;
   readonly seq: number;
+  /** Of `read`: moves the user's own marker alone, by which unread messages are counted. Nobody else learns of it. */
+  readonly private?: boolean | undefined;
 }
 
 /** Result of a {@linkcode MarkerMove}; markers only move forward. */
@@ -119,7 +133,7 @@ export interface MarkerResult {
 }
 
 /** A kept marker, as it is told on resume. */
-export interface Marker extends MarkerMove {
+export interface Marker extends Omit<MarkerMove, "private"> {
   /** Milliseconds since 1970. */
   readonly ts: number;
 }
@@ -198,9 +212,10 @@ export interface Devices {
    * Registers `user` and `device` if unknown and returns where the device resumes: a known device at its stored position; a new
    * one `last` of the user's messages before the head, or without `last` at the user's most advanced device, or at the head if
    * it is their first. The start is stored as its position. A broker may keep a bounded number of devices per user, at least
-   * 100, and forget the one furthest behind in favour of a new one.
+   * 100, and forget one in favour of a new one: a `temporary` one first, then one for which no message waits, and one with mail
+   * waiting only where all have. A temporary device that is attached without `temporary` is none from then on.
    */
-  attach(user: string, device: string, last?: number): Promise<Attached>;
+  attach(user: string, device: string, options?: AttachOptions): Promise<Attached>;
 
   /** Stores the positions of devices; they only move forward. */
   advance(moves: readonly DeviceMove[]): Promise<void>;
@@ -222,13 +237,14 @@ export interface History {
 export interface Markers {
   /**
    * Moves markers; they only move forward and are kept. One result per move. A move in a conversation that the user is not in
-   * does nothing. `read` moves `delivered` along with it.
+   * does nothing. `read` moves `delivered` and the user's own marker along with it; a private one moves the own marker alone,
+   * and has no authors.
    */
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
 
   /**
-   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own of `read`, those of the
-   * people they write to, and those of group members that cover a message of theirs.
+   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own marker as `read`,
+   * the public ones of the people they write to, and those of group members that cover a message of theirs.
    */
   markers(user: string, since: number): Promise<readonly Marker[]>;
 }

@@ -78,6 +78,9 @@ export interface SessionHost {
   report(error: unknown, where: string): void;
 }
 
+/** Positions by conversation. */
+type ReadPositions = Map<string, number>;
+
 /** Name, level and device, as a first frame or `hello` settles them. */
 export interface Settled {
   readonly user: string;
@@ -133,7 +136,9 @@ export class Session implements Receiver {
   /** Acks and receipts that it may still send for nothing. */
   #confirmations = CONFIRMATIONS_PER_MESSAGE; // the end of the backlog is confirmed too
   /** Positions up to which the person has read conversations, where the broker does not know it yet. Most have none. */
-  #reads: Map<string, number> | undefined;
+  #reads: ReadPositions | undefined;
+  /** The same of what is not told to others. */
+  #privateReads: ReadPositions | undefined;
   /** The highest of those positions. */
   #readsUpTo = 0;
   /** Highest position handed over per conversation and not yet confirmed: what "delivered" is made from. Idle ones have none. */
@@ -489,11 +494,11 @@ export class Session implements Receiver {
     if (this.isUnreported) this.#scheduleFlush();
   }
 
-  /** Notes that the person has read the conversation with `other` up to `seq`. */
-  read(other: string, seq: number): void {
+  /** Notes that the person has read the conversation with `other` up to `seq`; privately: others are not told. */
+  read(other: string, seq: number, isPrivate = false): void {
     if (this.#isForeign) return;
-    this.#reads ??= new Map();
-    this.#reads.set(other, Math.max(this.#reads.get(other) ?? 0, seq));
+    const reads = isPrivate ? this.#privateReads ??= new Map() : this.#reads ??= new Map();
+    reads.set(other, Math.max(reads.get(other) ?? 0, seq));
     this.#readsUpTo = Math.max(this.#readsUpTo, seq);
     this.#scheduleFlush();
   }
@@ -505,7 +510,7 @@ export class Session implements Receiver {
 
   /** True where the broker can be told what was read: positions beyond the cursor wait for the backlog. */
   get #hasReads(): boolean {
-    return this.#reads !== undefined && (this.#live || this.#readsUpTo <= this.#cursor);
+    return (this.#reads ?? this.#privateReads) !== undefined && (this.#live || this.#readsUpTo <= this.#cursor);
   }
 
   /** True while the device has something that the broker does not know of. */
@@ -524,10 +529,12 @@ export class Session implements Receiver {
     this.#unreported = 0;
     this.#takeConfirmed(moves, marks);
     if (!this.#hasReads) return;
-    for (const [conversation, seq] of this.#reads!) {
-      marks.push({ user: this.#user, kind: "read", with: conversation, seq: Math.min(seq, this.#cursor) });
-    }
-    this.#reads = undefined;
+    const read = (other: string, seq: number) => {
+      return { user: this.#user, kind: "read", with: other, seq: Math.min(seq, this.#cursor) } as const;
+    };
+    for (const [other, seq] of this.#reads ?? []) marks.push(read(other, seq));
+    for (const [other, seq] of this.#privateReads ?? []) marks.push({ ...read(other, seq), private: true });
+    this.#reads = this.#privateReads = undefined;
     this.#readsUpTo = 0;
   }
 

@@ -11,6 +11,18 @@ export interface MarkerState {
   ts: number;
   /** Position of the head at that time. */
   at: number;
+  /** The private read marker, with its own time and head: those of the others must not tell of it. */
+  readonly own: { read: number; ts: number; at: number };
+}
+
+/** A device of a user. */
+export interface DeviceState {
+  /** Position that it has confirmed. */
+  position: number;
+  /** Position of the head when it was attached last. */
+  attached: number;
+  /** True where the server made its name up. */
+  temporary: boolean;
 }
 
 /** A direct conversation or a group. */
@@ -34,8 +46,7 @@ export interface Thread {
 /** A user who was connected once, or subscribed to. */
 export interface User {
   readonly name: string;
-  /** Confirmed positions by device. */
-  readonly devices: Map<string, number>;
+  readonly devices: Map<string, DeviceState>;
   /** Threads by the user or the group at the other end. */
   readonly threads: Map<string, Thread>;
   /** Positions of messages with an id, while they are kept; undefined before the first. */
