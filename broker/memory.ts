@@ -13,6 +13,7 @@ import type {
   ConversationPage,
   DeviceMove,
   Draft,
+  Found,
   GroupAnswer,
   GroupRequest,
   HistoryQuery,
@@ -20,6 +21,7 @@ import type {
   MarkerMove,
   MarkerResult,
   Page,
+  SearchQuery,
   Signal,
   Stored,
   Subscriber,
@@ -32,6 +34,7 @@ import { authorsBetween, countOthers, countUnread, firstAfter, firstBy } from ".
 import { MemoryGroups } from "./memory/groups.ts";
 import type { MessageLog } from "./memory/message_log.ts";
 import { Retention } from "./memory/retention.ts";
+import { searchThreads } from "./memory/searching.ts";
 import { type MarkerState, MemoryState, newDirect, otherOf, type Thread, type User } from "./memory/state.ts";
 import { isGroup } from "./names.ts";
 import { idConflict, mailboxFull, NO_ROOM, notMember, unknownGroup, unknownRecipient, unknownUser } from "./refusals.ts";
@@ -104,6 +107,8 @@ export class MemoryBroker implements Broker {
 
   /** Returns the position at which a new device starts. */
   #start(user: User, last: number | undefined): number {
+    // Who was never here may have been written to: an administrator made them known.
+    if (user.devices.size === 0 && this.#visible(user, 0).length > 0) return 0;
     if (last === undefined) {
       return user.devices.size === 0 ? this.#log.head : Math.max(...[...user.devices.values()].map(({ position }) => position));
     }
@@ -257,6 +262,13 @@ export class MemoryBroker implements Broker {
     }
     rows.sort((a, b) => (b.last?.seq ?? 0) - (a.last?.seq ?? 0) || (a.with < b.with ? -1 : 1));
     return Promise.resolve({ conversations: rows.slice(0, limit), more: rows.length > limit });
+  }
+
+  search(name: string, query: SearchQuery): Promise<Found | BrokerRefusal> {
+    const thread = query.with === undefined ? undefined : this.#existing(name, query.with);
+    if (thread && "code" in thread) return Promise.resolve(thread);
+    const threads = thread ? [thread] : [...this.#users.get(name)?.threads.values() ?? []];
+    return Promise.resolve(searchThreads(this.#log, threads, name, query));
   }
 
   // ---- Markers ----

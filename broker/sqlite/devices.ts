@@ -51,9 +51,11 @@ export class Devices {
 
   /** Returns the position at which a new device starts. */
   #start(user: number, last: number | undefined): number {
-    if (last !== undefined) return this.#reading.startOfLast(user, last);
     const sql = "SELECT max(position) AS position FROM devices WHERE user = ?";
-    return this.#db.get(sql, user)!.position as number | null ?? this.#db.head;
+    const furthest = this.#db.get(sql, user)!.position as number | null;
+    // Who was never here may have been written to: an administrator made them known.
+    if (furthest === null && this.#reading.threadsOf(user, 0).length > 0) return 0;
+    return last !== undefined ? this.#reading.startOfLast(user, last) : furthest ?? this.#db.head;
   }
 
   /** Forgets a device of a user who has as many as are remembered. */

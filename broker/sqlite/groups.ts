@@ -24,7 +24,7 @@ export class Groups {
   /** Answers a request as `Groups.group` of broker.ts says. */
   answer(request: GroupRequest): GroupAnswer | BrokerRefusal {
     const user = this.#db.addUser(request.user);
-    if (request.op === "list") return this.#list(user);
+    if (request.op === "list") return this.#list(user, request.after);
     const decision = decideGroup(request, this.#facts(request.group), this.#limits);
     return "code" in decision ? decision : this.#carryOut(decision, request.group);
   }
@@ -95,11 +95,14 @@ export class Groups {
     return { changed: true, members: [], owner: "" };
   }
 
-  #list(user: number): GroupAnswer {
+  #list(user: number, after: string | undefined): GroupAnswer {
+    const isOwn = after !== undefined && this.#db.thread(after)?.members?.has(user) ? 1 : 0;
     const sql = `SELECT t.name, t.owner, t.open, (SELECT count(*) FROM members m WHERE m.thread = t.id) AS members,
       EXISTS (SELECT 1 FROM members m WHERE m.thread = t.id AND m.user = ?) AS own FROM threads t
-      WHERE t.owner > 0 AND (t.open = 1 OR own) ORDER BY own DESC, t.name LIMIT ?`;
-    const rows = this.#db.all(sql, user, GROUPS_LISTED_MAX + 1);
+      WHERE t.owner > 0 AND (t.open = 1 OR own) AND (? IS NULL OR own < ? OR (own = ? AND t.name > ?))
+      ORDER BY own DESC, t.name LIMIT ?`;
+    const last = after ?? null;
+    const rows = this.#db.all(sql, user, last, isOwn, isOwn, last, GROUPS_LISTED_MAX + 1);
     const groups = rows.slice(0, GROUPS_LISTED_MAX).map((row) => ({
       group: String(row.name),
       owner: this.#db.userName(row.owner as number),

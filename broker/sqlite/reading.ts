@@ -62,7 +62,7 @@ export class Reading {
       const { rows } = this.#rows(thread.thread!, { low: thread.since as number, high: HIGHEST }, "ASC", take, chars);
       const last = rows.at(-1)?.seq as number | undefined;
       if (last !== undefined && last < (thread.last_seq as number)) complete = Math.min(complete, last);
-      for (const row of rows) found.push(this.#stored(row, thread));
+      for (const row of rows) found.push(this.stored(row, thread));
     }
     found.sort((a, b) => a.seq - b.seq);
     const messages = cutPage(found.filter(({ seq }) => seq <= complete), limit);
@@ -111,7 +111,7 @@ export class Reading {
   }
 
   /** Makes a message of its row and of a row of its thread with `name` and `owner`. */
-  #stored(row: Row, thread: Row): Stored {
+  stored(row: Row, thread: Row): Stored {
     const sender = this.#db.userName(row.sender as number);
     const recipient = thread.owner !== 0 ? String(thread.name) : otherName(String(thread.name), sender);
     const id = row.id === null ? undefined : row.id as string;
@@ -129,7 +129,7 @@ export class Reading {
     const forward = after !== undefined && before === undefined;
     // One more than is asked for, or than fits, tells whether there is more.
     const { rows, isEnd } = this.#rows(membership.thread!, between, forward ? "ASC" : "DESC", limit + 1, HISTORY_CHARS_MAX);
-    const messages = (isEnd ? rows : rows.slice(0, -1)).map((row) => this.#stored(row, membership));
+    const messages = (isEnd ? rows : rows.slice(0, -1)).map((row) => this.stored(row, membership));
     return { messages: forward ? messages : messages.reverse(), more: !isEnd };
   }
 
@@ -170,7 +170,7 @@ export class Reading {
       (SELECT 1 FROM messages WHERE thread = ? AND seq > ? AND sender <> ? ORDER BY seq LIMIT ${UNREAD_MAX})`;
     const unread = this.#db.get(count, row.thread!, Math.max(row.since as number, row.read as number), user)!.n as number;
     const other = row.owner === 0 ? this.#db.userName(row.other as number) : String(row.name);
-    return { with: other, last: last && this.#stored(last, row), read: row.read as number, unread };
+    return { with: other, last: last && this.stored(last, row), read: row.read as number, unread };
   }
 }
 

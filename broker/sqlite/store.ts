@@ -14,6 +14,7 @@ import type {
   ConversationPage,
   DeviceMove,
   Draft,
+  Found,
   GroupAnswer,
   GroupRequest,
   HistoryQuery,
@@ -21,6 +22,7 @@ import type {
   MarkerMove,
   MarkerResult,
   Page,
+  SearchQuery,
 } from "../../broker.ts";
 import { type Clocks, SYSTEM_CLOCKS } from "../clocks.ts";
 import type { BrokerLimits } from "../limits.ts";
@@ -34,6 +36,7 @@ import { Mailboxes } from "./mailboxes.ts";
 import { Markers } from "./markers.ts";
 import { Reading } from "./reading.ts";
 import { Retention } from "./retention.ts";
+import { Search } from "./search.ts";
 
 /** Results of one append, by the index of the draft. */
 export interface AppendedRows {
@@ -71,6 +74,7 @@ export class SqliteStore {
   readonly #gaps: Gaps;
   readonly #devices: Devices;
   readonly #retention: Retention;
+  readonly #search: Search;
 
   /** Takes a database with the newest schema. */
   constructor(database: DatabaseSync, limits: BrokerLimits, options: StoreOptions = {}) {
@@ -80,6 +84,7 @@ export class SqliteStore {
     this.#now = clocks.now;
     this.#mailboxes = new Mailboxes(db);
     this.#reading = new Reading(db);
+    this.#search = new Search(db, this.#reading);
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
     this.#groups = new Groups(db, limits);
     this.#gaps = new Gaps(db);
@@ -171,6 +176,7 @@ export class SqliteStore {
     }
     db.head = rows.seqs[index] = seq;
     db.touch(thread, seq);
+    this.#search.note(thread.id);
     if (recipient !== 0) this.#mailboxes.add(recipient);
   }
 
@@ -214,6 +220,15 @@ export class SqliteStore {
 
   conversations(name: string, limit: number): ConversationPage {
     return this.#reading.conversations(name, limit);
+  }
+
+  search(name: string, query: SearchQuery): Found | BrokerRefusal {
+    return this.#search.search(name, query);
+  }
+
+  /** Adds some of what was sent to the index of words. Returns 0 when nothing is left to do for now. */
+  index(): number {
+    return this.#search.index();
   }
 
   mark(moves: readonly MarkerMove[]): MarkerResult[] {

@@ -78,6 +78,10 @@ function answer(request: WorkerRequest): unknown {
       return store.read(request.user, request.after, request.limit);
     case "history":
       return store.history(request.user, request.query);
+    case "search":
+      return store.search(request.user, request.query);
+    case "index":
+      return store.index();
     case "conversations":
       return store.conversations(request.user, request.limit);
     case "advance":

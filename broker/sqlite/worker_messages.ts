@@ -1,6 +1,6 @@
 /** Messages between the SQLite broker and its worker. */
 
-import type { AttachOptions, DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
+import type { AttachOptions, DeviceMove, GroupRequest, HistoryQuery, MarkerMove, SearchQuery } from "../../broker.ts";
 import type { BrokerLimits } from "../limits.ts";
 import type { AppendedRows } from "./store.ts";
 
@@ -19,6 +19,8 @@ export type WorkerRequest =
   | { readonly op: "attach"; readonly user: string; readonly device: string; readonly options: AttachOptions | undefined }
   | { readonly op: "read"; readonly user: string; readonly after: number; readonly limit: number }
   | { readonly op: "history"; readonly user: string; readonly query: HistoryQuery }
+  | { readonly op: "search"; readonly user: string; readonly query: SearchQuery }
+  | { readonly op: "index" }
   | { readonly op: "conversations"; readonly user: string; readonly limit: number }
   | { readonly op: "advance"; readonly moves: readonly DeviceMove[] }
   | { readonly op: "mark"; readonly moves: readonly MarkerMove[] }
@@ -50,7 +52,16 @@ export interface WorkerReply extends WorkerAnswers {
 }
 
 /** Requests that may be many and long: messages do not wait behind them. */
-const BULK: ReadonlySet<WorkerRequest["op"]> = new Set(["read", "history", "conversations", "markers", "expire", "close"]);
+const BULK: ReadonlySet<WorkerRequest["op"]> = new Set([
+  "read",
+  "history",
+  "search",
+  "index",
+  "conversations",
+  "markers",
+  "expire",
+  "close",
+]);
 
 /** Returns the list in which a request waits. */
 export function laneOf({ op }: WorkerRequest): keyof WorkerAnswers {
