@@ -170,9 +170,11 @@ export class SqliteStore {
     }
     const seq = db.head + 1;
     const { id = null, origin, content } = draft;
-    if (db.run(INSERT_MESSAGE, thread.id, seq, sender, rows.ts, id, origin, content) === 0) {
-      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, idConflict(draft.id!));
-      return;
+    const insert = () => db.run(INSERT_MESSAGE, thread.id, seq, sender, rows.ts, id, origin, content);
+    if (insert() === 0) {
+      if (this.#repeated(sender, draft, index, rows)) return;
+      this.#freeId(sender, id!);
+      insert();
     }
     db.head = rows.seqs[index] = seq;
     db.touch(thread, seq);
@@ -195,6 +197,12 @@ export class SqliteStore {
       rows.times.set(index, stored.ts as number);
     }
     return true;
+  }
+
+  /** Removes the message that holds an id, of a group that has ended: retention has not come to it yet. */
+  #freeId(sender: number, id: string): void {
+    const sql = "DELETE FROM messages WHERE sender = ? AND id = ? AND thread IN (SELECT id FROM threads WHERE owner = -1)";
+    this.#db.run(sql, sender, id);
   }
 
   /** Returns the thread of a draft; a direct conversation is begun where there is none. */
