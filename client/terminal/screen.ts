@@ -25,6 +25,9 @@ const NOT_STOPPED_MS = 200;
 /** Matches one key that is no text. */
 // deno-lint-ignore no-control-regex
 const KEY_REGEXP = /(\x1b(?:\[[\d;]*[ -/]*[@-~]|O.|[^])?|[\x00-\x1f\x7f])/u;
+/** Matches Alt and a letter or digit. */
+// deno-lint-ignore no-control-regex
+const ALT_REGEXP = /^\x1b[a-z0-9]$/i;
 /** Matches the end of a chunk that was cut in the middle of a key. */
 // deno-lint-ignore no-control-regex
 const CUT_KEY_REGEXP = /\x1b(?:\[[\d;]*|O)?$/;
@@ -199,7 +202,7 @@ export class Screen implements Surface {
       this.#options.interrupt();
       return true;
     }
-    return /^\x1b[a-z0-9]$/i.test(key) && this.#options.shortcut(key[1]!.toLowerCase());
+    return ALT_REGEXP.test(key) && this.#options.shortcut(key[1]!.toLowerCase());
   }
 
   // ---- Earlier lines ----
