@@ -1,5 +1,5 @@
 /**
- * What a search finds: the same words for every broker. Pure.
+ * Rules of searching: what is found, the same in every broker. Pure.
  *
  * A message is found where each word of the query is the beginning of one of its words, whatever case and accents; a single
  * letter is a word of its own. Scripts that are written without spaces have no words: there every character is one, and those

@@ -48,6 +48,15 @@ export const CHAT_COMMANDS = {
   quit: { args: "", help: "Leave; unsent messages go out the next time" },
 } as const satisfies Record<string, ChatCommand>;
 
+/** The keys of the chat beside those of every line editor, with their meaning. */
+export const CHAT_KEYS: readonly (readonly [key: string, meaning: string])[] = [
+  ["Alt-A", "Open the unread conversation that has waited longest."],
+  ["Alt-1 to Alt-9", "Open the conversation that /list shows with this number."],
+  ["Up, Down", "Recall what was typed before: what begins as the line does, else one line after the other."],
+  ["Ctrl-R", "Search what was typed before; again for older lines, Ctrl-G to go back."],
+  ["Ctrl-C", "Empty the line; on an empty one leave, where messages wait only the second time."],
+];
+
 /** The name of a command. */
 export type ChatCommandName = keyof typeof CHAT_COMMANDS;
 
