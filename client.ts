@@ -17,12 +17,13 @@ import { type NotifyChoice, runChat } from "./client/terminal/chat.ts";
 import { helpText } from "./cli/help.ts";
 import { ABOUT_OPTIONS, type AboutCommand, aboutText } from "./cli/about.ts";
 import { runListen } from "./client/listen.ts";
+import { slipsInEnvironment } from "./client/environment.ts";
 import type { Folders } from "./client/paths.ts";
 import { runPipe } from "./client/pipe.ts";
 import { runHistory } from "./client/history.ts";
 import { EXIT } from "./client/exit.ts";
 import type { RunContext } from "./client/open.ts";
-import { fail, print, reportAsJson } from "./client/output.ts";
+import { fail, print, reportAsJson, warn } from "./client/output.ts";
 import { runAdmin } from "./client/admin.ts";
 import { runSend } from "./client/send.ts";
 import { configLines } from "./client/config.ts";
@@ -151,10 +152,11 @@ function asksFor(args: readonly string[], ...options: string[]): boolean {
 }
 
 async function main(): Promise<number> {
+  if (asksFor(Deno.args, "--json")) reportAsJson(); // a mistake may be one of the command line
+  for (const slip of slipsInEnvironment()) warn(`chat-client: ${slip}`);
   try {
     return await run(Deno.args);
   } catch (error) {
-    if (asksFor(Deno.args, "--json")) reportAsJson(); // the mistake may be one of the command line
     const isUsage = error instanceof UsageError;
     fail(error instanceof Error ? `chat-client: ${error.message}` : String(error), isUsage ? "usage" : "failed");
     return isUsage ? EXIT.usage : EXIT.refused;

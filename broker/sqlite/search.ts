@@ -9,8 +9,10 @@
 import type { SQLInputValue } from "node:sqlite";
 import type { BrokerRefusal, Found, SearchQuery, Stored } from "../../broker.ts";
 import { isFound, parseQuery, type Sought, wordsOf } from "../search_rules.ts";
-import type { Database, Row } from "./database.ts";
+import { type Database, type Row, type Thread, toThread } from "./database.ts";
+import type { Membership, Memberships } from "./memberships.ts";
 import { isRefusal, type Reading } from "./reading.ts";
+import type { Steps } from "./steps.ts";
 
 /** Messages that one step adds to the index: some milliseconds. */
 const INDEX_STEP = 256;
@@ -29,18 +31,26 @@ const MARK = "\u00b7";
 /** Above every position. */
 const HIGHEST = Number.MAX_SAFE_INTEGER;
 
+/** Message that the index has found. */
+interface Hit {
+  readonly seq: number;
+  readonly thread: Thread;
+}
+
 /** Indexes and searches one database. */
 export class Search {
   readonly #db: Database;
   readonly #reading: Reading;
+  readonly #memberships: Memberships;
   /** Conversations with messages that are not in the index, as far as this process has written them. */
   readonly #pending = new Set<number>();
   /** Conversations with an id up to this one were looked at since the start; `Infinity` when all were. */
   #lookedAt = 0;
 
-  constructor(db: Database, reading: Reading) {
+  constructor(db: Database, reading: Reading, memberships: Memberships) {
     this.#db = db;
     this.#reading = reading;
+    this.#memberships = memberships;
   }
 
   // ---- The index ----
@@ -96,69 +106,77 @@ export class Search {
   // ---- Searching ----
 
   /** Searches as `Search.search` of broker.ts says. */
-  search(name: string, query: SearchQuery): Found | BrokerRefusal {
+  *search(name: string, query: SearchQuery): Steps<Found | BrokerRefusal> {
     const sought = parseQuery(query.query);
     if ("code" in sought) return sought;
-    const threads = this.#threads(name, query.with);
-    if (!Array.isArray(threads)) return threads;
-    const indexed = this.#catchUp(threads);
-    const found: { seq: number; thread: Row }[] = [];
+    const places = query.with === undefined ? yield* this.#all(name) : this.#one(name, query.with);
+    if (!Array.isArray(places)) return places;
+    const indexed = this.#catchUp(places);
     const most = Math.min(query.limit + 1, LOOKED_AT_MAX);
-    for (const thread of threads) {
-      // Conversations come with the most recent first: what lies in the rest of them is older than what is wanted.
-      if (found.length >= most) found.sort((a, b) => b.seq - a.seq).length = most;
-      if (found.length >= most && (thread.last_seq as number) < found.at(-1)!.seq) break;
-      for (const seq of this.#matches(thread, sought, query.before ?? HIGHEST, most)) found.push({ seq, thread });
-    }
-    found.sort((a, b) => b.seq - a.seq);
-    return { ...this.#page(found.slice(0, most), sought, query.limit, found.length >= most), indexed };
+    const found = yield* this.#find(places, sought, query.before ?? HIGHEST, most);
+    return { ...this.#page(found, sought, query.limit, found.length >= most), indexed };
   }
 
-  /** Returns the user's conversations, the most recent first, or the one `with` somebody. */
-  #threads(name: string, other: string | undefined): Row[] | BrokerRefusal {
-    if (other !== undefined) {
-      const membership = this.#reading.membership(name, other);
-      if (isRefusal(membership)) return membership;
-      this.#db.flushThreads();
-      const row = this.#db.get("SELECT last_seq FROM threads WHERE id = ?", membership.thread!);
-      return row ? [{ ...membership, ...row }] : [];
-    }
+  /** Returns the most recent of the user's conversations, newest first. */
+  *#all(name: string): Steps<Membership[]> {
     const user = this.#db.userId(name);
     if (user === undefined) return [];
-    return this.#reading.threadsOf(user, 0).sort((a, b) => (b.last_seq as number) - (a.last_seq as number))
-      .slice(0, THREADS_SEARCHED_MAX);
+    for (;;) {
+      const found: Membership[] = [];
+      const isWhole = yield* this.#memberships.each(user, (membership) => {
+        if (membership.thread.lastSeq > membership.since) found.push(membership);
+      });
+      if (isWhole) return found.sort((a, b) => b.thread.lastSeq - a.thread.lastSeq).slice(0, THREADS_SEARCHED_MAX);
+    }
+  }
+
+  #one(name: string, other: string): Membership[] | BrokerRefusal {
+    const row = this.#reading.membership(name, other);
+    if (isRefusal(row)) return row;
+    this.#db.flushThreads();
+    const last = this.#db.get("SELECT last_seq FROM threads WHERE id = ?", row.thread!);
+    return last ? [{ thread: toThread({ ...row, ...last, id: row.thread! }), since: row.since as number }] : [];
   }
 
   /** Indexes some of what is missing in these conversations. Returns the position up to which the index has all of them. */
-  #catchUp(threads: readonly Row[]): number {
-    let missing = this.#missing(threads);
+  #catchUp(places: readonly Membership[]): number {
+    this.#db.flushThreads();
+    let missing = this.#missing(places);
     for (let step = 0; step < CATCH_UP_STEPS && missing.length > 0; step++) {
       this.#indexSome(missing);
-      missing = this.#missing(threads);
+      missing = this.#missing(places);
     }
     for (const { thread } of missing) this.#pending.add(thread as number);
     return missing.reduce((low, { indexed }) => Math.min(low, indexed as number), this.#db.head);
   }
 
-  #missing(threads: readonly Row[]): Row[] {
+  #missing(places: readonly Membership[]): Row[] {
     const sql = "SELECT id AS thread, indexed FROM threads WHERE id = ? AND last_seq > indexed";
-    return threads.flatMap(({ thread }): Row[] => this.#db.all(sql, thread!));
+    return places.flatMap(({ thread }): Row[] => this.#db.all(sql, thread.id));
   }
 
-  /** Returns the newest positions of a conversation below `before` that have all the words, newest first. */
-  #matches(thread: Row, { words }: Sought, before: number, limit: number): number[] {
-    const terms = words.map((word) => `"${thread.thread}${MARK}${word}"${word.length === 1 ? "" : "*"}`).join(" AND ");
+  /** Returns the newest places below `before` that the index has all the words at, newest first, at most `most`. */
+  *#find(places: readonly Membership[], sought: Sought, before: number, most: number): Steps<Hit[]> {
+    const found: Hit[] = [];
+    for (const { thread, since } of places) {
+      // Conversations come with the most recent first: what lies in the rest of them is older than what is wanted.
+      if (found.length >= most) found.sort((a, b) => b.seq - a.seq).length = most;
+      if (found.length >= most && thread.lastSeq < found.at(-1)!.seq) break;
+      for (const seq of this.#matches(thread.id, since, sought, before, most)) found.push({ seq, thread });
+      yield;
+    }
+    return found.sort((a, b) => b.seq - a.seq).slice(0, most);
+  }
+
+  /** Returns the newest positions of a conversation after `since` and below `before` that have all the words, newest first. */
+  #matches(thread: number, since: number, { words }: Sought, before: number, limit: number): number[] {
+    const terms = words.map((word) => `"${thread}${MARK}${word}"${word.length === 1 ? "" : "*"}`).join(" AND ");
     const sql = "SELECT rowid AS seq FROM search WHERE search MATCH ? AND rowid > ? AND rowid < ? ORDER BY rowid DESC LIMIT ?";
-    return this.#db.all(sql, terms, thread.since!, before, limit).map(({ seq }) => seq as number);
+    return this.#db.all(sql, terms, since, before, limit).map(({ seq }) => seq as number);
   }
 
   /** Looks at the messages found, newest first, and makes a page of those that are what was sought. */
-  #page(
-    found: readonly { seq: number; thread: Row }[],
-    sought: Sought,
-    limit: number,
-    isCut: boolean,
-  ): Pick<Found, "messages" | "before"> {
+  #page(found: readonly Hit[], sought: Sought, limit: number, isCut: boolean): Pick<Found, "messages" | "before"> {
     const messages: Stored[] = [];
     const sql = "SELECT seq, sender, ts, id, origin, content FROM messages WHERE thread = ? AND seq = ?";
     let chars = 0;
@@ -166,7 +184,7 @@ export class Search {
     for (const { seq, thread } of found) {
       if (messages.length === limit || chars > FOUND_CHARS_MAX) return { messages: messages.reverse(), before: last };
       last = seq;
-      const row = this.#db.get(sql, thread.thread!, seq);
+      const row = this.#db.get(sql, thread.id, seq);
       if (!row || !isFound(row.content as string, sought)) continue;
       messages.push(this.#reading.stored(row, thread));
       chars += (row.content as string).length;
