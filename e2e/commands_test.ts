@@ -15,7 +15,12 @@ const ignore = !CAN_RUN;
 class Place implements AsyncDisposable {
   readonly home = Deno.makeTempDirSync();
   readonly env = { XDG_CONFIG_HOME: `${this.home}/config`, XDG_STATE_HOME: `${this.home}/state` };
-  readonly server: Server = startServer({ port: 0 });
+
+  private constructor(readonly server: Server) {}
+
+  static async start(): Promise<Place> {
+    return new Place(await startServer({ port: 0 }));
+  }
 
   run(args: readonly string[], env: Record<string, string> = {}) {
     return runToEnd(CLIENT, [...args, "--server", this.server.url], "", { ...this.env, ...env });
@@ -31,7 +36,7 @@ Deno.test({
   name: "help, completions and man are commands of both programs, and say what they do not know",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     for (const [program, name] of [[CLIENT, "chat-client"], [SERVER, "chat-server"]] as const) {
       const run = (...args: string[]) => runToEnd(program, args, "", place.env);
       const help = await run("help");
@@ -52,7 +57,7 @@ Deno.test({
   name: "a line that is no UTF-8 is an error, and those before it are sent",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using alice = await WsPeer.open(`${place.server.url}?name=alice`);
     await untilOnline(place.server.url, "alice");
     const client = [CLIENT.command, ...CLIENT.args, "--name", "bob", "--to", "alice", "--server", place.server.url];
@@ -74,7 +79,7 @@ Deno.test({
   name: "with --json errors and notices are JSON too, and --quiet leaves the errors",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const json = await place.run(["send", "nobody", "x", "--name", "bob", "--json"]);
     assertEquals(json.code, 1);
     const { type, code } = JSON.parse(json.err.split("\n").at(-1)!);
@@ -94,7 +99,7 @@ Deno.test({
   name: "listen ends after --count messages, of which none comes again, or when nothing came for --idle seconds",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const listen = (...args: string[]) => ["listen", "--name", "bob", "--server", place.server.url, ...args];
     await runToEnd(CLIENT, listen("--idle", "1"), "", place.env); // bob is known now
     for (const text of ["one", "two", "three"]) await place.run(["send", "bob", text, "--name", "alice"]);
@@ -112,7 +117,7 @@ Deno.test({
   name: "listen refuses a program that is not there before it listens",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const { code, err } = await place.run(["listen", "--name", "bob", "--exec", "./not-there.sh"]);
     assertEquals([code, err.includes("./not-there.sh"), err.includes("Connected")], [2, true, false]);
   },
@@ -122,7 +127,7 @@ Deno.test({
   name: "a server on this machine is reached whatever proxy the environment names",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const proxies = { HTTP_PROXY: "http://127.0.0.1:9", ALL_PROXY: "http://127.0.0.1:9" };
     const { code, err } = await place.run(["--name", "bob", "--to", "bob"], proxies);
     assertEquals(code, 0, err);

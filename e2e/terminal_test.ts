@@ -264,7 +264,7 @@ onTerminal("a server that goes away is told in words, typing goes on, and what w
   await bob.shows("=== alice === (its history comes with the connection)");
   const broker = new MemoryBroker();
   await broker.attach("alice", "~");
-  place.server = startServer({ port, broker });
+  place.server = await startServer({ port, broker });
   await bob.shows("Connected again");
   await bob.shows(/^=== alice ===$/);
   await bob.until((lines) => /^alice \((sent|delivered)\)>$/.test(lines.at(-1)!));
@@ -410,7 +410,7 @@ Deno.test({
   async fn() {
     const config = new URL("../deno.json", import.meta.url).pathname;
     const task = { command: Deno.execPath(), args: ["task", "--quiet", "--config", config, "client"] };
-    await using place = new Place(task);
+    await using place = await Place.start(task);
     await stopsAndGoesOn(place, task);
   },
 });
@@ -419,7 +419,10 @@ Deno.test({
   name: "terminal (source) - Ctrl-Z does nothing where no shell would bring it back",
   ignore: NO_TERMINAL || lacksProgram("setsid", ["--version"]),
   async fn() {
-    await using place = new Place({ command: "setsid", args: ["--ctty", CLIENTS[0]![1].command, ...CLIENTS[0]![1].args] });
+    await using place = await Place.start({
+      command: "setsid",
+      args: ["--ctty", CLIENTS[0]![1].command, ...CLIENTS[0]![1].args],
+    });
     await using bob = await place.bob();
     await bob.shows("as bob. /help");
     await bob.type("half");
@@ -561,7 +564,7 @@ onTerminal("what was typed while the server was away goes out once, though the c
   }
   const broker = new MemoryBroker();
   await broker.attach("alice", "~");
-  place.server = startServer({ port, broker });
+  place.server = await startServer({ port, broker });
   await using bob = await place.bob();
   await bob.shows("Messages from the last time that are still to be sent: 1");
   await using alice = await place.alice();

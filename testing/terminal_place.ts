@@ -19,7 +19,7 @@ export const NO_TERMINAL = !CAN_RUN || lacksProgram("tmux", ["-V"]) || lacksProg
 export function onTerminal(name: string, test: (place: Place) => Promise<void>): void {
   for (const [which, client] of CLIENTS) {
     const fn = async () => {
-      await using place = new Place(client);
+      await using place = await Place.start(client);
       await test(place);
     };
     Deno.test({ name: `terminal (${which}) - ${name}`, ignore: NO_TERMINAL, fn });
@@ -31,9 +31,12 @@ export class Place implements AsyncDisposable {
   /** Home of the clients. */
   readonly #home = Deno.makeTempDirSync();
   readonly env = { XDG_STATE_HOME: `${this.#home}/state`, XDG_CONFIG_HOME: `${this.#home}/config` };
-  server: Server = startServer({ port: 0 });
 
-  constructor(readonly client: Command) {}
+  private constructor(readonly client: Command, public server: Server) {}
+
+  static async start(client: Command): Promise<Place> {
+    return new Place(client, await startServer({ port: 0 }));
+  }
 
   /** Starts bob's client on a terminal. */
   async bob(size = {}, ...args: string[]): Promise<Terminal> {
