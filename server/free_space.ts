@@ -3,7 +3,7 @@
  * that is full to the brim stops other programs too, and a database that cannot write its log cannot be read well either.
  */
 
-import { statfs } from "node:fs/promises";
+import { statfs } from "node:fs"; // node:fs/promises has none in Deno 2.5
 import { type Log, reasonOf } from "../ops/log.ts";
 
 /** Milliseconds between two looks: the default rate of a thousand users fills a few MiB meanwhile. */
@@ -61,7 +61,8 @@ export class FreeSpace {
   }
 }
 
-async function freeBytes(dir: string): Promise<number> {
-  const { bavail, bsize } = await statfs(dir);
-  return bavail * bsize;
+function freeBytes(dir: string): Promise<number> {
+  return new Promise((resolve, reject) =>
+    statfs(dir, (error, stats) => error ? reject(error) : resolve(stats.bavail * stats.bsize))
+  );
 }
