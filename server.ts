@@ -6,7 +6,6 @@
 
 import { setImmediate } from "node:timers";
 import { deadline } from "@std/async/deadline";
-import { delay } from "@std/async/delay";
 import { KeyError } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
 import { type Broker, BrokerError } from "./broker.ts";
@@ -151,23 +150,35 @@ async function upgrade(request: Request, address: string, gate: Gate, guests: Gu
 
 /** Closes the broker, and waits no longer for that than is reasonable. */
 async function closeInTime(broker: Broker, report: (error: unknown, task: string) => void): Promise<void> {
-  const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
-  await deadline(broker.close(), Infinity, { signal }).catch((error) => report(error, "closing the messages"));
+  await within(CLOSE_TIMEOUT_MS, (late) => deadline(broker.close(), Infinity, { signal: late }))
+    .catch((error) => report(error, "closing the messages"));
 }
 
 async function drain(hub: Hub, guests: Guests, listener: Listener, terminator: TlsTerminator | undefined): Promise<void> {
-  const signal = AbortSignal.timeout(DRAIN_TIMEOUT_MS);
-  // A step that takes too long is left behind, and the next one is still begun.
-  const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal }).catch(() => {});
-  terminator?.stop();
-  const patience = new AbortController();
-  const finished = delay(FINISH_TIMEOUT_MS, { signal: patience.signal }).catch(() => {});
-  await inTime(hub.drain("restart", "The server is restarting", finished));
-  patience.abort();
-  // The listener says 1001 to every socket it still has when it is shut down: let the peers answer our 1012 first.
-  await inTime(guests.empty());
-  terminator?.close();
-  await inTime(listener.shutdown());
+  await within(DRAIN_TIMEOUT_MS, async (late) => {
+    // A step that takes too long is left behind, and the next one is still begun.
+    const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal: late }).catch(() => {});
+    terminator?.stop();
+    await within(FINISH_TIMEOUT_MS, (signal) => {
+      const finished = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+      return inTime(hub.drain("restart", "The server is restarting", finished));
+    });
+    // The listener says 1001 to every socket it still has when it is shut down: let the peers answer our 1012 first.
+    await inTime(guests.empty());
+    terminator?.close();
+    await inTime(listener.shutdown());
+  });
+}
+
+/** Does something with a signal that it is late after `ms` milliseconds; the timer ends with it. */
+async function within<T>(ms: number, act: (late: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(new Error(`it took over ${ms} ms`)), ms);
+  try {
+    return await act(controller.signal);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 // ---- The command line --------------------------------------------------------------------------------------------------------
