@@ -52,7 +52,7 @@ export const ERROR_CODES = {
   id_conflict: { retryable: false, meaning: "The id was used for a message with other content." },
   rate_limited: { retryable: true, meaning: "Too many frames; wait retry_after_ms." },
   quota_exceeded: { retryable: true, meaning: "Too many bytes in one day; wait retry_after_ms." },
-  mailbox_full: { retryable: true, meaning: "The recipient has too many messages waiting." },
+  mailbox_full: { retryable: true, meaning: "The recipient has too many messages waiting, in all or of this sender." },
   unavailable: { retryable: true, meaning: "The message could not be stored now." },
   internal: { retryable: true, meaning: "The server failed at this frame." },
 } as const satisfies Record<string, { retryable: boolean; meaning: string }>;
@@ -308,7 +308,7 @@ const MESSAGE = {
 };
 
 const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
-const groupSummary = object({ group: parseGroup, owner: user, members: integer(0), open: flag });
+const groupSummary = object({ group: parseGroup, owner: optional(user), members: integer(0), open: flag });
 const conversationSummary = object({
   with: address,
   seq: position,
@@ -346,7 +346,7 @@ const CLIENT_FRAMES = {
     limit: optional(pageSize),
     id: optional(id),
   },
-  conversations: { limit: optional(pageSize), id: optional(id) },
+  conversations: { limit: optional(pageSize), before: optional(position), with: optional(address), id: optional(id) },
   admin: { op: oneOf("list", "disconnect"), user: optional(user), id: optional(id) },
   ping: { id: optional(id) },
 } as const satisfies Record<string, Shape>;

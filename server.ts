@@ -6,6 +6,7 @@
 
 import { setImmediate } from "node:timers";
 import { deadline } from "@std/async/deadline";
+import { delay } from "@std/async/delay";
 import { KeyError } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
 import { type Broker, BrokerError } from "./broker.ts";
@@ -22,12 +23,14 @@ import { runCommand } from "./server/commands.ts";
 import { slipsInEnvironment } from "./server/environment.ts";
 import { Gate } from "./server/gate.ts";
 import { Guests } from "./server/guest.ts";
-import { httpHandler, plain } from "./server/http.ts";
+import { httpHandler, type HttpOptions, plain } from "./server/http.ts";
 import { Listener } from "./server/listener.ts";
 import { SERVER, SERVER_OPTIONS, type ServerValues, VERSION } from "./server/options.ts";
 import { renewOnHangup, terminated } from "./server/signals.ts";
 import { SocketConnection, withSpacedProtocols } from "./server/sockets.ts";
-import { type Certificate, TlsTerminator } from "./server/tls_terminator.ts";
+import { TlsTerminator } from "./server/tls_terminator.ts";
+import type { Certificate, Transport, TransportOptions } from "./server/transport.ts";
+import type { TransportName } from "./server/transport_choice.ts";
 
 export type { ServerOptions } from "./server/assemble.ts";
 
@@ -57,8 +60,8 @@ export interface Server {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts a server. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
-export function startServer(options: ServerOptions = {}): Server {
+/** Starts a server. Rejects with what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
+export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const { hostname = "127.0.0.1", port: wanted = 8080, certificate, revoked, space, log = () => {} } = options;
   const broker: Broker = options.broker ?? new MemoryBroker();
   const report = (error: unknown, task: string) => log("failed", { task, reason: reasonOf(error) });
@@ -73,23 +76,86 @@ export function startServer(options: ServerOptions = {}): Server {
   const gate = new Gate({ ...options, hostname, admission });
 
   const scheme = certificate ? "wss" : "ws";
-  let terminator: TlsTerminator | undefined;
   let isDraining = false;
-  const handle = httpHandler({
+  const answers: Omit<HttpOptions, "upgrade"> = {
     scheme,
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
     unreadiness() {
       if (isDraining) return "it is draining";
-      if (!listener.isListening) return "it does not listen: there are no file descriptors";
+      if (!transport.isListening) return "it does not listen: there are no file descriptors";
       if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
       const unwell = broker.health?.();
       return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
     },
-    upgrade: (request, address) => upgrade(request, address, gate, guests),
+  };
+  const transport = await listen(options.transport ?? "deno", {
+    hostname,
+    port: wanted,
+    certificate,
+    gate,
+    guests,
+    frameBytes: hub.frameBytes,
+    handlerOf: (upgrade) => httpHandler({ ...answers, upgrade }),
+    log,
   });
+
+  const { port } = transport;
+  let drained: Promise<void> | undefined;
+  const shutdown = () => {
+    isDraining = true;
+    guests.turnAway();
+    return drained ??= drain(hub, guests, transport).finally(() => closeInTime(broker, report));
+  };
+  return {
+    hub,
+    admission,
+    hostname,
+    port,
+    url: `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/ws`,
+    renew: (renewed) => transport.renew(renewed),
+    shutdown,
+    [Symbol.asyncDispose]: shutdown,
+  };
+}
+
+/** Listens with the transport of that name. Rejects with what `Deno.serve` throws, and for a certificate that cannot be used. */
+async function listen(name: TransportName, options: TransportOptions): Promise<Transport> {
+  if (name === "deno") return listenWithDeno(options);
+  // Loaded where it is needed: it reads the environment, and does not load on every version of Deno.
+  const { listenWithWs } = await import("./server/ws_transport.ts");
+  return await listenWithWs(options);
+}
+
+/** Closes the broker, and waits no longer for that than is reasonable. */
+async function closeInTime(broker: Broker, report: (error: unknown, task: string) => void): Promise<void> {
+  const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
+  await deadline(broker.close(), Infinity, { signal }).catch((error) => report(error, "closing the messages"));
+}
+
+async function drain(hub: Hub, guests: Guests, transport: Transport): Promise<void> {
+  const signal = AbortSignal.timeout(DRAIN_TIMEOUT_MS);
+  // A step that takes too long is left behind, and the next one is still begun.
+  const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal }).catch(() => {});
+  transport.stop();
+  const patience = new AbortController();
+  const finished = delay(FINISH_TIMEOUT_MS, { signal: patience.signal }).catch(() => {});
+  await inTime(hub.drain("restart", "The server is restarting", finished));
+  patience.abort();
+  // Closing the transport cuts every socket: let the peers answer our 1012 first.
+  await inTime(guests.empty());
+  await inTime(transport.close());
+}
+
+// ---- Deno's sockets ----------------------------------------------------------------------------------------------------------
+
+/** Listens with Deno's own sockets, the TLS in front of them. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`, and for a certificate that cannot be used. */
+export function listenWithDeno(options: TransportOptions): Transport {
+  const { hostname, port, certificate, gate, guests, handlerOf, log } = options;
+  const handle = handlerOf((request, address) => upgrade(request, address, gate, guests));
+  let terminator: TlsTerminator | undefined;
   const listener = new Listener({
-    port: certificate ? 0 : wanted,
+    port: certificate ? 0 : port,
     log,
     listen: (port) =>
       Deno.serve({
@@ -105,28 +171,23 @@ export function startServer(options: ServerOptions = {}): Server {
       }),
   });
   try {
-    if (certificate) terminator = new TlsTerminator({ ...certificate, hostname, port: wanted, target: listener.port });
+    if (certificate) terminator = new TlsTerminator({ ...certificate, hostname, port, target: listener.port });
   } catch (error) {
     void listener.shutdown();
     throw error;
   }
-
-  const port = terminator?.port ?? listener.port;
-  let drained: Promise<void> | undefined;
-  const shutdown = () => {
-    isDraining = true;
-    guests.turnAway();
-    return drained ??= drain(hub, guests, listener, terminator).finally(() => closeInTime(broker, report));
-  };
   return {
-    hub,
-    admission,
-    hostname,
-    port,
-    url: `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/ws`,
+    get isListening() {
+      return listener.isListening;
+    },
+    port: terminator?.port ?? listener.port,
     renew: async (renewed) => await terminator?.renew(renewed),
-    shutdown,
-    [Symbol.asyncDispose]: shutdown,
+    stop: () => terminator?.stop(),
+    async close() {
+      terminator?.close();
+      // The listener says 1001 to every socket that it still has.
+      await listener.shutdown();
+    },
   };
 }
 
@@ -145,39 +206,6 @@ async function upgrade(request: Request, address: string, gate: Gate, guests: Gu
   } catch {
     slot.release();
     return plain(400, "This request cannot be upgraded to a WebSocket");
-  }
-}
-
-/** Closes the broker, and waits no longer for that than is reasonable. */
-async function closeInTime(broker: Broker, report: (error: unknown, task: string) => void): Promise<void> {
-  await within(CLOSE_TIMEOUT_MS, (late) => deadline(broker.close(), Infinity, { signal: late }))
-    .catch((error) => report(error, "closing the messages"));
-}
-
-async function drain(hub: Hub, guests: Guests, listener: Listener, terminator: TlsTerminator | undefined): Promise<void> {
-  await within(DRAIN_TIMEOUT_MS, async (late) => {
-    // A step that takes too long is left behind, and the next one is still begun.
-    const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal: late }).catch(() => {});
-    terminator?.stop();
-    await within(FINISH_TIMEOUT_MS, (signal) => {
-      const finished = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-      return inTime(hub.drain("restart", "The server is restarting", finished));
-    });
-    // The listener says 1001 to every socket it still has when it is shut down: let the peers answer our 1012 first.
-    await inTime(guests.empty());
-    terminator?.close();
-    await inTime(listener.shutdown());
-  });
-}
-
-/** Does something with a signal that it is late after `ms` milliseconds; the timer ends with it. */
-async function within<T>(ms: number, act: (late: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(new Error(`it took over ${ms} ms`)), ms);
-  try {
-    return await act(controller.signal);
-  } finally {
-    clearTimeout(timer);
   }
 }
 
@@ -228,7 +256,7 @@ async function serve(values: ServerValues): Promise<number> {
   const options = await assemble(values, logToStderr);
   let server: Server;
   try {
-    server = startServer(options);
+    server = await startServer(options);
   } catch (error) {
     options.revoked?.close();
     options.space?.close();

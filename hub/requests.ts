@@ -125,14 +125,11 @@ function toGroupReply(host: RequestHost, frame: ClientFrameOf<"group">, answer: 
   if (frame.id !== undefined) reply.id = frame.id;
   if (frame.group !== undefined) reply.group = frame.group;
   if (frame.user !== undefined) reply.user = frame.user;
-  if (answer.owner) reply.owner = answer.owner; // a group whose last member left has none
+  if (answer.owner) reply.owner = answer.owner; // a group may have none
   if (frame.op === "members") reply.members = [...answer.members];
   if (answer.groups) {
-    reply.groups = cut(
-      host,
-      answer.groups.map((info) => ({ ...info })),
-      (info) => GROUP_CHARS + info.group.length + info.owner.length,
-    );
+    const groups = cut(host, answer.groups, ({ group, owner }) => GROUP_CHARS + group.length + owner.length);
+    reply.groups = groups.map(({ owner, ...info }) => owner === "" ? info : { ...info, owner });
   }
   if (answer.more || (answer.groups && answer.groups.length > reply.groups!.length)) reply.more = true;
   return reply;
@@ -170,7 +167,8 @@ async function history(host: RequestHost, session: Session, frame: ClientFrameOf
 
 async function conversations(host: RequestHost, session: Session, frame: ClientFrameOf<"conversations">): Promise<void> {
   host.reportConfirmed([session]); // what was read is not counted as unread
-  const answer = await host.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT);
+  const before = frame.before === undefined ? undefined : { seq: frame.before, with: frame.with };
+  const answer = await host.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT, before);
   const rows = answer.conversations.map(({ with: other, last, read, unread }) => {
     const row = { with: other, seq: last?.seq ?? 0, read, unread };
     return last ? { ...row, last: toMessage(last) } : row;
