@@ -9,6 +9,7 @@
 
 import { backOffMs } from "./chat_client/backoff.ts";
 import { openWebSocket, SYSTEM_CLOCK } from "./chat_client/defaults.ts";
+import { newId } from "./chat_client/ids.ts";
 import { Inbox } from "./chat_client/inbox.ts";
 import { Outbox } from "./chat_client/outbox.ts";
 import { type Query, Requests } from "./chat_client/requests.ts";
@@ -42,6 +43,8 @@ const HELLO_RETRY_MS = 1_000;
 const QUIET_MS = 30_000;
 /** Milliseconds that the server has to answer a ping. */
 const PONG_MS = 10_000;
+/** Milliseconds that it has where somebody looks at the screen and may have been asleep: a needless reconnect costs little. */
+const LOOK_PONG_MS = 1_200;
 /** Milliseconds that the server has to answer a close. */
 const GOODBYE_MS = 2_000;
 
@@ -72,6 +75,7 @@ export class ChatClient {
   #watched: readonly string[] = [];
   #isAway = false;
   readonly #read = new Map<string, number>();
+  readonly #readPrivately = new Map<string, number>();
 
   constructor(options: ChatOptions) {
     this.#options = options;
@@ -134,7 +138,7 @@ export class ChatClient {
   }
 
   /** Queues a message; it arrives once, in order within its conversation. */
-  send(recipient: string, content: string, id: string = crypto.randomUUID()): Outgoing {
+  send(recipient: string, content: string, id: string = newId()): Outgoing {
     const outgoing = this.#outbox.add({ sender: this.#user, recipient, content, id });
     this.#save();
     this.#outbox.pump();
@@ -159,6 +163,19 @@ export class ChatClient {
   /** Resolves when the client is closed. */
   get closed(): Promise<void> {
     return this.#ended.promise;
+  }
+
+  /** Sends a message now that waits because the server could not take it. */
+  retry(id: string): void {
+    this.#outbox.retry(id);
+  }
+
+  /**
+   * Takes a message out of the outbox, so that it is not sent (again). Returns undefined where it is not there; `mayHaveArrived`:
+   * it was on its way.
+   */
+  drop(id: string): { readonly mayHaveArrived: boolean } | undefined {
+    return this.#outbox.drop(id);
   }
 
   /** Requests a page of a conversation, oldest message first. Rejects with a {@linkcode ChatError}. */
@@ -191,11 +208,15 @@ export class ChatClient {
     return await this.#requests.ask("admin", query);
   }
 
-  /** Reports that a person has read a conversation up to `seq`; now, or when there is a connection again. */
-  markRead(conversation: string, seq: number): void {
-    if (seq <= (this.#read.get(conversation) ?? -1)) return;
-    this.#read.set(conversation, seq);
-    if (this.#isOnline) this.#writeRead(conversation, seq);
+  /**
+   * Reports that a person has read a conversation up to `seq`; now, or when there is a connection again. `isPrivate`: only the
+   * person's own devices and unread counts learn of it.
+   */
+  markRead(conversation: string, seq: number, isPrivate = false): void {
+    const known = this.#read.get(conversation) ?? -1;
+    if (seq <= (isPrivate ? Math.max(known, this.#readPrivately.get(conversation) ?? -1) : known)) return;
+    (isPrivate ? this.#readPrivately : this.#read).set(conversation, seq);
+    if (this.#isOnline) this.#writeRead(conversation, seq, isPrivate);
   }
 
   /** Subscribes to the presence of exactly these users. */
@@ -221,6 +242,28 @@ export class ChatClient {
     if (this.#state.phase !== "waiting") return;
     this.#cancelTimer();
     void this.#dial();
+  }
+
+  /**
+   * Finds out now whether there is a connection, as after sleep or in another network: a client that waits tries at once, and a
+   * server that does not answer soon is left.
+   */
+  lookNow(): void {
+    if (this.#isOnline) return this.#ping(LOOK_PONG_MS);
+    this.#attempts = 0;
+    this.retryNow();
+  }
+
+  /** Closes, and forgets everything, in the store too: the next user of this place finds nothing. */
+  async forget(): Promise<void> {
+    await this.close();
+    this.#outbox.clear();
+    this.#watched = [];
+    this.#read.clear();
+    this.#readPrivately.clear();
+    this.#user = "";
+    this.#welcome = undefined;
+    this.#options.store?.save({ outbox: [] });
   }
 
   /** Confirms what was taken and closes. Idempotent; resolves when the socket is closed. */
@@ -316,7 +359,8 @@ export class ChatClient {
     this.#options.welcome?.(frame, missed);
     if (this.#watched.length > 0) this.#writeWatched();
     if (this.#isAway) this.#writeStatus();
-    for (const [conversation, seq] of this.#read) this.#writeRead(conversation, seq);
+    for (const [conversation, seq] of this.#read) this.#writeRead(conversation, seq, false);
+    for (const [conversation, seq] of this.#readPrivately) this.#writeRead(conversation, seq, true);
     this.#outbox.restart();
   }
 
@@ -377,10 +421,14 @@ export class ChatClient {
   /** Pings a server that is silent, and leaves one that does not answer. */
   #watchLiveness(): void {
     this.#cancelLiveness();
-    this.#cancelLiveness = this.#clock.after(QUIET_MS, () => {
-      this.#write({ type: "ping" });
-      this.#cancelLiveness = this.#clock.after(PONG_MS, () => void this.#lost(0, "The server went silent", true));
-    });
+    this.#cancelLiveness = this.#clock.after(QUIET_MS, () => this.#ping(PONG_MS));
+  }
+
+  /** Asks for a sign of life. */
+  #ping(withinMs: number): void {
+    this.#cancelLiveness();
+    this.#write({ type: "ping" });
+    this.#cancelLiveness = this.#clock.after(withinMs, () => void this.#lost(0, "The server went silent", true));
   }
 
   // ---- Frames ----
@@ -439,8 +487,8 @@ export class ChatClient {
     this.#write({ type: "presence", status: this.#isAway ? "away" : "online" });
   }
 
-  #writeRead(conversation: string, seq: number): void {
-    this.#write({ type: "receipt", kind: "read", with: conversation, seq });
+  #writeRead(conversation: string, seq: number, isPrivate: boolean): void {
+    this.#write({ type: "receipt", kind: "read", with: conversation, seq, ...(isPrivate ? { private: true } : {}) });
   }
 
   #write(frame: ClientFrame): void {

@@ -479,3 +479,80 @@ Deno.test("ChatClient takes one welcome, answers that fit what was asked, and no
   t.socket.give(error("a1", "rate_limited", true, Number.MAX_SAFE_INTEGER));
   assertEquals(t.events.at(-1), "rate_limited 1 3600000");
 });
+
+Deno.test("ChatClient makes ids where the browser has no randomUUID", async () => {
+  const given = crypto.randomUUID;
+  try {
+    Object.defineProperty(crypto, "randomUUID", { value: undefined, configurable: true, writable: true });
+    const t = await new Setup().online();
+    const { message: { id } } = t.client.send("alice", "hi");
+    assertEquals([sent(t.socket), /^[0-9a-f]{32}$/.test(id)], [[id], true]);
+  } finally {
+    Object.defineProperty(crypto, "randomUUID", { value: given, configurable: true, writable: true });
+  }
+});
+
+Deno.test("ChatClient that is told to look tries at once, and soon leaves a server that does not answer", async () => {
+  const t = await new Setup().online();
+  t.client.lookNow();
+  assertEquals(t.socket.take(), [{ type: "ping" }]);
+  t.socket.give({ type: "pong" });
+  await t.clock.pass(5_000);
+  assertEquals(t.phase, "online");
+
+  t.client.lookNow();
+  await t.clock.pass(2_000);
+  assertEquals(t.sockets.length, 2, "reconnects within two seconds");
+
+  for (let attempt = 0; attempt < 5; attempt++) {
+    t.socket.drop();
+    await t.clock.pass(20_000);
+  }
+  t.socket.drop();
+  await settled();
+  assertEquals(t.phase, "waiting");
+  const before = t.sockets.length;
+  t.client.lookNow();
+  await settled();
+  assertEquals(t.sockets.length, before + 1);
+});
+
+Deno.test("ChatClient drops a message that waits, and goes on with the next", async () => {
+  const t = await new Setup().online();
+  const first = t.client.send("alice", "one", "1");
+  t.client.send("alice", "two", "2");
+  t.socket.give(error("1", "mailbox_full", true, 60_000));
+  assertEquals(sent(t.socket), ["1"]);
+  assertEquals([t.client.drop("1"), t.client.drop("1")], [{ mayHaveArrived: false }, undefined]);
+  assertEquals((await assertRejects(() => first.acked, ChatError)).code, "dropped");
+  assertEquals([sent(t.socket), t.saved.outbox.map(({ id }) => id)], [["2"], ["2"]]);
+});
+
+Deno.test("ChatClient tells privately what was read where it is asked to, on every connection", async () => {
+  const t = await new Setup().online();
+  const told = { type: "receipt", kind: "read", with: "alice", seq: 9, private: true };
+  t.client.markRead("alice", 9, true);
+  t.client.markRead("alice", 8, true);
+  assertEquals(t.socket.take(), [told]);
+  await t.again();
+  assertEquals(t.socket.take(), [told]);
+});
+
+Deno.test("ChatClient sends a message that waits for a time when it is told to", async () => {
+  const t = await new Setup().online();
+  t.client.send("alice", "one", "1");
+  t.socket.give(error("1", "mailbox_full", true, 60_000));
+  t.socket.take();
+  t.client.retry("1");
+  assertEquals(sent(t.socket), ["1"]);
+});
+
+Deno.test("ChatClient that forgets leaves nothing, in the store either", async () => {
+  const t = await new Setup().online();
+  const { acked } = t.client.send("alice", "one", "1");
+  t.client.markRead("alice", 9);
+  await t.client.forget();
+  await assertRejects(() => acked, ChatError);
+  assertEquals([t.saved, t.client.outbox, t.client.user, t.client.welcome], [{ outbox: [] }, [], "", undefined]);
+  assertEquals(t.clock.pending, 0);
+});

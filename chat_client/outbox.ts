@@ -2,6 +2,7 @@
 
 import type { ClientFrame, ErrorFrame, Message } from "../protocol.ts";
 import { retryMs } from "./backoff.ts";
+import { newId } from "./ids.ts";
 import { type Ack, ChatError, type Clock, type Outgoing } from "./types.ts";
 
 /** The part of a client that an outbox uses. */
@@ -51,7 +52,7 @@ export class Outbox {
   /** Appends a message; {@linkcode pump} sends it. */
   add(message: Message): Outgoing {
     const entry: Entry = {
-      message: { ...message, id: message.id ?? crypto.randomUUID() },
+      message: { ...message, id: message.id ?? newId() },
       promise: Promise.withResolvers(),
       inFlight: false,
       notBefore: 0,
@@ -137,6 +138,29 @@ export class Outbox {
     this.#remove(entry);
     this.#host.refused(error, entry.message, undefined);
     entry.promise.reject(new ChatError(error.code, error.message));
+  }
+
+  /** Tries a message again now that waits for a time to be over. */
+  retry(id: string): void {
+    const entry = this.#find(id);
+    if (!entry) return;
+    entry.notBefore = 0;
+    this.pump();
+  }
+
+  /** Takes a message out. Returns undefined where it is not there; else whether it was on its way, and so may have arrived. */
+  drop(id: string): { readonly mayHaveArrived: boolean } | undefined {
+    const entry = this.#find(id);
+    if (!entry) return undefined;
+    this.#remove(entry);
+    entry.promise.reject(new ChatError("dropped", "The message was dropped"));
+    this.pump();
+    return { mayHaveArrived: entry.inFlight };
+  }
+
+  /** Drops every message. */
+  clear(): void {
+    for (const { message } of [...this.#entries]) this.drop(message.id);
   }
 
   /** Notes that the connection is lost: what was on its way is sent again. */

@@ -62,7 +62,7 @@ export type Ack = ServerFrameOf<"ack">;
 /** A message as the server delivers it to a client that said hello. */
 export type ReceivedMessage = Required<Omit<Message, "type" | "id">> & Message;
 
-/** A failed request or message. `code` is an error code of the protocol, or `offline`, `timeout` or `closed`. */
+/** A failed request or message. `code` is an error code of the protocol, or `offline`, `timeout`, `closed` or `dropped`. */
 export class ChatError extends Error {
   override readonly name = "ChatError";
   constructor(readonly code: string, message: string) {

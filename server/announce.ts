@@ -3,14 +3,23 @@
 import { type ServerValues, VERSION } from "./options.ts";
 
 /** Prints where the server listens at `url`, and unless it is to be quiet, how to go on. */
-export function announce(url: string, values: ServerValues): void {
+export function announce(url: string, values: ServerValues, hasPage: boolean): void {
   const { quiet, broker, data } = values;
   console.log(`Parley ${VERSION} listens on ${url}`);
   if (quiet) return;
   const isKept = broker === "sqlite" && data !== ":memory:";
   console.log(isKept ? `Messages are kept in ${data}` : "Messages are kept in memory and gone when it ends");
+  if (hasPage) console.log(`Open ${pageAddress(url)} in a browser`);
+  else if (!values["no-web"]) console.log("There is no page for browsers; deno task web builds it");
   const server = url === "ws://127.0.0.1:8080/ws" ? "" : ` --server ${url}`;
   console.log(`${hints(values, server)}\nStop it with Ctrl-C.`);
+}
+
+/** Returns where a browser finds the page of a server. */
+function pageAddress(url: string): string {
+  const { protocol, port, hostname } = new URL(url);
+  const host = hostname === "0.0.0.0" || hostname === "[::]" ? "localhost" : hostname;
+  return `${protocol.replace("ws", "http")}//${host}:${port || (protocol === "wss:" ? "443" : "80")}/`;
 }
 
 /** The programs as they are typed: beside this one where it is compiled, else by their tasks. */
@@ -28,7 +37,7 @@ function ownNames(): ProgramNames {
 export function hints(values: ServerValues, server: string, programs: ProgramNames = ownNames()): string {
   const { "jwt-secret-file": secret, "jwt-public-key": publicKey, jwks } = values;
   if (secret === undefined && publicKey === undefined && jwks === undefined) {
-    return `Try it: in two other terminals,
+    return `Or try it in two other terminals,
   ${programs.client} --name alice${server}
   ${programs.client} --name bob --to alice${server}`;
   }

@@ -19,6 +19,7 @@ import type { GateOptions } from "./gate.ts";
 import { SERVER, type ServerValues } from "./options.ts";
 import type { Certificate } from "./transport.ts";
 import { defaultTransport, type TransportName, whyNoWs } from "./transport_choice.ts";
+import { openWebAssets, type WebAssets } from "./web_assets.ts";
 
 /** The part of a mailbox that may have been confirmed without the broker knowing it. */
 const CONFIRM_MAILBOX_PARTS = 4;
@@ -42,6 +43,8 @@ export interface ServerOptions
   readonly admission?: Partial<AdmissionLimits>;
   /** Serves TLS. */
   readonly certificate?: Certificate;
+  /** The page for browsers. Default: there is none. */
+  readonly web?: WebAssets;
   /** Refuses messages while there is too little room for them. The caller's to close. */
   readonly space?: FreeSpace;
   /** Default: Deno's sockets. */
@@ -63,6 +66,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   checkTogether(values);
   const tokens = await openTokens(values);
   const certificate = readCertificate(values);
+  const web = openWebAssets(values, tokens !== undefined);
   const revoked = openRevoked(values, log);
   try {
     const broker = await openBroker(values, log);
@@ -79,6 +83,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       log,
       ...space && { space },
       ...tokens && { tokens },
+      ...web && { web },
       ...revoked && { revoked },
       ...certificate && { certificate },
     };

@@ -39,6 +39,7 @@ export const SERVER_OPTIONS = {
     choices: TRANSPORTS,
     help: "WebSockets of Deno, or of the library ws; without it deno on loopback, ws elsewhere",
   },
+  "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
 
   data: { ...DATA, group: "Storage" },

@@ -8,12 +8,13 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { ensurePage } from "./web.ts";
 import config from "../deno.json" with { type: "json" };
 
 const ROOT = new URL("..", import.meta.url);
 const WINDOWS = Deno.build.os === "windows";
-/** Modules that a program loads without an import. */
-const INCLUDED: Record<string, readonly string[]> = { "server.ts": ["broker/sqlite/worker.ts"] };
+/** Modules that a program loads without an import, and files that it reads beside its own. */
+const INCLUDED: Record<string, readonly string[]> = { "server.ts": ["broker/sqlite/worker.ts", "web/dist"] };
 const USAGE = "usage: deno task compile [--standalone] [--out DIR]";
 
 /** A program: its name, and the command of its task. */
@@ -26,7 +27,8 @@ export interface Program {
 
 /** Returns the program that the command of a task runs. Throws where it is not `deno run FLAGS MAIN`. */
 export function programOf(name: string, command: string): Program {
-  const [deno, run, ...rest] = wordsOf(command);
+  // What runs before it in the task is a matter of the checkout.
+  const [deno, run, ...rest] = wordsOf(command.split(" && ").at(-1)!);
   const main = rest.pop();
   if (deno !== "deno" || run !== "run" || main === undefined || !rest.every((flag) => flag.startsWith("-"))) {
     throw new Error(`Cannot compile "${name}": its task is not "deno run FLAGS MAIN" but "${command}"`);
@@ -48,7 +50,7 @@ const PROGRAMS = [
 ];
 
 async function compile(program: Program, file: string): Promise<void> {
-  const included = (INCLUDED[program.main] ?? []).map((module) => `--include=${module}`);
+  const included = (INCLUDED[program.main] ?? []).filter(isThere).map((path) => `--include=${path}`);
   const { success, stderr } = await run(Deno.execPath(), [
     ...["compile", "--no-check", ...program.flags, ...included, ...leaveOutUnused(), "--output", file, program.main],
   ]);
@@ -59,6 +61,15 @@ async function compile(program: Program, file: string): Promise<void> {
     throw new Error(`Cannot compile "${program.main}":\n${stderr.trim()}`);
   }
   if (!await answers(file)) throw new NoRuntime("does not start what was compiled with it");
+}
+
+/** Only the page may be missing, where it could not be built: a line said so. */
+function isThere(path: string): boolean {
+  try {
+    return Deno.statSync(new URL(path, ROOT)) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Returns the flags, known since Deno 2.9, without which every package of the lock file is embedded, the tests' too. */
@@ -119,6 +130,8 @@ function pathOf(url: URL): string {
 
 /** Makes all programs in the folder `out`, and reports each on a line. Returns the exit status. */
 async function make(out: string, standalone: boolean): Promise<number> {
+  const page = await ensurePage();
+  if (page.state === "missing") console.error(`The page for browsers cannot be built, so there is none: ${page.reason}`);
   let missing: string | undefined;
   for (const program of PROGRAMS) {
     const binary = `${out}${program.name}${WINDOWS ? ".exe" : ""}`;
