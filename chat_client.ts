@@ -198,6 +198,16 @@ export class ChatClient {
     return await this.#requests.ask("conversations", typeof query === "number" ? { limit: query } : query);
   }
 
+  /** Searches the user's conversations, or one. The messages found are the newest, oldest first. Rejects with a {@linkcode ChatError}. */
+  async search(query: Query<"search">): Promise<ServerFrameOf<"search">> {
+    return await this.#requests.ask("search", query);
+  }
+
+  /** Lists or disconnects users, or makes one known; for administrators. Rejects with a {@linkcode ChatError}. */
+  async admin(query: Query<"admin">): Promise<ServerFrameOf<"admin">> {
+    return await this.#requests.ask("admin", query);
+  }
+
   /**
    * Reports that a person has read a conversation up to `seq`; now, or when there is a connection again. `isPrivate`: only the
    * person's own devices and unread counts learn of it.
@@ -454,6 +464,8 @@ export class ChatClient {
         return this.#requests.answer(frame) ? undefined : group?.(frame);
       case "history":
       case "conversations":
+      case "search":
+      case "admin":
         this.#requests.answer(frame);
     }
   }

@@ -53,6 +53,9 @@ const FLUSH_CONNECTIONS_MAX = 64;
 /** UTF-16 units of content that count as another frame against the rate: what people type is one, a flood of pages is many. */
 const RATE_CONTENT_CHARS = 4_096;
 
+/** Frames that a search counts as against the rate: it costs the server as much as several messages. */
+const SEARCH_COST = 4;
+
 /** Limit on how much a user may send. */
 export interface RateLimit {
   /**
@@ -273,7 +276,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
       return session.refuse(Refusal.of(frame, "hello_required", `Send hello before frames of type "${frame.type}"`));
     }
     const isFree = (frame.type === "ack" || frame.type === "receipt") && session.mayConfirm();
-    if (!isFree && !this.#consume(session, frame, 1)) return;
+    if (!isFree && !this.#consume(session, frame, frame.type === "search" ? SEARCH_COST : 1)) return;
     const handled = handleRequest(this, session, frame);
     if (handled) void this.#finish(handled, session, frame);
   }

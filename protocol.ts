@@ -26,6 +26,8 @@ export const WATCHED_USERS_MAX = 100;
 export const HISTORY_LIMIT_MAX = 500;
 /** Messages a new device may ask for with `hello.last`. */
 export const LAST_MESSAGES_MAX = 10_000;
+/** UTF-16 units of a search: a sentence. */
+export const QUERY_CHARS_MAX = 256;
 /** Capabilities in one `hello`. */
 export const CAPS_MAX = 16;
 
@@ -308,6 +310,7 @@ const MESSAGE = {
 };
 
 const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
+const ADMIN_OPS = ["list", "disconnect", "create"] as const;
 const groupSummary = object({ group: parseGroup, owner: optional(user), members: integer(0), open: flag });
 const conversationSummary = object({
   with: address,
@@ -337,6 +340,7 @@ const CLIENT_FRAMES = {
     group: optional(parseGroup as Check<string>),
     user: optional(user),
     open: optional(flag),
+    after: optional(parseGroup as Check<string>),
     id: optional(id),
   },
   history: {
@@ -347,7 +351,14 @@ const CLIENT_FRAMES = {
     id: optional(id),
   },
   conversations: { limit: optional(pageSize), before: optional(position), with: optional(address), id: optional(id) },
-  admin: { op: oneOf("list", "disconnect"), user: optional(user), id: optional(id) },
+  search: {
+    query: text(QUERY_CHARS_MAX),
+    with: optional(address),
+    before: optional(position),
+    limit: optional(pageSize),
+    id: optional(id),
+  },
+  admin: { op: oneOf(...ADMIN_OPS), user: optional(user), after: optional(user), id: optional(id) },
   ping: { id: optional(id) },
 } as const satisfies Record<string, Shape>;
 
@@ -381,11 +392,21 @@ const SERVER_FRAMES = {
   },
   history: { with: address, messages: list(object(MESSAGE), HISTORY_LIMIT_MAX), more: flag, id: optional(id) },
   conversations: { conversations: list(conversationSummary, HISTORY_LIMIT_MAX), more: flag, id: optional(id) },
+  search: {
+    query: text(QUERY_CHARS_MAX),
+    with: optional(address),
+    messages: list(object(MESSAGE), HISTORY_LIMIT_MAX),
+    more: flag,
+    before: optional(position),
+    indexed: position,
+    id: optional(id),
+  },
   admin: {
-    op: oneOf("list", "disconnect"),
+    op: oneOf(...ADMIN_OPS),
     users: optional(list(object({ user, devices: list(text(NAME_CHARS_MAX + 1), 100_000) }), 100_000)),
     user: optional(user),
     closed: optional(integer(0)),
+    created: optional(flag),
     more: optional(flag),
     id: optional(id),
   },

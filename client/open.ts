@@ -4,6 +4,7 @@ import { ChatClient, type ChatOptions, type Saved, type Store } from "../chat_cl
 import { type Device, newDeviceName, takeDevice } from "./device.ts";
 import { warn } from "./output.ts";
 import type { Folders } from "./paths.ts";
+import { bypassProxy, namingProxy } from "./proxy.ts";
 import type { Account } from "./settings.ts";
 import { explainFailure, socketFactory } from "./transport.ts";
 
@@ -35,12 +36,13 @@ export async function openClient(
   const { server, name, token } = account;
   const wanted = { folder: folders.state, server, name, purpose: work === "" ? purpose : `${purpose} ${work}` };
   const device = await deviceFor(wanted, account.device);
+  bypassProxy(server);
   const client = new ChatClient({
     url: server,
     device: device.name,
     store: purpose === "chat" ? device.store : new PositionStore(device.store),
     socket: socketFactory(account.ca),
-    explain: explainFailure(account),
+    explain: namingProxy(explainFailure(account), server),
     ...(name === "" ? {} : { name }),
     ...(token ? { token } : {}),
     ...options,

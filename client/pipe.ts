@@ -4,9 +4,9 @@ import type { ChatClient, Listeners, State } from "../chat_client.ts";
 import type { ErrorFrame, Message } from "../protocol.ts";
 import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
-import { inputLines } from "./input.ts";
+import { InputError, inputLines } from "./input.ts";
 import { openClient, type RunContext } from "./open.ts";
-import { tryPrint, warn } from "./output.ts";
+import { fail, tryPrint, warn } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
@@ -21,6 +21,8 @@ const OUTBOX_MAX = 64;
 export interface PipeOptions {
   readonly to: string | undefined;
   readonly json: boolean;
+  /** Says nothing but what is wrong. */
+  readonly quiet: boolean;
   readonly last: number | undefined;
   /** Milliseconds to wait for acks after the end of the input. */
   readonly timeoutMs: number;
@@ -79,12 +81,12 @@ class PipeRun {
 
   async #sendInput(to: string | undefined): Promise<number> {
     const client = this.#client;
-    for await (const line of inputLines()) {
+    for await (const line of this.#lines()) {
       if (line === "") continue;
       const [recipient, content] = to === undefined ? addressed(line) : [to, line];
       if (recipient === undefined) {
         this.#refused++;
-        warn("Not sent, as it does not say to whom: start the line with @name, or give --to NAME");
+        fail("Not sent, as it does not say to whom: start the line with @name, or give --to NAME", "no_recipient");
         continue;
       }
       client.send(recipient, content);
@@ -95,6 +97,17 @@ class PipeRun {
     return await this.#finish();
   }
 
+  /** Yields the lines of the input. One that is no text is told, counts as refused, and is the last. */
+  async *#lines(): AsyncGenerator<string> {
+    try {
+      yield* inputLines();
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      fail(error.message, "bad_input");
+      this.#refused++;
+    }
+  }
+
   /** Waits for the acks of everything sent, and for everything missed. */
   async #finish(): Promise<number> {
     const client = this.#client;
@@ -103,7 +116,8 @@ class PipeRun {
       this.#progress.done(() => `${this.#sent} messages sent`);
       return this.#refused > 0 ? EXIT.refused : EXIT.ok;
     }
-    warn(client.outbox.length > 0 ? `${client.outbox.length} messages were not acked in time` : "The server took too long");
+    const waiting = client.outbox.length;
+    fail(waiting > 0 ? `${waiting} messages were not acked in time` : "The server took too long", "timeout");
     return EXIT.unreachable;
   }
 
@@ -120,18 +134,21 @@ class PipeRun {
 
   #refuse(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): void {
     if (message && retryMs === undefined) this.#refused++;
+    if (message && retryMs === undefined) return fail(refusedWords(error, message, retryMs), error.code);
     if (error.code !== "rate_limited") return warn(refusedWords(error, message, retryMs));
-    if (!this.#wasSlowed) warn(`The server takes no more than ${rateWords(this.#client)}; the rest follows as it lets it`);
+    if (!this.#wasSlowed && !this.#options.quiet) {
+      warn(`The server takes no more than ${rateWords(this.#client)}; the rest follows as it lets it`);
+    }
     this.#wasSlowed = true;
   }
 
   #follow(state: State): void {
     // A script would rather fail at once than wait for a server.
     if (state.phase === "waiting" && !this.#wasOnline) {
-      warn(sanitize(state.reason));
+      fail(sanitize(state.reason), "unreachable");
       return this.#ended.resolve(EXIT.unreachable);
     }
-    if (isNews(state)) warn(stateWords(state, this.#server));
+    if (isNews(state) && !(this.#options.quiet && state.phase === "online")) warn(stateWords(state, this.#server));
     if (state.phase === "online") this.#wasOnline = true;
     else if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
   }

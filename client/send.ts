@@ -7,7 +7,7 @@ import { EXIT } from "./exit.ts";
 import { jsonLine } from "./format.ts";
 import { readInput } from "./input.ts";
 import { openClient, type RunContext } from "./open.ts";
-import { print, warn } from "./output.ts";
+import { fail, print, warn } from "./output.ts";
 import { addressOf } from "./settings.ts";
 import { onSignal, statusOf } from "./signals.ts";
 import { within } from "./within.ts";
@@ -47,7 +47,7 @@ export async function runSend(context: RunContext, operands: readonly string[], 
       if (state.phase === "online") wasOnline = true;
       if (state.phase === "waiting") warn(reason = stateWords(state, context.account.server));
       if (state.phase === "closed" && state.needsUser) {
-        warn(stateWords(state, context.account.server));
+        fail(stateWords(state, context.account.server), "closed");
         failed.resolve(EXIT.refused);
       }
     },
@@ -59,16 +59,17 @@ export async function runSend(context: RunContext, operands: readonly string[], 
     if (options.json) print(jsonLine(ack));
     return EXIT.ok;
   }, (error: ChatError) => {
-    if (error.code !== "closed") warn(reason);
+    if (error.code !== "closed") fail(reason, error.code);
     return EXIT.refused;
   });
   const code = await within(Promise.race([sent, failed.promise]), options.timeoutMs);
   off();
   if (code !== undefined) return code;
   const seconds = `${options.timeoutMs / 1_000} s`;
-  if (!wasOnline) warn(`Not sent: there was no connection within ${seconds}`);
-  else if (options.id === undefined) {
-    warn(`Not acked within ${seconds}, so it may or may not have arrived; with an --id it can be repeated`);
-  } else warn(`Not acked within ${seconds}, so it may or may not have arrived: sent again with the same --id, it arrives once`);
+  const repeat = options.id === undefined
+    ? "; with an --id it can be repeated"
+    : ": sent again with the same --id, it arrives once";
+  if (!wasOnline) fail(`Not sent: there was no connection within ${seconds}`, "unreachable");
+  else fail(`Not acked within ${seconds}, so it may or may not have arrived${repeat}`, "timeout");
   return EXIT.unreachable;
 }

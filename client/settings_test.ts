@@ -77,6 +77,24 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "settings and token files that Windows wrote are read, and Latin-1 is named",
+  ignore,
+  fn: () => {
+    withSettings('\ufeff{"name":"bob"}', (folders) => {
+      const parse = () => parseOptions(CLIENT_OPTIONS, [], surroundings(folders, CLIENT_OPTIONS, []));
+      assertEquals(parse().values.name, "bob");
+      Deno.writeFileSync(`${folders.config}/client.json`, Uint8Array.of(0x7b, 0xe9, 0x7d));
+      assertStringIncludes(assertThrows(parse, UsageError).message, "not UTF-8");
+      const file = `${folders.config}/token`;
+      Deno.writeTextFileSync(file, "\ufeffa.b.c\r\n");
+      Deno.writeTextFileSync(`${folders.config}/client.json`, "{}");
+      const { values } = parseOptions(CLIENT_OPTIONS, ["--token-file", file], surroundings(folders, CLIENT_OPTIONS, []));
+      assertEquals(accountOf(values, folders).token!(), "a.b.c");
+    });
+  },
+});
+
 Deno.test("configLines never shows a token", () => {
   const lines = configLines({ token: "secret", name: undefined }, { token: "environment", name: "default" }, "file");
   assertEquals(lines.join().includes("secret"), false);

@@ -22,17 +22,30 @@ function pageAddress(url: string): string {
   return `${protocol.replace("ws", "http")}//${host}:${port || (protocol === "wss:" ? "443" : "80")}/`;
 }
 
+/** The programs as they are typed: beside this one where it is compiled, else by their tasks. */
+export interface ProgramNames {
+  readonly server: string;
+  readonly client: string;
+}
+
+function ownNames(): ProgramNames {
+  if (!Deno.build.standalone) return { server: "deno task server", client: "deno task client" };
+  return { server: "./chat-server", client: "./chat-client" };
+}
+
 /** Suggests what to type next. */
-function hints(values: ServerValues, server: string): string {
+export function hints(values: ServerValues, server: string, programs: ProgramNames = ownNames()): string {
   const { "jwt-secret-file": secret, "jwt-public-key": publicKey, jwks } = values;
   if (secret === undefined && publicKey === undefined && jwks === undefined) {
-    return `Or try it in two other terminals:
-  ./chat-client --name alice${server}      (or: deno task client --name alice${server})
-  ./chat-client --name bob --to alice${server}`;
+    return `Or try it in two other terminals,
+  ${programs.client} --name alice${server}
+  ${programs.client} --name bob --to alice${server}`;
   }
-  const key = secret === undefined ? "--jwt-private-key private.pem" : `--jwt-secret-file ${secret}`;
-  const make = `./chat-server token --name alice ${key} --out alice.token`;
+  // The pair that `keys` makes lies in one folder.
+  const privateKey = publicKey?.replace(/public(?=[^/\\]*$)/, "private") ?? "private.pem";
+  const key = secret === undefined ? `--jwt-private-key ${privateKey}` : `--jwt-secret-file ${secret}`;
+  const make = `${programs.server} token --name alice ${key} --out alice.token`;
   return `Who connects needs a token:
   ${jwks === undefined ? make : "alice.token: as your identity provider makes them"}
-  ./chat-client --token-file alice.token${server}`;
+  ${programs.client} --token-file alice.token${server}`;
 }

@@ -1,9 +1,11 @@
-/** Commands of `chat-server` beside serving: `backup`, `token` and `keys`. */
+/** Commands of `chat-server` beside serving. */
 
 import { backup } from "../broker/sqlite.ts";
+import { ABOUT_OPTIONS, type AboutCommand, aboutText } from "../cli/about.ts";
 import { helpText } from "../cli/help.ts";
 import { type OptionTable, parseOptions, UsageError, type Values } from "../cli/options.ts";
 import { KEYS_OPTIONS, keysCommand, TOKEN_OPTIONS, tokenCommand } from "./credentials.ts";
+import { serverManual } from "./manual.ts";
 import { BACKUP_OPTIONS, SERVER } from "./options.ts";
 
 /**
@@ -16,12 +18,18 @@ export async function runCommand(
   env: (name: string) => string | undefined,
 ): Promise<string> {
   if (command === "backup") return await runBackup(args, env);
+  if (command === "help" || command === "completions" || command === "man") return runAbout(command, args);
   const options = command === "token" ? TOKEN_OPTIONS : KEYS_OPTIONS;
   const { values, operands } = parseOptions<OptionTable>(options, args, { env });
   if (values.help) return helpText(SERVER, command);
   if (operands.length > 0) throw new UsageError(`${command} takes options only, not "${operands[0]}"`);
   if (command === "token") return await tokenCommand(values as Values<typeof TOKEN_OPTIONS>, console.error);
   return await keysCommand(values as Values<typeof KEYS_OPTIONS>);
+}
+
+function runAbout(command: AboutCommand, args: readonly string[]): string {
+  const { values, operands } = parseOptions(ABOUT_OPTIONS, args);
+  return values.help ? helpText(SERVER, command) : aboutText(SERVER, command, operands, serverManual);
 }
 
 async function runBackup(args: readonly string[], env: (name: string) => string | undefined): Promise<string> {

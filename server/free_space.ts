@@ -3,7 +3,7 @@
  * that is full to the brim stops other programs too, and a database that cannot write its log cannot be read well either.
  */
 
-import { statfs } from "node:fs";
+import { statfs } from "node:fs"; // on older runtimes node:fs/promises has none
 import { promisify } from "node:util";
 import { type Log, reasonOf } from "../ops/log.ts";
 
@@ -63,7 +63,6 @@ export class FreeSpace {
 }
 
 async function freeBytes(dir: string): Promise<number> {
-  // Deno 2.5 has this one alone.
   const { bavail, bsize } = await promisify(statfs)(dir);
   return bavail * bsize;
 }

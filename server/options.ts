@@ -5,6 +5,7 @@ import { CREDENTIAL_COMMANDS } from "./credentials.ts";
 import { DEFAULT_LIMITS } from "../broker.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
 import { STALLED_MAX, STALLED_PER_USER_MAX } from "../limits/admission.ts";
+import { aboutCommands } from "../cli/about.ts";
 import type { OptionTable, ProgramSpec, Values } from "../cli/options.ts";
 import { TRANSPORTS } from "./transport_choice.ts";
 import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "../protocol.ts";
@@ -327,6 +328,7 @@ export const SERVER: ProgramSpec = {
       options: BACKUP_OPTIONS,
       examples: ["chat-server backup /backups/parley.db", "chat-server backup --data /var/lib/parley parley.db"],
     },
+    ...aboutCommands("chat-server"),
   },
   examples: [
     "chat-server                                  for this machine, on port 8080",

@@ -6,6 +6,7 @@ import { type ChatCommandName, complete, helpLines, isForView, parseInput } from
 import { ChatCommands } from "./chat_commands.ts";
 import { IgnoredFile } from "./ignored.ts";
 import { Chats, mentions } from "./model.ts";
+import { MutedFile } from "./muted.ts";
 import { toContent } from "./paste.ts";
 import { Recall } from "./recall.ts";
 import { EXIT } from "../exit.ts";
@@ -49,7 +50,8 @@ export async function runChat(context: RunContext, options: ChatViewOptions): Pr
     allMarkers: true,
     ...chat.listeners,
   });
-  return await chat.run(open.client, new IgnoredFile(open.device.folder), to);
+  const { folder } = open.device;
+  return await chat.run(open.client, { ignored: new IgnoredFile(folder), muted: new MutedFile(folder) }, to);
 }
 
 class TerminalChat {
@@ -68,6 +70,8 @@ class TerminalChat {
   #wasSynced = false;
   #watched = "";
   #lastTyping = -Infinity;
+  /** Number of waiting messages that the person was told of when they wanted to leave. */
+  #wasWarned = 0;
 
   constructor(context: RunContext, options: ChatViewOptions) {
     this.#context = context;
@@ -88,15 +92,18 @@ class TerminalChat {
     };
   }
 
-  async run(client: ChatClient, ignored: IgnoredFile, to: string | undefined): Promise<number> {
+  async run(client: ChatClient, files: { ignored: IgnoredFile; muted: MutedFile }, to: string | undefined): Promise<number> {
     this.#client = client;
     this.chats.me = client.user;
-    this.chats.ignored = ignored.load();
+    this.chats.ignored = files.ignored.load();
+    this.chats.muted = files.muted.load();
     this.#screen = new (this.#options.plain ? PlainScreen : Screen)({
       recall: this.#recall.load(),
       line: (line) => this.#line(line),
       key: () => this.#key(),
       end: () => this.#end.resolve(EXIT.ok),
+      interrupt: () => this.#interrupt(),
+      shortcut: (key) => this.#shortcut(key),
       complete: (line) =>
         complete(line, {
           names: this.chats.names(),
@@ -107,7 +114,7 @@ class TerminalChat {
     const restore = this.#restoreAtEnd();
     this.#display = new ChatDisplay(this.#screen, this.chats, styleFor(this.#options.color));
     const quit = () => this.#end.resolve(EXIT.ok);
-    this.#commands = new ChatCommands(client, this.chats, ignored, this.#display, this.#screen, quit);
+    this.#commands = new ChatCommands(client, this.chats, files, this.#display, this.#screen, quit);
     const ticking = setInterval(() => this.#showPrompt(), PROMPT_EVERY_MS);
     try {
       const waiting = client.outbox.length;
@@ -154,6 +161,27 @@ class TerminalChat {
   async #leave(): Promise<void> {
     if (this.#client.outbox.length === 0 || this.#client.state.phase !== "online") return;
     await within(this.#client.flushed(), LEAVE_MS);
+  }
+
+  // ---- Keys ----
+
+  /** Leaves; where messages wait, only when asked again. */
+  #interrupt(): void {
+    const waiting = this.#client.outbox.length;
+    if (waiting === 0 || this.#wasWarned === waiting) return this.#end.resolve(EXIT.ok);
+    this.#wasWarned = waiting;
+    const words = waiting === 1 ? "A message waits" : `${waiting} messages wait`;
+    this.#display.notice(`${words} to be sent: Ctrl-C again leaves, and what waits goes out the next time`);
+  }
+
+  #shortcut(key: string): boolean {
+    const open = key === "a"
+      ? this.#commands.openNext()
+      : /^[1-9]$/.test(key)
+      ? this.#commands.openNumber(Number(key))
+      : undefined;
+    open?.catch((error) => this.#failed(error)).finally(() => this.#showPrompt());
+    return open !== undefined;
   }
 
   // ---- Typed lines ----

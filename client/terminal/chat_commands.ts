@@ -15,6 +15,9 @@ import { type ChatCommandName, GROUP_OPS } from "./commands.ts";
 import type { ChatDisplay } from "./display.ts";
 import type { IgnoredFile } from "./ignored.ts";
 import type { Chats } from "./model.ts";
+import { runMute } from "./mute_command.ts";
+import type { MutedFile } from "./muted.ts";
+import { SearchCommand } from "./search_command.ts";
 import { gather } from "../history.ts";
 import { sanitize } from "../sanitize.ts";
 import type { Surface } from "./screen.ts";
@@ -24,8 +27,6 @@ import { clock, dayOf } from "./view.ts";
 const HISTORY_SHOWN = 50;
 /** Messages that `/history` shows at most; `chat-client history` is for more. */
 const HISTORY_MAX = 5_000;
-/** Messages that `/search` looks at: the newest ones. */
-const SEARCHED_MAX = 5_000;
 
 type Send = (recipient: string, text: string) => void;
 
@@ -34,6 +35,8 @@ export class ChatCommands {
   readonly #client: ChatClient;
   readonly #chats: Chats;
   readonly #ignored: IgnoredFile;
+  readonly #muted: MutedFile;
+  readonly #search: SearchCommand;
   readonly #display: ChatDisplay;
   readonly #screen: Surface;
   readonly #quit: () => void;
@@ -43,7 +46,7 @@ export class ChatCommands {
   constructor(
     client: ChatClient,
     chats: Chats,
-    ignored: IgnoredFile,
+    { ignored, muted }: { ignored: IgnoredFile; muted: MutedFile },
     display: ChatDisplay,
     screen: Surface,
     quit: () => void,
@@ -51,6 +54,8 @@ export class ChatCommands {
     this.#client = client;
     this.#chats = chats;
     this.#ignored = ignored;
+    this.#muted = muted;
+    this.#search = new SearchCommand(client, chats, display);
     this.#display = display;
     this.#screen = screen;
     this.#quit = quit;
@@ -70,7 +75,13 @@ export class ChatCommands {
       case "history":
         return await this.#history(rest);
       case "search":
-        return await this.#search(rest);
+        return await this.#search.run(rest);
+      case "msg":
+        return this.#message(rest, send);
+      case "show":
+        return this.#showWhole(rest);
+      case "mute":
+        return runMute(rest, this.#chats, this.#muted, this.#display);
       case "group":
         return await this.#group(rest);
       case "ignore":
@@ -109,7 +120,7 @@ export class ChatCommands {
       return this.#display.notice(`=== ${sanitize(name)} === (its history comes with the connection)`);
     }
     try {
-      await this.#show(name, Math.max(HISTORY_SHOWN, Math.min(unread, HISTORY_MAX)));
+      await this.#show(name, Math.max(HISTORY_SHOWN, Math.min(unread, HISTORY_MAX)), unread);
     } catch (error) {
       const isThere = !(error instanceof ChatError) || !NOT_THERE.has(error.code);
       if (!isThere && this.#chats.current === name) this.#chats.open(current);
@@ -123,10 +134,11 @@ export class ChatCommands {
     if (this.#chats.current === group) this.#chats.open(undefined);
   }
 
-  async #show(name: string, count: number): Promise<void> {
+  async #show(name: string, count: number, unread = 0): Promise<void> {
     const messages = await gather(this.#client, name, count, undefined);
     const kept = messages.filter(({ sender }) => !this.#chats.ignored.has(sender));
-    this.#display.history(name, kept, messages.length === count);
+    const more = messages.length === count ? "there is more before this: /history N" : undefined;
+    this.#display.history(name, kept, { more, unread });
     const seq = messages.findLast(({ sender }) => sender !== this.#chats.me)?.seq;
     if (seq !== undefined && this.#chats.receipts && this.#chats.current === name) this.#client.markRead(name, seq);
   }
@@ -143,6 +155,14 @@ export class ChatCommands {
     if (text !== "") send(name, text);
   }
 
+  #message(rest: string, send: Send): void {
+    const [, who = "", text = ""] = /^@?(\S+)\s*(.*)$/su.exec(rest) ?? [];
+    if (text === "") return this.#display.warning("/msg needs a name and a text: /msg alice hello");
+    const name = parseAddress(who, "the name");
+    if (name instanceof Refusal) return this.#display.warning(name.message);
+    send(name, text);
+  }
+
   async #reply(text: string, send: Send): Promise<void> {
     const { lastFrom, current } = this.#chats;
     if (lastFrom === undefined) return this.#display.warning("Nobody has said anything yet");
@@ -153,10 +173,11 @@ export class ChatCommands {
   #list(): void {
     const rows = this.#chats.list();
     if (rows.length === 0) return this.#display.notice("There are no conversations yet: /to NAME begins one");
-    const lines = rows.map(({ name, unread }) => {
+    const lines = rows.map(({ name, unread, number }) => {
       const status = this.#chats.presence.get(name)?.status;
-      const notes = [unread > 0 ? `${unread} new` : "", status ?? "", name === this.#chats.current ? "in view" : ""];
-      return `  ${sanitize(name)}  ${notes.filter((note) => note !== "").join(", ")}`.trimEnd();
+      const muted = this.#chats.isSilent(name, false) ? "muted" : "";
+      const notes = [unread > 0 ? `${unread} new` : "", muted, status ?? "", name === this.#chats.current ? "in view" : ""];
+      return `${String(number).padStart(3)} ${sanitize(name)}  ${notes.filter((note) => note !== "").join(", ")}`.trimEnd();
     });
     this.#display.notice(lines.join("\n"));
   }
@@ -183,15 +204,24 @@ export class ChatCommands {
     await this.#show(current, Math.min(count, HISTORY_MAX));
   }
 
-  async #search(text: string): Promise<void> {
-    const { current } = this.#chats;
-    if (current === undefined) return this.#display.warning("There is no conversation in view: open one with /to NAME");
-    if (text === "") return this.#display.warning("/search needs a text to look for");
-    const messages = await gather(this.#client, current, SEARCHED_MAX, undefined);
-    const wanted = text.toLowerCase();
-    const found = messages.filter(({ content }) => content.toLowerCase().includes(wanted));
-    if (found.length > 0) this.#display.history(`${current}: ${text}`, found, false);
-    else this.#display.notice(`Nothing in the last ${messages.length} messages`);
+  #showWhole(rest: string): void {
+    const number = rest === "" ? undefined : Number(rest);
+    if (this.#display.whole(number)) return;
+    this.#display.warning(number === undefined ? "No message was cut" : `There is no cut message ${rest}`);
+  }
+
+  /** Opens the unread conversation that has waited longest. Rejects with a `ChatError`. */
+  async openNext(): Promise<void> {
+    const name = this.#chats.nextUnread();
+    if (name === undefined) return this.#display.notice("Nothing is unread");
+    await this.open(name);
+  }
+
+  /** Opens the conversation of a number, as `/list` shows it. Rejects with a `ChatError`. */
+  async openNumber(number: number): Promise<void> {
+    const name = this.#chats.numbered(number);
+    if (name === undefined) return this.#display.notice(`There is no conversation ${number}; /list has their numbers`);
+    await this.open(name);
   }
 
   async #group(rest: string): Promise<void> {

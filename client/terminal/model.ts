@@ -3,6 +3,7 @@
 import { escape } from "@std/regexp/escape";
 import { conversationOf, conversationOfReceipt } from "../../chat_client.ts";
 import { isGroup, type Message, type ServerFrameOf } from "../../protocol.ts";
+import type { Mute } from "./muted.ts";
 
 /** Own messages per conversation whose status is followed. */
 const OWN_MAX = 200;
@@ -21,7 +22,11 @@ interface Own {
 /** One conversation. Positions are those of the server's log; 0 where there is none. */
 export interface Conversation {
   readonly name: string;
+  /** Counts up in the order in which conversations were first listed: the key Alt and a digit opens it. 0 before. */
+  number: number;
   unread: number;
+  /** Unread messages that mention this user. */
+  mentioned: number;
   /** Position of the newest message of others. */
   newest: number;
   /** Position of the newest message of all, by which the list is ordered. */
@@ -48,14 +53,33 @@ export class Chats {
   receipts = true;
   readonly groups = new Set<string>();
   ignored: Set<string> = new Set();
+  muted: Map<string, Mute> = new Map();
   readonly presence = new Map<string, { status: "online" | "away" | "offline"; lastSeen?: string }>();
   readonly #conversations = new Map<string, Conversation>();
+  #numbers = 0;
+  /** Returns milliseconds since 1970, as times of mutes are. */
+  readonly #now: () => number;
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
 
   /** Returns the conversation of a name, and creates it where there is none. */
   get(name: string): Conversation {
     let conversation = this.#conversations.get(name);
     if (!conversation) {
-      conversation = { name, unread: 0, newest: 0, last: 0, own: [], delivered: 0, read: 0, typing: undefined };
+      conversation = {
+        name,
+        number: 0,
+        unread: 0,
+        mentioned: 0,
+        newest: 0,
+        last: 0,
+        own: [],
+        delivered: 0,
+        read: 0,
+        typing: undefined,
+      };
       this.#conversations.set(name, conversation);
     }
     return conversation;
@@ -66,12 +90,34 @@ export class Chats {
     const shown = [...this.#conversations.values()].filter(({ name, last, own }) => {
       return last > 0 || own.length > 0 || name === this.current || this.groups.has(name);
     });
+    for (const conversation of shown.toSorted((a, b) => b.last - a.last)) conversation.number ||= ++this.#numbers;
     return shown.sort((a, b) => Math.sign(b.unread) - Math.sign(a.unread) || b.last - a.last);
   }
 
   /** Returns the conversations with unread messages, without the one in view. */
   unread(): Conversation[] {
-    return this.list().filter(({ name, unread }) => unread > 0 && name !== this.current);
+    return this.list().filter(({ name, unread, mentioned }) => {
+      return unread > 0 && name !== this.current && !this.isSilent(name, mentioned > 0);
+    });
+  }
+
+  /** Returns whether a message in a conversation is neither shown beside nor counted nor rung for. */
+  isSilent(name: string, isMention: boolean): boolean {
+    const mute = this.muted.get(name);
+    if (!mute || (mute.mentions && isMention)) return false;
+    if (mute.until > this.#now()) return true;
+    this.muted.delete(name);
+    return false;
+  }
+
+  /** Returns the conversation of a number, as {@linkcode list} gave it. */
+  numbered(number: number): string | undefined {
+    return this.list().find((conversation) => conversation.number === number)?.name;
+  }
+
+  /** Returns the unread conversation to go to next: the one that has waited longest. */
+  nextUnread(): string | undefined {
+    return this.unread().toSorted((a, b) => a.last - b.last)[0]?.name;
   }
 
   /** Returns names and groups to complete with. */
@@ -99,8 +145,10 @@ export class Chats {
     conversation.newest = Math.max(conversation.newest, seq);
     this.lastFrom = name;
     if (this.#inView(name)) return { conversation: name, placement: "view" };
+    const isMention = mentions(message.content, this.me);
     conversation.unread++;
-    return { conversation: name, placement: "beside" };
+    if (isMention) conversation.mentioned++;
+    return { conversation: name, placement: this.isSilent(name, isMention) ? "nowhere" : "beside" };
   }
 
   #inView(name: string): boolean {
@@ -138,7 +186,9 @@ export class Chats {
     const { conversation: name, own } = conversationOfReceipt(receipt, this.me);
     const conversation = this.get(name);
     if (own) {
-      if (receipt.kind === "read" && receipt.seq >= conversation.newest) conversation.unread = 0;
+      if (receipt.kind === "read" && receipt.seq >= conversation.newest) {
+        conversation.unread = conversation.mentioned = 0;
+      }
       return;
     }
     if (receipt.kind === "read") conversation.read = Math.max(conversation.read, receipt.seq);
@@ -171,7 +221,7 @@ export class Chats {
   /** Brings a conversation into view, so that nothing of it is unread; undefined brings all into view. */
   open(name: string | undefined): void {
     this.current = name;
-    if (name !== undefined) this.get(name).unread = 0;
+    if (name !== undefined) this.get(name).unread = this.get(name).mentioned = 0;
   }
 
   /** Adopts the conversations as the server lists them. */

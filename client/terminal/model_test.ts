@@ -125,3 +125,39 @@ Deno.test("mentions finds a name as a word of its own", () => {
   for (const text of ["bobby", "kabob", "b.o.b"]) assertEquals(mentions(text, "bob"), false, text);
   assertEquals(mentions("a.b", "a.b") && !mentions("axb", "a.b"), true);
 });
+
+Deno.test("Chats counts and shows nothing of a muted conversation, but for mentions, until its time is over", () => {
+  let now = 0;
+  const chats = new Chats(() => now);
+  chats.me = "bob";
+  chats.open("alice");
+  chats.muted.set("#ops", { mentions: true, until: Infinity }).set("carol", { mentions: false, until: 1_000 });
+  const say = (sender: string, recipient: string, content: string) =>
+    chats.received({ sender, recipient, content, seq: ++seq }).placement;
+  let seq = 0;
+  assertEquals([say("dave", "#ops", "hm"), say("carol", "bob", "bob?")], ["nowhere", "nowhere"]);
+  assertEquals(chats.unread(), []);
+  assertEquals(say("dave", "#ops", "@bob look"), "beside");
+  assertEquals(chats.unread().map(({ name, unread }) => [name, unread]), [["#ops", 2]]);
+  now = 1_000;
+  assertEquals([say("carol", "bob", "still there?"), chats.muted.has("carol")], ["beside", false]);
+});
+
+Deno.test("Chats goes to the unread conversation that has waited longest, and numbers conversations once", () => {
+  const chats = new Chats();
+  chats.me = "bob";
+  chats.received({ sender: "alice", recipient: "bob", content: "1", seq: 1 });
+  chats.received({ sender: "carol", recipient: "bob", content: "2", seq: 2 });
+  chats.open("dave");
+  assertEquals(chats.nextUnread(), undefined); // all were in view
+  chats.received({ sender: "carol", recipient: "bob", content: "3", seq: 3 });
+  chats.received({ sender: "alice", recipient: "bob", content: "4", seq: 4 });
+  assertEquals(chats.nextUnread(), "carol");
+  const numbers = () => ["alice", "carol", "dave"].map((name) => chats.get(name).number);
+  chats.list();
+  const before = numbers();
+  assertEquals(before.toSorted(), [1, 2, 3]);
+  chats.received({ sender: "dave", recipient: "bob", content: "5", seq: 5 });
+  chats.list();
+  assertEquals([numbers(), chats.numbered(before[2]!), chats.numbered(4)], [before, "dave", undefined]);
+});

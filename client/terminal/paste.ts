@@ -1,6 +1,6 @@
-/** Bracketed paste: pasted text is edited as one line, its line breaks shown as signs, and nothing in it is a key. Pure. */
+/** Bracketed paste: pasted text is edited as one line, its line breaks and tabs shown as signs, and nothing in it is a key. Pure. */
 
-import { BREAK_SIGN } from "./view.ts";
+import { BREAK_SIGN, TAB_SIGN } from "./view.ts";
 
 /** Asks the terminal to mark pasted text. */
 export const PASTE_ON = "\x1b[?2004h";
@@ -52,7 +52,7 @@ export class PasteFilter {
 }
 
 function pasted(text: string): string {
-  return text.replace(/\r\n?|\n/g, BREAK_SIGN).replaceAll("\t", "    ")
+  return text.replace(/\r\n?|\n/g, BREAK_SIGN).replaceAll("\t", TAB_SIGN)
     // deno-lint-ignore no-control-regex
     .replace(/[\x00-\x1f\x7f-\x9f]/g, "");
 }
@@ -65,7 +65,7 @@ export function withJoinSigns(keys: string, before = ""): string {
   return (before + keys).replace(JOINER_REGEXP, JOIN_SIGN).slice(before.length);
 }
 
-/** Returns the message that an edited line stands for: signs become line breaks and joiners again, breaks at the end go. */
+/** Returns the message that an edited line stands for: signs become line breaks, tabs and joiners again, breaks at the end go. */
 export function toContent(line: string): string {
-  return line.replaceAll(BREAK_SIGN, "\n").replace(/\n+$/, "").replace(JOIN_SIGN_REGEXP, "\u200d");
+  return line.replaceAll(BREAK_SIGN, "\n").replaceAll(TAB_SIGN, "\t").replace(/\n+$/, "").replace(JOIN_SIGN_REGEXP, "\u200d");
 }

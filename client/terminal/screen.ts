@@ -12,17 +12,22 @@ import { PassThrough } from "node:stream";
 import { inputLines } from "../input.ts";
 import { commonStart } from "./commands.ts";
 import { PASTE_OFF, PASTE_ON, PasteFilter, withJoinSigns } from "./paste.ts";
+import { ReverseSearch } from "./reverse_search.ts";
 import { sanitize } from "../sanitize.ts";
 import { rowsOf } from "./view.ts";
 
 /** Typed lines that can be recalled. */
 const RECALL_MAX = 500;
-const CTRL_Z = "\x1a";
+const CTRL_D = "\x04", CTRL_R = "\x12", CTRL_Z = "\x1a";
+const UP_KEYS: readonly string[] = ["\x1b[A", "\x1bOA", "\x10"], DOWN_KEYS: readonly string[] = ["\x1b[B", "\x1bOB", "\x0e"];
 /** Milliseconds after which a process that still runs was not stopped by SIGTSTP. */
 const NOT_STOPPED_MS = 200;
 /** Matches one key that is no text. */
 // deno-lint-ignore no-control-regex
 const KEY_REGEXP = /(\x1b(?:\[[\d;]*[ -/]*[@-~]|O.|[^])?|[\x00-\x1f\x7f])/u;
+/** Matches Alt and a letter or digit. */
+// deno-lint-ignore no-control-regex
+const ALT_REGEXP = /^\x1b[a-z0-9]$/i;
 /** Matches the end of a chunk that was cut in the middle of a key. */
 // deno-lint-ignore no-control-regex
 const CUT_KEY_REGEXP = /\x1b(?:\[[\d;]*|O)?$/;
@@ -35,8 +40,12 @@ export interface ScreenOptions {
   line(text: string): void;
   /** A key was pressed. */
   key(): void;
-  /** The input ended, or Ctrl-C on an empty line. */
+  /** The input ended. */
   end(): void;
+  /** Ctrl-C or Ctrl-D on an empty line. */
+  interrupt(): void;
+  /** Alt and a letter or digit. Returns false where that means nothing. */
+  shortcut(key: string): boolean;
   complete(line: string): { readonly candidates: string[]; readonly word: string };
 }
 
@@ -68,10 +77,18 @@ export class Screen implements Surface {
   #prompt = "> ";
   #open = true;
   #isSuspended = false;
+  /** The search through earlier lines that is going on. */
+  #search: ReverseSearch | undefined;
+  /** Text that was being typed when Up went to earlier lines that do not begin with it. */
+  #typed: string | undefined;
 
   constructor(options: ScreenOptions) {
     this.#options = options;
     this.#raw(true);
+    // Before readline draws anew: the terminal has wrapped the line being typed at its new width already.
+    const resized = () => void (this.#rows = this.#readline.getCursorPos().rows);
+    process.stdout.prependListener("resize", resized);
+    this.#undo.push(() => process.stdout.off("resize", resized));
     this.#readline = readline.createInterface({
       input: this.#keys,
       output: process.stdout,
@@ -115,9 +132,13 @@ export class Screen implements Surface {
   /** Shows another prompt; the line being typed stays. */
   set prompt(text: string) {
     if (text === this.#prompt || !this.#open) return;
-    this.#hide();
     this.#prompt = text;
-    this.#readline.setPrompt(text);
+    if (!this.#search) this.#redraw(text);
+  }
+
+  #redraw(prompt: string): void {
+    this.#hide();
+    this.#readline.setPrompt(prompt);
     this.#readline.prompt(true);
   }
 
@@ -165,10 +186,68 @@ export class Screen implements Surface {
    * row that began because a wide character did not fit.
    */
   #give(part: string, isKey: boolean): void {
-    if (!this.#open) return;
+    if (!this.#open || this.#searches(part) || (isKey && this.#isOwn(part))) return;
+    const isDown = isKey && DOWN_KEYS.includes(part);
+    if (isKey && UP_KEYS.includes(part)) this.#leaveText();
+    else if (!isDown) this.#typed = undefined;
     if (isKey) this.#keys.emit("data", Buffer.from(part));
     else this.#readline.write(part);
+    if (isDown) this.#returnToText();
     if (this.#open) this.#rows = this.#readline.getCursorPos().rows;
+  }
+
+  /** Handles keys that readline does not know. Returns false for others. */
+  #isOwn(key: string): boolean {
+    if (key === CTRL_D && this.#readline.line === "") {
+      this.#options.interrupt();
+      return true;
+    }
+    return ALT_REGEXP.test(key) && this.#options.shortcut(key[1]!.toLowerCase());
+  }
+
+  // ---- Earlier lines ----
+
+  /** Feeds a search through earlier lines, or begins one. Returns false where there is none, or it ended with this key. */
+  #searches(part: string): boolean {
+    if (!this.#search && part !== CTRL_R) return false;
+    const search = this.#search ??= new ReverseSearch(this.#earlier.history, this.#readline.line);
+    const step = search.take(part);
+    if (step === "goes on") {
+      this.#replace(search.line, search.prompt);
+      return true;
+    }
+    this.#search = undefined;
+    this.#replace(step === "cancelled" ? search.before : search.line, this.#prompt);
+    return step === "cancelled";
+  }
+
+  #replace(line: string, prompt: string): void {
+    this.#readline.write(null, { ctrl: true, name: "e" });
+    this.#readline.write(null, { ctrl: true, name: "u" });
+    if (line !== "") this.#readline.write(line);
+    this.#rows = this.#readline.getCursorPos().rows;
+    this.#redraw(prompt);
+  }
+
+  /** Lets Up go to earlier lines where none begins with what was typed: readline would stay. */
+  #leaveText(): void {
+    const { line, cursor } = this.#readline, { history, historyIndex } = this.#earlier;
+    const typed = line.slice(0, cursor);
+    if (historyIndex >= 0 || typed === "" || history.some((earlier) => earlier.startsWith(typed) && earlier !== line)) return;
+    this.#typed = line;
+    this.#readline.write(null, { ctrl: true, name: "a" });
+  }
+
+  /** Gives the typed text back where Down has come to the end of the earlier lines. */
+  #returnToText(): void {
+    if (this.#typed === undefined || this.#earlier.historyIndex >= 0) return;
+    this.#readline.write(this.#typed);
+    this.#typed = undefined;
+  }
+
+  /** The earlier lines as readline has them, the newest first, and the index of the one that is shown; -1 for none. */
+  get #earlier(): { readonly history: readonly string[]; readonly historyIndex: number } {
+    return this.#readline as unknown as { history: readonly string[]; historyIndex: number };
   }
 
   /** Takes an entered line off the screen, so that the message can be shown in its place. */
@@ -182,7 +261,7 @@ export class Screen implements Surface {
   }
 
   #interrupt(): void {
-    if (this.#readline.line === "") return this.#options.end();
+    if (this.#readline.line === "") return this.#options.interrupt();
     this.#readline.write(null, { ctrl: true, name: "e" });
     this.#readline.write(null, { ctrl: true, name: "u" });
   }
@@ -301,7 +380,7 @@ export class PlainScreen implements Surface {
 
   async #read(): Promise<void> {
     try {
-      for await (const line of inputLines()) if (this.#open) this.#options.line(line);
+      for await (const line of inputLines(undefined, { lenient: true })) if (this.#open) this.#options.line(line);
     } catch { /* the terminal is gone */ }
     if (this.#open) this.#options.end();
   }

@@ -8,8 +8,14 @@ import type { Style } from "./style.ts";
 
 /** Stands for a line break in the line being typed. */
 export const BREAK_SIGN = "\u2424";
+/** Stands for a tab in the line being typed. */
+export const TAB_SIGN = "\u2409";
 /** Lines and UTF-16 units that are shown of one message of others: it must not push everything else out of sight. */
 const SHOWN_LINES_MAX = 24, SHOWN_CHARS_MAX = 4_000;
+/** Stands before the further lines of a message. */
+const INDENT = " ".repeat(6);
+/** Columns of the narrowest text that is broken at its spaces. */
+const WRAP_COLUMNS_MIN = 12;
 /** Columns of the prompt at most: the rest of the line is for typing. */
 const PROMPT_COLUMNS_MAX = 48;
 
@@ -21,22 +27,71 @@ const STATUS_WORDS: Record<MessageStatus, string> = {
   refused: "not sent",
 };
 
-/** Returns a message for the view. `label`: the conversation is named, as several are in view. */
-export function messageText(message: Message, me: string, style: Style, label: boolean, status?: MessageStatus): string {
+/** The form in which a message is shown. */
+export interface MessageForm {
+  /** The conversation is named, as several are in view. */
+  readonly label?: boolean;
+  readonly status?: MessageStatus | undefined;
+  /** Columns at which lines are broken; by default the terminal breaks them. */
+  readonly columns?: number;
+  /** Number under which `/show` has the whole of a message that is cut; undefined shows all of it. */
+  readonly number?: number | undefined;
+}
+
+/** Returns a message for the view. */
+export function messageText(message: Message, me: string, style: Style, form: MessageForm = {}): string {
+  const { label = false, status, columns = Infinity, number } = form;
   const { sender, recipient, content } = message;
   const own = sender === me;
   const to = label && (own || isGroup(recipient)) ? style.dim(` to ${sanitize(recipient)}`) : "";
   const who = own ? style.bold("you") : style.name(sanitize(sender), sender);
   const text = sanitize(content, { multiline: true });
-  const shown = own ? text : beginning(text);
-  const [first = "", ...rest] = shown.split("\n");
-  const lines = [`${style.dim(clock(message.ts))} ${who}${to}: ${first}`, ...rest.map((line) => `      ${line}`)];
-  if (shown !== text) {
-    lines.push(
-      style.dim(`      (it goes on: "chat-client history ${sanitize(isGroup(recipient) ? recipient : sender)}" has all)`),
-    );
-  }
+  const shown = number === undefined ? text : beginning(text);
+  const head = stringWidth(
+    `${clock(message.ts)} ${own ? "you" : sanitize(sender)}${to === "" ? "" : ` to ${sanitize(recipient)}`}: `,
+  );
+  const [first = "", ...rest] = shown.split("\n").flatMap((line, index) => {
+    return wrapWords(line, columns - INDENT.length, index === 0 ? columns - head : undefined);
+  });
+  const lines = [`${style.dim(clock(message.ts))} ${who}${to}: ${first}`, ...rest.map((line) => `${INDENT}${line}`)];
+  if (shown !== text) lines.push(style.dim(`${INDENT}(it goes on: /show ${number} has all)`));
   return lines.join("\n") + (status ? style.dim(`  (${STATUS_WORDS[status]})`) : "");
+}
+
+/** Returns whether a message is too long to be shown whole among others. */
+export function isLong({ content }: Message): boolean {
+  const text = sanitize(content, { multiline: true });
+  return beginning(text) !== text;
+}
+
+/**
+ * Breaks a line at its spaces into lines of at most `width` columns, the first of `first`; a longer word is broken anywhere. What
+ * would leave less than a few columns is not broken: the terminal does better.
+ */
+export function wrapWords(line: string, width: number, first = width): string[] {
+  if (width < WRAP_COLUMNS_MIN || stringWidth(line) <= first) return [line];
+  const lines: string[] = [];
+  let current = "", room = first;
+  const end = () => {
+    lines.push(current.trimEnd());
+    [current, room] = ["", width];
+  };
+  for (const word of line.match(/\s+|\S+/g) ?? []) {
+    if (stringWidth(current + word) <= room) {
+      current += word;
+      continue;
+    }
+    if (word.trim() === "") {
+      end();
+      continue;
+    }
+    if (current.trim() !== "") end();
+    for (const { segment } of new Intl.Segmenter().segment(word)) {
+      if (stringWidth(current + segment) > room) end();
+      current += segment;
+    }
+  }
+  return current.trim() === "" && lines.length > 0 ? lines : [...lines, current];
 }
 
 function beginning(text: string): string {
