@@ -104,7 +104,7 @@ Deno.test("ChatClient says hello without a position the first time, and with the
   const t = new Setup({ last: 5 });
   await settled();
   t.socket.open();
-  assertEquals(t.socket.take(), [{ type: "hello", v: 1, device: "d1", caps: ["batch"], name: "bob", last: 5 }]);
+  assertEquals(t.socket.take(), [{ type: "hello", v: 1, device: "d1", caps: ["batch", "ordered"], name: "bob", last: 5 }]);
   t.socket.give({ ...WELCOME, recovered: false }, { type: "synced", seq: 10 });
   await settled();
   assertEquals(t.events, ["welcome", "synced"]);

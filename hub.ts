@@ -19,6 +19,7 @@ import type { ConnectedUser, NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { Presence } from "./hub/presence.ts";
 import { handleRequest, type RequestHost } from "./hub/requests.ts";
+import type { Author, SendOrderHost } from "./hub/send_order.ts";
 import { Session, type SessionHost } from "./hub/session.ts";
 import {
   type ClientFrame,
@@ -84,12 +85,6 @@ export interface HubOptions {
   readonly report?: (error: unknown, where: string) => void;
 }
 
-/** The author of a draft, who is told what became of it. */
-interface Author {
-  acknowledge(draft: Draft, result: Appended): void;
-  notStored(draft: Draft): void;
-}
-
 /** A user with at least one device here. */
 interface Member {
   readonly sessions: Set<Session>;
@@ -97,7 +92,7 @@ interface Member {
 }
 
 /** Routes between the connections of this process by recipient, through the broker. */
-export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
+export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, SendOrderHost {
   readonly broker: Broker;
   readonly limits: Limits;
   readonly frameBytes: number;
@@ -120,6 +115,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   /** Sessions with something to write, in the order in which they got it. */
   readonly #scheduled: Session[] = [];
   #turnDue = false;
+  #turnCount = 0;
   /** Appends and requests that the broker has not answered. */
   #inFlight = 0;
   #idle: (() => void) | undefined;
@@ -287,9 +283,13 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
       const words = `You are "${sender}" and cannot send as "${frame.sender}"`;
       return session.refuse(Refusal.of(frame, "forbidden", words));
     }
-    if (!this.#consume(session, frame, 1 + Math.floor(content.length / RATE_CONTENT_CHARS))) return;
     const recipient = session.sharedRecipient(frame.recipient);
-    this.#add({ sender, recipient, content, id, origin }, session);
+    const { order } = session;
+    if (order && !order.admit(recipient, id, frame.again === true)) return;
+    if (!this.#consume(session, frame, 1 + Math.floor(content.length / RATE_CONTENT_CHARS))) return order?.hold(recipient);
+    const draft = { sender, recipient, content, id, origin };
+    if (order) order.append(draft);
+    else this.add(draft, session);
   }
 
   /**
@@ -299,14 +299,19 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
    */
   submit(message: Pick<Draft, "sender" | "recipient" | "content" | "id">): Promise<Appended> {
     return new Promise((resolve) => {
-      this.#add({ ...message, origin: "" }, {
+      this.add({ ...message, origin: "" }, {
         acknowledge: (_, result) => resolve(result),
         notStored: () => resolve({ code: "unavailable", message: "The message could not be stored; send it again" }),
       });
     });
   }
 
-  #add(draft: Draft, author: Author): void {
+  /** Number of the current turn. */
+  get turn(): number {
+    return this.#turnCount;
+  }
+
+  add(draft: Draft, author: Author): void {
     this.#drafts.push(draft);
     this.#authors.push(author);
     this.#wake();
@@ -364,6 +369,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
 
   #endTurn(): void {
     this.#turnDue = false;
+    this.#turnCount++;
     if (this.#drafts.length > 0) {
       const drafts = this.#drafts, authors = this.#authors;
       this.#drafts = [];

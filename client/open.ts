@@ -69,24 +69,25 @@ async function deviceFor(wanted: Parameters<typeof takeDevice>[0], name: string 
   }
 }
 
-/** Keeps the position alone, and writes it only when it moved. */
+/** Keeps position and limits alone, and writes them only when they changed. */
 class PositionStore implements Store {
   readonly #inner: Store;
-  #seq: number | undefined;
+  #written = "";
 
   constructor(inner: Store) {
     this.#inner = inner;
   }
 
   load(): Saved {
-    const { position } = this.#inner.load();
-    this.#seq = position?.seq;
-    return { position, outbox: [] };
+    const { position, limits } = this.#inner.load();
+    this.#written = JSON.stringify([position, limits]);
+    return { position, limits, outbox: [] };
   }
 
-  save({ position }: Saved): void {
-    if (position === undefined || position.seq === this.#seq) return;
-    this.#seq = position.seq;
-    this.#inner.save({ position, outbox: [] });
+  save({ position, limits }: Saved): void {
+    const state = JSON.stringify([position, limits]);
+    if (state === this.#written) return;
+    this.#written = state;
+    this.#inner.save({ position, limits, outbox: [] });
   }
 }
