@@ -45,8 +45,8 @@ async function run(args: readonly string[]): Promise<number> {
     case "send": {
       const given = parse(SEND_OPTIONS, rest, command);
       if (!given) return EXIT.ok;
-      const { id, json, timeout } = given.values;
-      return await runSend(given.context(), given.operands, { id, json, timeoutMs: timeout * 1_000 });
+      const { id, json, split, timeout } = given.values;
+      return await runSend(given.context(), given.operands, { id, json, split, timeoutMs: timeout * 1_000 });
     }
     case "listen": {
       const given = parse(LISTEN_OPTIONS, rest, command);

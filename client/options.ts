@@ -69,6 +69,12 @@ const TIMEOUT = {
 
 const JSON_OUTPUT = { kind: "flag", env: "PARLEY_JSON", group: "Output", help: "Print one JSON object per line" } as const;
 
+const SPLIT = {
+  kind: "flag",
+  env: "PARLEY_SPLIT",
+  help: "Split what is too large for one message, at line breaks where it can",
+} as const;
+
 /** Options of the client without a command. */
 export const CLIENT_OPTIONS = {
   ...CONNECTION,
@@ -117,6 +123,7 @@ export const CLIENT_OPTIONS = {
     help: "Never redraw, for screen readers; the default where TERM is dumb",
   },
   json: JSON_OUTPUT,
+  split: { ...SPLIT, group: "Chatting" },
   timeout: { ...TIMEOUT, group: "Output", help: "Seconds to wait for acks after the end of the input" },
   help: HELP,
   version: { kind: "flag", group: "Other", help: "Show the version" },
@@ -131,6 +138,7 @@ export const SEND_OPTIONS = {
     group: "Sending",
     help: "Id of the message; sent again with the same id, it arrives once",
   },
+  split: { ...SPLIT, group: "Sending" },
   timeout: { ...TIMEOUT, group: "Sending" },
   json: JSON_OUTPUT,
   help: HELP,

@@ -1,6 +1,6 @@
 /** The client between other programs: every line in is a message, every message out is a line, and stderr has the rest. */
 
-import type { ChatClient, Listeners, State } from "../chat_client.ts";
+import { type ChatClient, type Listeners, splitText, type State } from "../chat_client.ts";
 import type { ErrorFrame, Message } from "../protocol.ts";
 import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
@@ -14,13 +14,15 @@ import { onSignal, statusOf } from "./signals.ts";
 import { within } from "./within.ts";
 import { isNews, MISSED_WORDS, refusedWords, stateWords } from "./words.ts";
 
-/** Messages that may wait to be acked before the next line is read. */
-const OUTBOX_MAX = 64;
+/** Messages that may wait to be acked before the next line is read: more than may be on their way, so that none waits for a line. */
+const OUTBOX_MAX = 512;
 
 /** Options of a run between programs. */
 export interface PipeOptions {
   readonly to: string | undefined;
   readonly json: boolean;
+  /** Splits lines that are too large for one message. */
+  readonly split: boolean;
   readonly last: number | undefined;
   /** Milliseconds to wait for acks after the end of the input. */
   readonly timeoutMs: number;
@@ -51,6 +53,7 @@ class PipeRun {
   readonly #progress = new Progress(Deno.stdin);
   /** Resolves to the exit status of a run that ends before its input. */
   readonly #ended = Promise.withResolvers<number>();
+  readonly #online = Promise.withResolvers<void>();
   readonly #synced = Promise.withResolvers<void>();
   #client!: ChatClient;
   /** Numbers of lines that were sent, and that will never be. */
@@ -79,6 +82,7 @@ class PipeRun {
 
   async #sendInput(to: string | undefined): Promise<number> {
     const client = this.#client;
+    await this.#online.promise; // the server says how large a message may be
     for await (const line of inputLines()) {
       if (line === "") continue;
       const [recipient, content] = to === undefined ? addressed(line) : [to, line];
@@ -87,12 +91,32 @@ class PipeRun {
         warn("Not sent, as it does not say to whom: start the line with @name, or give --to NAME");
         continue;
       }
-      client.send(recipient, content);
-      this.#sent++;
-      this.#progress.step(() => `${this.#sent - client.outbox.length} messages sent so far`);
-      await client.flushed(OUTBOX_MAX);
+      for (const part of this.#partsOf(recipient, content)) {
+        client.send(recipient, part);
+        this.#sent++;
+        this.#tellOfRate();
+        this.#progress.step(() => `${this.#sent - client.outbox.length} messages sent so far`);
+        await client.flushed(OUTBOX_MAX);
+      }
     }
     return await this.#finish();
+  }
+
+  /** Returns the messages that a line is sent as: itself, or parts of it where it is too large; none where it cannot be sent. */
+  #partsOf(recipient: string, content: string): string[] {
+    const words = this.#client.tooLarge(recipient, content);
+    if (words === undefined) return [content];
+    if (this.#options.split) return splitText(content, (part) => this.#client.tooLarge(recipient, part) === undefined);
+    this.#refused++;
+    warn(`Not sent to ${recipient}: ${words}. With --split it is sent in parts`);
+    return [];
+  }
+
+  #tellOfRate(): void {
+    const { rate = 0, burst = 0 } = this.#client.welcome?.limits ?? {};
+    if (rate === 0 || this.#sent <= burst || this.#wasSlowed) return;
+    this.#wasSlowed = true;
+    warn(`The server takes no more than ${burst} messages at once and ${rate} a second; the rest follows as it lets it`);
   }
 
   /** Waits for the acks of everything sent, and for everything missed. */
@@ -121,7 +145,7 @@ class PipeRun {
   #refuse(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): void {
     if (message && retryMs === undefined) this.#refused++;
     if (error.code !== "rate_limited") return warn(refusedWords(error, message, retryMs));
-    if (!this.#wasSlowed) warn(`The server takes no more than ${rateWords(this.#client)}; the rest follows as it lets it`);
+    if (!this.#wasSlowed) warn("The server takes no more messages at once; the rest follows as it lets it");
     this.#wasSlowed = true;
   }
 
@@ -132,15 +156,12 @@ class PipeRun {
       return this.#ended.resolve(EXIT.unreachable);
     }
     if (isNews(state)) warn(stateWords(state, this.#server));
-    if (state.phase === "online") this.#wasOnline = true;
-    else if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
+    if (state.phase === "online") {
+      this.#wasOnline = true;
+      this.#online.resolve();
+    }
+    if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
   }
-}
-
-/** Returns the rate limit of the last welcome, in words. */
-function rateWords({ welcome }: ChatClient): string {
-  const { rate = 0, burst = 0 } = welcome?.limits ?? {};
-  return rate > 0 ? `${burst} messages at once and ${rate} a second` : "so many messages at once";
 }
 
 /** Splits a line that says its recipient: `@name text`, `#group text`. The recipient is undefined where it says none. */
