@@ -63,8 +63,7 @@ async function run(args: readonly string[]): Promise<number> {
     case "completions":
       return completions(rest);
     case "man":
-      if (parse(PLAIN_OPTIONS, rest, command)) print(clientManual().trimEnd());
-      return EXIT.ok;
+      return man(rest);
     default:
       return await chat(rest);
   }
@@ -84,7 +83,7 @@ async function chat(args: readonly string[]): Promise<number> {
       color,
       plain: values.plain || Deno.env.get("TERM") === "dumb",
       notify: notify as NotifyChoice,
-      receipts: !values["no-receipts"],
+      receipts: given.origins["no-receipts"] === "default" ? undefined : !values["no-receipts"],
     });
   }
   return await runPipe(given.context(), { ...values, timeoutMs: values.timeout * 1_000 });
@@ -93,6 +92,7 @@ async function chat(args: readonly string[]): Promise<number> {
 function config(args: readonly string[]): number {
   const given = parse(CLIENT_OPTIONS, args, "config");
   if (!given) return EXIT.ok;
+  refuseOperands(given, "config");
   const tables: OptionTable = { ...CLIENT_OPTIONS, ...SEND_OPTIONS, ...LISTEN_OPTIONS, ...HISTORY_OPTIONS };
   const known = Object.keys(tables).filter((name) => tables[name]!.env !== undefined);
   const { values, origins, folders } = given;
@@ -111,6 +111,18 @@ function completions(args: readonly string[]): number {
   }
   print(completionScript(CLIENT, shell).trimEnd());
   return EXIT.ok;
+}
+
+function man(args: readonly string[]): number {
+  const given = parse(PLAIN_OPTIONS, args, "man");
+  if (!given) return EXIT.ok;
+  refuseOperands(given, "man");
+  print(clientManual().trimEnd());
+  return EXIT.ok;
+}
+
+function refuseOperands({ operands: [first] }: { readonly operands: readonly string[] }, command: string): void {
+  if (first !== undefined) throw new UsageError(`${command} takes no ${JSON.stringify(first)}`);
 }
 
 interface Given<T extends OptionTable> {

@@ -15,6 +15,9 @@ export interface ChatCommand {
 /** The operations of `/group`. */
 export const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
 
+/** Words with which `/group create` makes a group that nobody joins uninvited; Tab gives the first. */
+export const CLOSED_WORDS = ["closed", "private", "--closed"] as const;
+
 /** Every command, by its name without the slash. */
 export const CHAT_COMMANDS = {
   to: { args: "[NAME]", help: "Open a conversation with a person or a #group; without a name, see all", completes: "names" },
@@ -31,6 +34,7 @@ export const CHAT_COMMANDS = {
   },
   receipts: { args: "[on|off]", help: "Tell others what you have read, or not", completes: ["on", "off"] },
   away: { args: "[on|off]", help: "Set your status to away, or back to online", completes: ["on", "off"] },
+  outbox: { args: "[drop N|all]", help: "List what waits to be sent, or take it out so that it is not", completes: ["drop"] },
   clear: { args: "", help: "Clear the screen" },
   help: { args: "[COMMAND]", help: "Show this list" },
   quit: { args: "", help: "Leave; unsent messages go out the next time" },
@@ -137,6 +141,7 @@ export function complete(line: string, from: Completable): { readonly candidates
     if (word.startsWith("/")) return { candidates: fitting(NAMES, "/"), word };
     return { candidates: word.startsWith("@") ? fitting(from.names, "@") : [], word };
   }
+  if (/^\/group\s+create\s+#\S+\s+$/u.test(before)) return { candidates: fitting([CLOSED_WORDS[0]]), word };
   const [, name, argument] = /^\/(\S+)\s+(?:(\S+)\s+)?$/u.exec(before) ?? [];
   if (name === undefined || !Object.hasOwn(CHAT_COMMANDS, name)) return { candidates: [], word };
   if (name === "help") return { candidates: fitting(NAMES), word };

@@ -61,6 +61,22 @@ Deno.test("promptText says what is wrong, what is unread, and what became of the
   assert(rowsOf(promptText(chats, "online", 0), 60) === 1);
 });
 
+Deno.test("promptText keeps the name of the person one writes to, whoever else is unread", () => {
+  const chats = new Chats();
+  chats.me = "bob";
+  chats.open("alice");
+  for (const [index, sender] of ["christopher", "alexandra.smith", "build-notifier"].entries()) {
+    chats.received({ sender, recipient: "bob", content: "x", seq: index + 1 });
+  }
+  assertEquals(promptText(chats, "online", 0), "[3 new: build-notifier alexandra.smith] alice> ");
+  chats.away = true;
+  assertEquals(promptText(chats, "waiting", 0), "[offline, away, 3 new: build-notifier] alice> ");
+  chats.open("a-name-that-is-rather-long-for-a-prompt");
+  assertEquals(promptText(chats, "waiting", 0), "[offline, away, 3 new] a-name-that-is-rather-lo…> ");
+  chats.open("x".repeat(64));
+  assertMatch(promptText(chats, "online", 0), /^\[away, 3 new\] x{33}…> $/);
+});
+
 Deno.test("dayText separates days and no more", () => {
   const first = dayText(MESSAGE.ts, undefined, PLAIN);
   assertMatch(first!, /^--- \w+ \d+ January 2026 ---$/);
