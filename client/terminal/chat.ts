@@ -27,6 +27,8 @@ const TYPING_EVERY_MS = 3_000;
 const PROMPT_EVERY_MS = 2_000;
 /** Milliseconds that leaving waits for acks at most. */
 const LEAVE_MS = 3_000;
+/** Milliseconds after which leaving says what it waits for. */
+const LEAVE_QUIET_MS = 200;
 
 /** Messages that ring: all, direct ones and mentions, or none. */
 export type NotifyChoice = "all" | "dm" | "none";
@@ -66,6 +68,8 @@ class TerminalChat {
   #screen!: Surface;
   #display!: ChatDisplay;
   #commands!: ChatCommands;
+  readonly #leaveNow = Promise.withResolvers<void>();
+  #isLeaving = false;
   #wasOnline = false;
   #epoch: string | undefined;
   #wasSynced = false;
@@ -101,7 +105,7 @@ class TerminalChat {
       recall: this.#recall.load(),
       line: (line) => this.#line(line),
       key: () => this.#key(),
-      end: () => this.#end.resolve(EXIT.ok),
+      end: () => this.#askedToEnd(),
       complete: (line) =>
         complete(line, {
           names: this.chats.names(),
@@ -111,7 +115,7 @@ class TerminalChat {
     });
     const restore = this.#restoreAtEnd();
     this.#display = new ChatDisplay(this.#screen, this.chats, styleFor(this.#options.color));
-    const quit = () => this.#end.resolve(EXIT.ok);
+    const quit = () => this.#askedToEnd();
     this.#commands = new ChatCommands(client, this.chats, { ignored, receipts }, this.#display, this.#screen, quit);
     const ticking = setInterval(() => this.#showPrompt(), PROMPT_EVERY_MS);
     try {
@@ -155,10 +159,23 @@ class TerminalChat {
     };
   }
 
-  /** Waits for what was typed a moment ago to be sent. */
+  /** Waits for what was typed a moment ago to be sent, unless asked a second time to end. */
   async #leave(): Promise<void> {
-    if (this.#client.outbox.length === 0 || this.#client.state.phase !== "online") return;
-    await within(this.#client.flushed(), LEAVE_MS);
+    const waiting = this.#client.outbox.length;
+    if (waiting === 0 || this.#client.state.phase !== "online") return;
+    const told = setTimeout(() => {
+      this.#display.notice(
+        `Sending what waits (${this.#client.outbox.length}); Ctrl-C leaves at once, and it goes out the next time`,
+      );
+    }, LEAVE_QUIET_MS);
+    await within(Promise.race([this.#client.flushed(), this.#leaveNow.promise]), LEAVE_MS);
+    clearTimeout(told);
+  }
+
+  #askedToEnd(): void {
+    if (this.#isLeaving) this.#leaveNow.resolve();
+    this.#isLeaving = true;
+    this.#end.resolve(EXIT.ok);
   }
 
   // ---- Typed lines ----

@@ -107,6 +107,7 @@ export class ChatCommands {
   /** Brings a conversation into view, with its latest messages. Rejects with a `ChatError`. */
   async open(name: string): Promise<void> {
     this.#toOpen = undefined;
+    const { current } = this.#chats;
     const { unread } = this.#chats.get(name);
     this.#chats.open(name);
     this.#display.prompt(this.#client.state.phase);
@@ -118,7 +119,7 @@ export class ChatCommands {
       await this.#show(name, Math.max(HISTORY_SHOWN, Math.min(unread, HISTORY_MAX)));
     } catch (error) {
       const isThere = !(error instanceof ChatError) || !NOT_THERE.has(error.code);
-      if (!isThere && this.#chats.current === name) this.#closeView(name);
+      if (!isThere && this.#chats.current === name && current !== name) this.#closeView(name);
       throw error;
     }
   }

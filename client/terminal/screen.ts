@@ -17,7 +17,7 @@ import { rowsOf } from "./view.ts";
 
 /** Typed lines that can be recalled. */
 const RECALL_MAX = 500;
-const CTRL_Z = "\x1a";
+const CTRL_C = "\x03", CTRL_Z = "\x1a";
 /** Milliseconds after which a process that still runs was not stopped by SIGTSTP. */
 const NOT_STOPPED_MS = 200;
 /** Matches one key that is no text. */
@@ -35,7 +35,7 @@ export interface ScreenOptions {
   line(text: string): void;
   /** A key was pressed. */
   key(): void;
-  /** The input ended, or Ctrl-C on an empty line. */
+  /** The input ended, or Ctrl-C on an empty line; Ctrl-C after that, when the chat should end at once. */
   end(): void;
   complete(line: string): { readonly candidates: string[]; readonly word: string };
 }
@@ -68,6 +68,8 @@ export class Screen implements Surface {
   #prompt = "> ";
   #open = true;
   #isSuspended = false;
+  /** The chat was asked to end: it sends what waits, and nothing more is typed. */
+  #hasEnded = false;
 
   constructor(options: ScreenOptions) {
     this.#options = options;
@@ -84,7 +86,7 @@ export class Screen implements Surface {
     });
     this.#readline.on("line", (line) => this.#entered(line));
     this.#readline.on("SIGINT", () => this.#interrupt());
-    this.#readline.on("close", () => this.#open && options.end());
+    this.#readline.on("close", () => this.#end());
     this.#readline.setPrompt(this.#prompt);
     this.#readline.prompt();
     if (Deno.build.os !== "windows") this.#listen("SIGCONT", () => this.#resume());
@@ -105,7 +107,12 @@ export class Screen implements Surface {
     if (!this.#open) return;
     this.#hide();
     write(text.replaceAll("\n", "\r\n") + "\r\n");
-    this.#readline.prompt(true);
+    this.#showPrompt();
+  }
+
+  /** Shows prompt and line again; not while the chat ends, when nothing can be typed. */
+  #showPrompt(): void {
+    if (!this.#hasEnded) this.#readline.prompt(true);
   }
 
   ring(text: string): void {
@@ -114,7 +121,7 @@ export class Screen implements Surface {
 
   /** Shows another prompt; the line being typed stays. */
   set prompt(text: string) {
-    if (text === this.#prompt || !this.#open) return;
+    if (text === this.#prompt || !this.#open || this.#hasEnded) return;
     this.#hide();
     this.#prompt = text;
     this.#readline.setPrompt(text);
@@ -125,7 +132,7 @@ export class Screen implements Surface {
     if (!this.#open) return;
     write("\x1b[H\x1b[2J\x1b[3J");
     this.#resetRows();
-    this.#readline.prompt(true);
+    this.#showPrompt();
   }
 
   close(): void {
@@ -146,7 +153,11 @@ export class Screen implements Surface {
     for (;;) {
       const count = await Deno.stdin.read(buffer).catch(() => null);
       if (count === null || !this.#open) break;
-      const keys = this.#filter.feed(decoder.decode(buffer.subarray(0, count), { stream: true }));
+      const keys = this.#filter.feed(decoder.decode(buffer.subarray(0, count), { stream: true }), performance.now());
+      if (this.#hasEnded) {
+        if (keys.includes(CTRL_C)) this.#options.end(); // a second time: at once
+        continue;
+      }
       if (keys.includes(CTRL_Z)) this.#suspend();
       const rest = withJoinSigns(keys.replaceAll(CTRL_Z, ""), this.#readline.line.slice(0, this.#readline.cursor));
       if (rest === "") continue;
@@ -154,9 +165,16 @@ export class Screen implements Surface {
       if (isCut) this.#give(rest, true);
       else for (const part of rest.split(KEY_REGEXP)) if (part !== "") this.#give(part, KEY_REGEXP.test(part));
       isCut = CUT_KEY_REGEXP.test(rest);
-      this.#options.key();
+      if (!this.#hasEnded) this.#options.key();
     }
-    if (this.#open) this.#options.end();
+    if (this.#open && !this.#hasEnded) this.#end();
+  }
+
+  /** Asks the chat to end. Readline takes nothing after that, and what is typed meanwhile goes nowhere. */
+  #end(): void {
+    if (!this.#open) return;
+    this.#hasEnded = true;
+    this.#options.end();
   }
 
   /**
@@ -165,10 +183,10 @@ export class Screen implements Surface {
    * row that began because a wide character did not fit.
    */
   #give(part: string, isKey: boolean): void {
-    if (!this.#open) return;
+    if (!this.#open || this.#hasEnded) return;
     if (isKey) this.#keys.emit("data", Buffer.from(part));
     else this.#readline.write(part);
-    if (this.#open) this.#rows = this.#readline.getCursorPos().rows;
+    if (this.#open && !this.#hasEnded) this.#rows = this.#readline.getCursorPos().rows;
   }
 
   /** Takes an entered line off the screen, so that the message can be shown in its place. */
@@ -178,11 +196,11 @@ export class Screen implements Surface {
     readline.clearScreenDown(process.stdout);
     this.#resetRows();
     this.#options.line(line);
-    if (this.#open) this.#readline.prompt();
+    if (this.#open && !this.#hasEnded) this.#readline.prompt();
   }
 
   #interrupt(): void {
-    if (this.#readline.line === "") return this.#options.end();
+    if (this.#readline.line === "") return this.#end();
     this.#readline.write(null, { ctrl: true, name: "e" });
     this.#readline.write(null, { ctrl: true, name: "u" });
   }

@@ -136,10 +136,31 @@ Deno.test("PasteFilter makes text of what is pasted, wherever chunks are cut", (
     // A lone escape key must not wait for more, so a start that is cut after one or two characters is not known.
     if (at === 2 || at === 3) continue;
     const filter = new PasteFilter();
-    assertEquals(filter.feed(whole.slice(0, at)) + filter.feed(whole.slice(at)), "aone␤two    x[Ab\x1b[A", `cut at ${at}`);
+    assertEquals(
+      filter.feed(whole.slice(0, at), 0) + filter.feed(whole.slice(at), 1),
+      "aone␤two    x[Ab\x1b[A",
+      `cut at ${at}`,
+    );
   }
-  assertEquals(new PasteFilter().feed("\x1b"), "\x1b");
+  assertEquals(new PasteFilter().feed("\x1b", 0), "\x1b");
   assertEquals(toContent("one␤␤two␤"), "one\n\ntwo");
+});
+
+Deno.test("PasteFilter gets out of a paste whose end never comes", () => {
+  for (const [keys, now] of [["\x03", 1], ["\x04", 1], ["\x1b", 600], ["\r", 600], ["x", 600], ["\x1b[A", 600]] as const) {
+    const filter = new PasteFilter();
+    assertEquals(filter.feed("\x1b[200~a", 0), "a");
+    assertEquals([filter.feed(keys, now), filter.feed("\r", now)], [keys, "\r"], JSON.stringify(keys));
+  }
+  const cut = new PasteFilter();
+  assertEquals([cut.feed("\x1b[200~a\r", 0), cut.feed("\x03", 1)], ["a", "␤\x03"]);
+});
+
+Deno.test("PasteFilter takes a paste that comes slowly for a paste, and a late end for nothing", () => {
+  const filter = new PasteFilter();
+  assertEquals([filter.feed("\x1b[200~one", 0), filter.feed("\r\ntwo\r", 5_000)], ["one", "␤two"]);
+  assertEquals([filter.feed("\r", 5_001), filter.feed("\x1b", 5_002), filter.feed("[201~b\r", 5_003)], ["␤", "␤", "b\r"]);
+  assertEquals(new PasteFilter().feed("a\x1b[201~b", 0), "ab");
 });
 
 Deno.test("withJoinSigns takes joiners from between emoji alone, and toContent gives them back", () => {
