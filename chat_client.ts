@@ -45,6 +45,8 @@ const QUIET_MS = 30_000;
 const PONG_MS = 10_000;
 /** Milliseconds that the server has to answer a close. */
 const GOODBYE_MS = 2_000;
+/** Milliseconds after which a token that could not be had is asked for again: looking costs little. */
+const TOKEN_MS = 1_000;
 
 /** One device, connected or reconnecting. Call {@linkcode ChatClient.connect} once. */
 export class ChatClient {
@@ -279,16 +281,30 @@ export class ChatClient {
 
   async #dial(): Promise<void> {
     this.#setState({ phase: "connecting" });
+    let token: string | undefined;
+    try {
+      const { token: given } = this.#options;
+      token = typeof given === "function" ? await given() : given;
+    } catch (error) {
+      return this.#withoutToken(wordsOf(error));
+    }
+    if (this.#state.phase !== "connecting") return;
     let socket: Socket;
     try {
-      const { token: given, socket: open = openWebSocket, url } = this.#options;
-      const token = typeof given === "function" ? await given() : given;
-      if (this.#state.phase !== "connecting") return;
+      const { socket: open = openWebSocket, url } = this.#options;
       socket = open(url, token);
     } catch (error) {
-      return this.#end(0, error instanceof Error ? error.message : String(error), true);
+      return this.#end(0, wordsOf(error), true);
     }
     this.#attach(socket);
+  }
+
+  /** Ends a client that never had a token; one that was welcome before looks again, as tokens are renewed. */
+  #withoutToken(reason: string): void {
+    if (this.#state.phase !== "connecting") return;
+    if (!this.#welcome) return this.#end(0, reason, true);
+    this.#cancelTimer = this.#clock.after(TOKEN_MS, () => void this.#dial());
+    this.#setState({ phase: "waiting", reason, delayMs: TOKEN_MS });
   }
 
   #attach(socket: Socket): void {
@@ -480,6 +496,10 @@ function wordsForClose(code: number, reason: string): string {
   if (code === CLOSE_CODES.bye.code) return "The server ended the session";
   const known = Object.values(CLOSE_CODES).find((entry) => entry.code === code);
   return known ? known.meaning : "The connection was lost";
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function messageOf(event: Event): string {

@@ -609,3 +609,27 @@ Deno.test("splitText cuts at line breaks, long lines between characters, and los
   assertEquals([wide.join(""), wide.every((part) => part.isWellFormed() && fits(part))], ["🎈".repeat(7), true]);
   assertEquals([splitText("fits", fits), splitText("\n\n" + "x".repeat(11), fits)], [["fits"], ["x".repeat(10), "x"]]);
 });
+
+Deno.test("ChatClient that was welcome waits for a token that cannot be had; one that never was ends", async () => {
+  let isThere = true;
+  const token = () => {
+    if (isThere) return "t";
+    throw new Error("there is no such file");
+  };
+  const t = await new Setup({ token }).online();
+  isThere = false;
+  t.socket.drop();
+  await t.clock.pass(500);
+  assertEquals(t.client.state, { phase: "waiting", reason: "there is no such file", delayMs: 1_000 });
+  await t.clock.pass(45_000);
+  assertEquals([t.phase, t.sockets.length], ["waiting", 1]);
+  isThere = true;
+  await t.clock.pass(1_000);
+  await t.online();
+  assertEquals([t.phase, t.sockets.length], ["online", 2]);
+
+  isThere = false;
+  const never = new Setup({ token });
+  await settled();
+  assertEquals(never.client.state, { phase: "closed", code: 0, reason: "there is no such file", needsUser: true });
+});

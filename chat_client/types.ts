@@ -102,7 +102,10 @@ export interface Diagnosis {
 /** Options of a client. */
 export interface ChatOptions extends Listeners {
   readonly url: string;
-  /** A function is called before every attempt, so that the token may be renewed. */
+  /**
+   * A function is called before every attempt, so that the token may be renewed. Where it throws, a client that was welcome
+   * before waits and asks again, and any other ends.
+   */
   readonly token?: string | (() => string | undefined | Promise<string | undefined>);
   /** Canonical name of the user. With a token the server decides. */
   readonly name?: string;

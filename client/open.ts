@@ -5,6 +5,7 @@ import { type Device, newDeviceName, takeDevice } from "./device.ts";
 import { warn } from "./output.ts";
 import type { Folders } from "./paths.ts";
 import type { Account } from "./settings.ts";
+import { TokenSource } from "./token.ts";
 import { explainFailure, socketFactory } from "./transport.ts";
 
 /** The account and the folders that a run of the client is for. */
@@ -35,15 +36,20 @@ export async function openClient(
   const { server, name, token } = account;
   const wanted = { folder: folders.state, server, name, purpose: work === "" ? purpose : `${purpose} ${work}` };
   const device = await deviceFor(wanted, account.device);
+  const source = token && new TokenSource({ read: token, file: account.files.token, host: new URL(server).host });
   const client = new ChatClient({
     url: server,
     device: device.name,
     store: purpose === "chat" ? device.store : new PositionStore(device.store),
     socket: socketFactory(account.ca),
-    explain: explainFailure(account),
+    explain: explainFailure(account, source && ((refused) => source.judge(refused))),
     ...(name === "" ? {} : { name }),
-    ...(token ? { token } : {}),
+    ...(source ? { token: () => source.next() } : {}),
     ...options,
+    welcome(frame, missed) {
+      source?.welcomed();
+      options.welcome?.(frame, missed);
+    },
   });
   return {
     client,
