@@ -126,6 +126,7 @@ export class ChatCommands {
 
   /** Closes the view where another one was asked for and is not there: the next line must not go to whoever was in view before. */
   #closeView(name: string): void {
+    if (this.#chats.current === undefined) return;
     this.#chats.open(undefined);
     this.#display.notice(`No conversation is in view, as ${sanitize(name)} could not be opened`);
   }

@@ -5,7 +5,7 @@ import { parseGroup, parseName, Refusal, type ServerFrameOf } from "../../protoc
 import { sanitize } from "../sanitize.ts";
 import { CLOSED_WORDS, GROUP_OPS } from "./commands.ts";
 
-/** What is asked of a group. `group` is undefined for `list` alone. */
+/** Request about a group. `group` is undefined for `list` alone. */
 export interface GroupCommand {
   readonly op: (typeof GROUP_OPS)[number];
   readonly group: string | undefined;

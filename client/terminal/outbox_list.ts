@@ -1,4 +1,4 @@
-/** What waits to be sent, as `/outbox` lists and drops it. */
+/** The outbox as `/outbox` lists it and takes messages out of it. */
 
 import type { ChatClient } from "../../chat_client.ts";
 import type { Message } from "../../protocol.ts";
