@@ -60,11 +60,6 @@ export class Outbox {
     return this.#entries.map(({ message }) => message);
   }
 
-  /** Number of messages that are not acked. */
-  get size(): number {
-    return this.#entries.length;
-  }
-
   /** Appends a message; {@linkcode pump} sends it. */
   add(message: Message): Outgoing {
     const entry: Entry = {

@@ -11,7 +11,7 @@ import { Progress } from "./progress.ts";
 import { type Account, addressOf } from "./settings.ts";
 import { onSignal } from "./signals.ts";
 import { within } from "./within.ts";
-import { isNews, MISSED_WORDS, stateWords } from "./words.ts";
+import { MISSED_WORDS, StateNews, stateWords } from "./words.ts";
 
 /** Milliseconds that a program has to finish with its message when listening is to stop; a service manager waits longer. */
 const STOP_MS = 10_000;
@@ -55,6 +55,7 @@ class ListenRun {
   readonly #account: Account;
   readonly #options: ListenOptions;
   readonly #progress = new Progress(Deno.stdout);
+  readonly #news = new StateNews();
   readonly #ended = Promise.withResolvers<number>();
   #client!: ChatClient;
   /** The program that runs, or ran last. */
@@ -112,7 +113,7 @@ class ListenRun {
   }
 
   #follow(state: State): void {
-    if (isNews(state)) warn(stateWords(state, this.#account.server));
+    if (this.#news.isNew(state)) warn(stateWords(state, this.#account.server));
     if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
   }
 

@@ -12,7 +12,7 @@ import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
 import { onSignal, statusOf } from "./signals.ts";
 import { within } from "./within.ts";
-import { isNews, MISSED_WORDS, refusedWords, stateWords } from "./words.ts";
+import { MISSED_WORDS, refusedWords, StateNews, stateWords } from "./words.ts";
 
 /** Messages that may wait to be acked before the next line is read: more than may be on their way, so that none waits for a line. */
 const OUTBOX_MAX = 512;
@@ -51,6 +51,7 @@ class PipeRun {
   readonly #server: string;
   readonly #options: PipeOptions;
   readonly #progress = new Progress(Deno.stdin);
+  readonly #news = new StateNews();
   /** Resolves to the exit status of a run that ends before its input. */
   readonly #ended = Promise.withResolvers<number>();
   readonly #online = Promise.withResolvers<void>();
@@ -155,7 +156,7 @@ class PipeRun {
       warn(sanitize(state.reason));
       return this.#ended.resolve(EXIT.unreachable);
     }
-    if (isNews(state)) warn(stateWords(state, this.#server));
+    if (this.#news.isNew(state)) warn(stateWords(state, this.#server));
     if (state.phase === "online") {
       this.#wasOnline = true;
       this.#online.resolve();
