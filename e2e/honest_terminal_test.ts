@@ -1,6 +1,7 @@
 /** The chat on a terminal is never stuck, and says of nothing that it was read, sent or done where it was not. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
+import type { Appended, Draft } from "../broker.ts";
 import { MemoryBroker } from "../broker/memory.ts";
 import { type Server, startServer } from "../server.ts";
 import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
@@ -136,6 +137,29 @@ test("keys behind Ctrl-D go nowhere, and the terminal is restored", async (place
   const lines = await bob.shows("ended with 0");
   assert(!lines.some((line) => line.includes("defect")), lines.join("\n"));
   assert(await bob.isRestored());
+});
+
+test("leaving says what it waits for, and a second time ends at once", async (place) => {
+  await place.server.shutdown();
+  const gate = Promise.withResolvers<void>();
+  const broker = new class extends MemoryBroker {
+    override async append(drafts: readonly Draft[]): Promise<readonly Appended[]> {
+      await gate.promise;
+      return await super.append(drafts);
+    }
+  }();
+  await broker.attach("alice", "d");
+  place.server = startServer({ port: 0, broker });
+  await using bob = await place.client("bob", ["--to", "alice"]);
+  await bob.shows("=== alice ===");
+  await enter(bob, "not acked");
+  await bob.shows("you: not acked");
+  await bob.press("C-d");
+  await bob.shows("Sending what waits (1); Ctrl-C leaves at once");
+  await bob.press("C-c");
+  await bob.shows("ended with 0");
+  assert(await bob.isRestored());
+  gate.resolve();
 });
 
 test("marks of a log that was replaced by an older one do not count for the new one", async (place) => {
