@@ -33,6 +33,11 @@ export class PasteFilter {
   /** Time of the last chunk, in milliseconds. */
   #at = -Infinity;
 
+  /** True within a paste, whose end has not come. */
+  get isPasting(): boolean {
+    return this.#pasting;
+  }
+
   /** Returns the keys of the next chunk, which came at `now`, in milliseconds of a clock that never goes back. */
   feed(chunk: string, now: number): string {
     if (this.#pasting && this.#isOver(chunk, now)) {

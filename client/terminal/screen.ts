@@ -20,6 +20,8 @@ const RECALL_MAX = 500;
 const CTRL_C = "\x03", CTRL_Z = "\x1a";
 /** Milliseconds after which a process that still runs was not stopped by SIGTSTP. */
 const NOT_STOPPED_MS = 200;
+/** Milliseconds of silence in a paste after which what has come of it is drawn. */
+const PASTE_GATHER_MS = 50;
 /** Matches one key that is no text. */
 // deno-lint-ignore no-control-regex
 const KEY_REGEXP = /(\x1b(?:\[[\d;]*[ -/]*[@-~]|O.|[^])?|[\x00-\x1f\x7f])/u;
@@ -68,6 +70,10 @@ export class Screen implements Surface {
   #prompt = "> ";
   #open = true;
   #isSuspended = false;
+  /** Keys and pasted text that readline was not given yet. */
+  #gathered = "";
+  #gathering: ReturnType<typeof setTimeout> | undefined;
+  #isKeyCut = false;
   /** The chat was asked to end: it sends what waits, and nothing more is typed. */
   #hasEnded = false;
 
@@ -138,6 +144,7 @@ export class Screen implements Surface {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    clearTimeout(this.#gathering);
     for (const undo of this.#undo) undo();
     this.#hide();
     this.#readline.close();
@@ -149,7 +156,6 @@ export class Screen implements Surface {
   async #read(): Promise<void> {
     const decoder = new TextDecoder();
     const buffer = new Uint8Array(16_384);
-    let isCut = false;
     for (;;) {
       const count = await Deno.stdin.read(buffer).catch(() => null);
       if (count === null || !this.#open) break;
@@ -158,16 +164,27 @@ export class Screen implements Surface {
         if (keys.includes(CTRL_C)) this.#options.end(); // a second time: at once
         continue;
       }
-      if (keys.includes(CTRL_Z)) this.#suspend();
-      const rest = withJoinSigns(keys.replaceAll(CTRL_Z, ""), this.#readline.line.slice(0, this.#readline.cursor));
-      if (rest === "") continue;
-      // The text after a key that was cut in two may belong to the key: readline knows.
-      if (isCut) this.#give(rest, true);
-      else for (const part of rest.split(KEY_REGEXP)) if (part !== "") this.#give(part, KEY_REGEXP.test(part));
-      isCut = CUT_KEY_REGEXP.test(rest);
-      if (!this.#hasEnded) this.#options.key();
+      this.#gathered += keys;
+      clearTimeout(this.#gathering);
+      // The line is drawn once for a paste, and not for each of its chunks.
+      if (this.#filter.isPasting) this.#gathering = setTimeout(() => this.#takeGathered(), PASTE_GATHER_MS);
+      else this.#takeGathered();
     }
     if (this.#open && !this.#hasEnded) this.#end();
+  }
+
+  #takeGathered(): void {
+    const keys = this.#gathered;
+    this.#gathered = "";
+    if (!this.#open || this.#hasEnded) return;
+    if (keys.includes(CTRL_Z)) this.#suspend();
+    const rest = withJoinSigns(keys.replaceAll(CTRL_Z, ""), this.#readline.line.slice(0, this.#readline.cursor));
+    if (rest === "") return;
+    // The text after a key that was cut in two may belong to the key: readline knows.
+    if (this.#isKeyCut) this.#give(rest, true);
+    else for (const part of rest.split(KEY_REGEXP)) if (part !== "") this.#give(part, KEY_REGEXP.test(part));
+    this.#isKeyCut = CUT_KEY_REGEXP.test(rest);
+    if (!this.#hasEnded) this.#options.key();
   }
 
   /** Asks the chat to end. Readline takes nothing after that, and what is typed meanwhile goes nowhere. */

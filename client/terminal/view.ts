@@ -133,6 +133,8 @@ function aboutConversation(chats: Chats, name: string, phase: string, now: numbe
 
 /** Counts the rows that `text` and a cursor after it take on a terminal of `columns` columns. */
 export function rowsOf(text: string, columns: number): number {
+  // Each of these characters has one column; a long paste has no time to be measured one by one.
+  if (/^[ -~]*$/.test(text)) return Math.floor(text.length / columns) + 1;
   let row = 0;
   let column = 0;
   for (const { segment } of new Intl.Segmenter().segment(text)) {
