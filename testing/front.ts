@@ -19,9 +19,11 @@ export type FrontName = keyof typeof FRONTS;
 /** A running front. */
 export class Front implements AsyncDisposable {
   readonly port: number;
+  readonly #name: FrontName;
   readonly #child: Deno.ChildProcess;
 
-  private constructor(child: Deno.ChildProcess, port: number) {
+  private constructor(name: FrontName, child: Deno.ChildProcess, port: number) {
+    this.#name = name;
     this.#child = child;
     this.port = port;
   }
@@ -45,12 +47,13 @@ export class Front implements AsyncDisposable {
       stderr: "null",
     }).spawn();
     await isListening(port);
-    return new Front(child, port);
+    return new Front(name, child, port);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     try {
-      this.#child.kill("SIGTERM");
+      // HAProxy waits for its connections; nginx would leave its workers behind if it were killed.
+      this.#child.kill(this.#name.startsWith("haproxy") ? "SIGKILL" : "SIGTERM");
     } catch { /* it has ended */ }
     await this.#child.status;
   }
