@@ -47,16 +47,28 @@ export interface BrokerRefusal {
   readonly message: string;
 }
 
+/** Wishes and facts about a device that connects. */
+export interface AttachOptions {
+  /** Messages before the head at which a new device starts. */
+  readonly last?: number | undefined;
+  /** True for a device whose name the server made up: nobody will come back under it, unless they name it themselves. */
+  readonly temporary?: boolean | undefined;
+  /** Position of this epoch that the device says it has everything up to. */
+  readonly resume?: number | undefined;
+}
+
 /** Place in the log at which a device resumes when it connects. */
 export interface Attached {
   /** The position that the device has confirmed, or the one where a new device starts. */
   readonly position: number;
   /** True for a device that was never seen before. */
   readonly isNew: boolean;
-  /** The highest position that retention has removed from this user's conversations; a position below it misses messages. */
+  /** The highest position of a message that was this user's and is not to be read any more; a position below it has missed something. */
   readonly horizon: number;
   /** The position of the newest message in the log. */
   readonly head: number;
+  /** True where the log has lost messages up to the position of {@linkcode AttachOptions.resume}: it was given before a crash. */
+  readonly isLost: boolean;
 }
 
 /** Some messages, oldest first; `more` where there are others in the direction of reading. */
@@ -84,11 +96,17 @@ export interface Conversation {
   readonly last: Stored | undefined;
   /** The user's own read marker, moved publicly or privately; 0 for none. */
   readonly read: number;
-  /** Messages of others after the read marker, counted up to `UNREAD_MAX` of broker/limits.ts. */
+  /** Messages of others after the read marker, among the newest `UNREAD_MAX` (broker/limits.ts) of the conversation. */
   readonly unread: number;
 }
 
-/** A user's conversations, the most recent first; `more` where the limit cut them off. */
+/** Place in a list of conversations: its last row. `with` is needed where `seq` is 0, in a group without messages. */
+export interface ConversationCursor {
+  readonly seq: number;
+  readonly with?: string | undefined;
+}
+
+/** A user's conversations, the most recent first, groups without messages last, by name; `more` where there are others. */
 export interface ConversationPage {
   readonly conversations: readonly Conversation[];
   readonly more: boolean;
@@ -114,7 +132,7 @@ export interface MarkerMove {
 /** Result of a {@linkcode MarkerMove}; markers only move forward. */
 export interface MarkerResult {
   readonly moved: boolean;
-  /** Authors of the messages that it newly covers, who are told. Empty where it did not move. */
+  /** Authors of the messages that it newly covers and who are in the conversation still: they are told. Empty if it did not move. */
   readonly authors: readonly string[];
   /** Milliseconds since 1970. */
   readonly ts: number;
@@ -136,6 +154,7 @@ export type GroupRequest =
 /** Summary of a group. */
 export interface GroupInfo {
   readonly group: string;
+  /** "" where nobody is, as all members were brought in by others. */
   readonly owner: string;
   readonly open: boolean;
   /** Number of members. */
@@ -147,7 +166,7 @@ export interface GroupAnswer {
   readonly changed: boolean;
   /** For `members`, and for a change: who is in the group now, in the order of joining. */
   readonly members: readonly string[];
-  /** For every op but `list`: the owner now, "" where the last member has left. */
+  /** For every op but `list`: the owner now, "" where there is none. */
   readonly owner?: string;
   /** For `list`: the groups that the user is in, and then the open ones, by name. */
   readonly groups?: readonly GroupInfo[];
@@ -189,7 +208,10 @@ export interface MessageLog {
 
   /**
    * Reads messages after position `after` of all the user's conversations (direct ones; groups since the user joined), oldest
-   * first, at most `limit`, own messages included. A subscription made before sees everything that this page does not.
+   * first, at most `limit`, own messages included. Messages of a group that the user has left, or that has ended, are among them
+   * up to the end of the membership, for as long as a device of theirs may need them; then, or where there are too many such
+   * memberships, the user's horizon is raised. A subscription made before sees everything that this page does not. The cost of a
+   * message does not depend on the number of conversations.
    */
   read(user: string, after: number, limit: number): Promise<Page>;
 }
@@ -200,9 +222,10 @@ export interface Devices {
    * Registers `user` and `device` if unknown and returns where the device resumes: a known device at its stored position; a new
    * one `last` of the user's messages before the head, or without `last` at the user's most advanced device, or at the head if
    * it is their first. The start is stored as its position. A broker may keep a bounded number of devices per user, at least
-   * 100, and forget the one furthest behind in favour of a new one.
+   * 100, and forget one in favour of a new one: a `temporary` one first, then one for which no message waits, and one with mail
+   * waiting only where all have. A temporary device that is attached without `temporary` is none from then on.
    */
-  attach(user: string, device: string, last?: number): Promise<Attached>;
+  attach(user: string, device: string, options?: AttachOptions): Promise<Attached>;
 
   /** Stores the positions of devices; they only move forward. */
   advance(moves: readonly DeviceMove[]): Promise<void>;
@@ -216,8 +239,11 @@ export interface History {
    */
   history(user: string, query: HistoryQuery): Promise<Page | BrokerRefusal>;
 
-  /** Lists the user's conversations, the most recent first. */
-  conversations(user: string, limit: number): Promise<ConversationPage>;
+  /**
+   * Lists the user's conversations, the most recent first; those that follow `before` in the list. There may be fewer than `limit`
+   * with `more`, since the messages that are looked at are bounded too (`UNREAD_LOOKED_MAX` of broker/limits.ts); at least one.
+   */
+  conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage>;
 }
 
 /** Delivered and read markers: one of each per user and conversation. */
@@ -230,10 +256,17 @@ export interface Markers {
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
 
   /**
-   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own marker as `read`,
-   * the public ones of the people they write to, and those of group members that cover a message of theirs.
+   * Moves `delivered` up to `seq`, or to the newest message before it, in every conversation of the user with something of others
+   * up to there that was not delivered yet: a device has everything. Returns the moves that somebody is to be told of.
    */
-  markers(user: string, since: number): Promise<readonly Marker[]>;
+  markAll(user: string, seq: number): Promise<readonly (MarkerMove & MarkerResult)[]>;
+
+  /**
+   * Yields, a page at a time, the markers that changed since the log stood at `since` and that concern `user`: their own marker
+   * as `read`, the public ones of the people they write to, and those of group members that cover a message of theirs. A marker
+   * that moves meanwhile may come twice.
+   */
+  markers(user: string, since: number): AsyncIterable<readonly Marker[]>;
 }
 
 /** Groups and their members. */
@@ -241,7 +274,8 @@ export interface Groups {
   /**
    * Changes or asks about a group. Refusals: group_exists, unknown_group, not_member, forbidden (not open; not the owner's),
    * unknown_recipient, limit_reached. A group whose last member leaves is no more; an owner who leaves hands over to the
-   * member who has been in it longest.
+   * member who has been in it longest of those who created it, joined it or wrote in it. Where all others were only brought in,
+   * it has no owner until one of them joins or writes, or somebody else joins.
    */
   group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal>;
 }
@@ -265,6 +299,9 @@ export interface Signals {
 export interface Broker extends MessageLog, Devices, History, Markers, Groups, LastSeen, Signals {
   /** Identifies the log. Positions compare only within one epoch; a log that lost data has a new one. */
   readonly epoch: string;
+
+  /** Returns why nothing can be stored now, a sentence for the operator; undefined where it can, as far as is known. */
+  readonly health?: () => string | undefined;
 
   /** Finishes what was begun and lets go of everything. */
   close(): Promise<void>;

@@ -30,6 +30,7 @@ import {
   type Message,
   parseClientFrame,
   Refusal,
+  utf8Bytes,
 } from "./protocol.ts";
 
 export { CONFIRM_MESSAGES } from "./hub/confirmations.ts";
@@ -79,8 +80,14 @@ export interface HubOptions {
   readonly confirmMessages?: number;
   readonly presenceGraceMs?: number;
   readonly rateLimit?: RateLimit;
+  /** Limit on bytes of content that a user may send. */
+  readonly quota?: RateLimit;
+  /** Returns why no messages are taken at this moment, as a sentence for their senders; undefined while they are. */
+  readonly refusesMessages?: () => string | undefined;
   /** Rate as `welcome` says it: frames per second and burst, 0 for none. */
   readonly rate?: { readonly rate: number; readonly burst: number };
+  /** Told that the administrator `by` has disconnected `user`, who had so many connections. */
+  readonly disconnected?: (user: string, by: string, connections: number) => void;
   /** Receives failures that no peer can be blamed for. Never given content. */
   readonly report?: (error: unknown, where: string) => void;
 }
@@ -230,6 +237,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     return sessions.length;
   }
 
+  disconnectedBy(by: string, user: string, connections: number): void {
+    this.#options.disconnected?.(user, by, connections);
+  }
+
   statusOf(user: string): Status {
     const sessions = this.#members.get(user)?.sessions;
     if (!sessions) return "offline";
@@ -239,6 +250,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
 
   consumeRate(user: string, cost: number): number {
     return this.#options.rateLimit?.consume(user, cost) ?? 0;
+  }
+
+  consumeQuota(user: string, bytes: number): number {
+    return this.#options.quota?.consume(user, bytes) ?? 0;
   }
 
   // ---- Routing: what arrives ----
@@ -286,10 +301,19 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     const recipient = session.sharedRecipient(frame.recipient);
     const { order } = session;
     if (order && !order.admit(recipient, id, frame.again === true)) return;
-    if (!this.#consume(session, frame, 1 + Math.floor(content.length / RATE_CONTENT_CHARS))) return order?.hold(recipient);
+    if (!this.#mayBeStored(session, frame)) return order?.hold(recipient);
     const draft = { sender, recipient, content, id, origin };
     if (order) order.append(draft);
     else this.add(draft, session);
+  }
+
+  /** Returns whether rate, disk and quota let a message through; refuses it where they do not. */
+  #mayBeStored(session: Session, frame: Message): boolean {
+    if (!this.#consume(session, frame, 1 + Math.floor(frame.content.length / RATE_CONTENT_CHARS))) return false;
+    const closed = this.#options.refusesMessages?.();
+    if (closed === undefined) return !this.#options.quota || this.#isWithinQuota(session, frame);
+    session.answer(Refusal.of(frame, "unavailable", closed));
+    return false;
   }
 
   /**
@@ -298,6 +322,8 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
    * old one, or a refusal; the message is durable then.
    */
   submit(message: Pick<Draft, "sender" | "recipient" | "content" | "id">): Promise<Appended> {
+    const closed = this.#options.refusesMessages?.();
+    if (closed !== undefined) return Promise.resolve({ code: "unavailable", message: closed });
     return new Promise((resolve) => {
       this.add({ ...message, origin: "" }, {
         acknowledge: (_, result) => resolve(result),
@@ -320,14 +346,24 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   /** Counts a frame against the user's rate; false where it is over and was refused. */
   #consume(session: Session, frame: ClientFrame, cost: number): boolean {
     const wait = this.consumeRate(session.user, cost);
-    if (wait === 0) return true;
+    return wait === 0 || this.#slowDown(session, Refusal.of(frame, "rate_limited", "Too many frames; slow down"), wait);
+  }
+
+  /** Counts the content of a message against what the user may send in a day; false where it is over and was refused. */
+  #isWithinQuota(session: Session, frame: Message): boolean {
+    const wait = this.consumeQuota(session.user, utf8Bytes(frame.content));
+    const words = "You have sent as much as one may in a day; try again later";
+    return wait === 0 || this.#slowDown(session, Refusal.of(frame, "quota_exceeded", words), wait);
+  }
+
+  /** Refuses a frame that came too early by `wait` milliseconds; Infinity closes the connection. Returns false. */
+  #slowDown(session: Session, refusal: Refusal, wait: number): false {
     if (wait === Infinity) {
       session.close("flood", "The rate limit was ignored for long");
       return false;
     }
-    const slow = Refusal.of(frame, "rate_limited", "Too many frames; slow down");
-    slow.retryAfterMs = Math.ceil(wait);
-    session.answer(slow);
+    refusal.retryAfterMs = Math.ceil(wait);
+    session.answer(refusal);
     return false;
   }
 

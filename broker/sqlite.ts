@@ -9,8 +9,10 @@ import type { DatabaseSync } from "node:sqlite";
 import type {
   Appended,
   Attached,
+  AttachOptions,
   Broker,
   BrokerRefusal,
+  ConversationCursor,
   ConversationPage,
   DeviceMove,
   Draft,
@@ -30,7 +32,8 @@ import { BrokerError } from "./errors.ts";
 import { type BrokerLimits, DEFAULT_LIMITS } from "./limits.ts";
 import { isGroup } from "./names.ts";
 import { UNAVAILABLE } from "./refusals.ts";
-import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock } from "./sqlite/files.ts";
+import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock, tighten } from "./sqlite/files.ts";
+import type { MarkerCursor, MarkerRows } from "./sqlite/markers.ts";
 import {
   type AppendAnswer,
   laneOf,
@@ -38,6 +41,7 @@ import {
   SEPARATOR,
   type WorkerAnswer,
   type WorkerAnswers,
+  type WorkerReply,
   type WorkerRequest,
 } from "./sqlite/worker_messages.ts";
 
@@ -49,6 +53,9 @@ const EXPIRE_INTERVAL_MS = 3_600_000;
 /** Milliseconds between two steps of removing them, in which other requests are served. */
 const EXPIRE_PAUSE_MS = 20;
 
+/** Milliseconds between two tries to write while nothing can be stored, made only where somebody asks for the health. */
+const PROBE_PAUSE_MS = 1_000;
+
 /** Options of {@linkcode openSqliteBroker}. */
 export interface SqliteOptions extends Partial<BrokerLimits> {
   /** Folder of the database; it is made if there is none. */
@@ -57,20 +64,25 @@ export interface SqliteOptions extends Partial<BrokerLimits> {
   readonly sync?: "full" | "normal";
   /** Called with failures that no caller hears of; `where` names the part that failed. */
   readonly report?: (error: unknown, where: string) => void;
+  /** Called with sentences for the operator about what is no failure, but worth a line in the log. */
+  readonly notice?: (words: string) => void;
+  /** Milliseconds after which retention looks again at what it found too old, and removes it; an hour by default. */
+  readonly secondLookMs?: number;
 }
 
 /** Opens the database in a folder. Rejects with a {@linkcode BrokerError} where it is in use or cannot be used. */
 export async function openSqliteBroker(
-  { dir, sync = "full", report = () => {}, ...limits }: SqliteOptions,
+  { dir, sync = "full", report = () => {}, notice = () => {}, secondLookMs, ...limits }: SqliteOptions,
 ): Promise<SqliteBroker> {
+  tighten(dir, notice);
   const lock = takeLock(dir), file = `${dir}/${DATABASE_NAME}`;
   const worker = new Worker(new URL("./sqlite/worker.ts", import.meta.url), { type: "module", name: "sqlite" });
   try {
     makePrivate(file);
     dropStaleLog(file);
-    const request: OpenRequest = { file, sync, limits: { ...DEFAULT_LIMITS, ...limits } };
+    const request: OpenRequest = { file, sync, limits: { ...DEFAULT_LIMITS, ...limits }, secondLookMs };
     const epoch = await opened(worker, request);
-    return new SqliteBroker(worker, lock, epoch, report);
+    return new SqliteBroker(worker, lock, epoch, report, notice);
   } catch (error) {
     worker.terminate();
     lock.close();
@@ -113,13 +125,22 @@ export class SqliteBroker implements Broker {
   #failure: string | undefined;
   /** Error that was reported; requests that fail with it are not reported again until an append has succeeded. */
   #trouble: string | undefined;
+  /** Monotonic milliseconds before which no other write is tried. */
+  #probeAfter = 0;
   #expiry: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(worker: Worker, lock: DatabaseSync, readonly epoch: string, report: (error: unknown, where: string) => void) {
+  constructor(
+    worker: Worker,
+    lock: DatabaseSync,
+    readonly epoch: string,
+    report: (error: unknown, where: string) => void,
+    notice: (words: string) => void = () => {},
+  ) {
     this.#worker = worker;
     this.#lock = lock;
     this.#report = report;
-    worker.onmessage = ({ data: { urgent, bulk } }: MessageEvent<WorkerAnswers>) => {
+    worker.onmessage = ({ data: { urgent, bulk, notices = [] } }: MessageEvent<WorkerReply>) => {
+      for (const words of notices) notice(words);
       for (const answer of urgent) this.#settle(this.#pending.urgent.shift()!, answer);
       for (const answer of bulk) this.#settle(this.#pending.bulk.shift()!, answer);
     };
@@ -161,8 +182,8 @@ export class SqliteBroker implements Broker {
 
   // ---- The port ----
 
-  attach(user: string, device: string, last?: number): Promise<Attached> {
-    return this.#ask({ op: "attach", user, device, last });
+  attach(user: string, device: string, options?: AttachOptions): Promise<Attached> {
+    return this.#ask({ op: "attach", user, device, options });
   }
 
   append(drafts: readonly Draft[]): Promise<readonly Appended[]> {
@@ -227,8 +248,8 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "history", user, query });
   }
 
-  conversations(user: string, limit: number): Promise<ConversationPage> {
-    return this.#ask({ op: "conversations", user, limit });
+  conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {
+    return this.#ask({ op: "conversations", user, limit, before });
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
@@ -239,8 +260,17 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "mark", moves });
   }
 
-  markers(user: string, since: number): Promise<readonly Marker[]> {
-    return this.#ask({ op: "markers", user, since });
+  markAll(user: string, seq: number): Promise<readonly (MarkerMove & MarkerResult)[]> {
+    return this.#ask({ op: "markAll", user, seq });
+  }
+
+  async *markers(user: string, since: number): AsyncIterable<readonly Marker[]> {
+    let after: MarkerCursor | undefined;
+    do {
+      const rows: MarkerRows = await this.#ask({ op: "markers", user, since, after });
+      yield rows.markers;
+      after = rows.next;
+    } while (after);
   }
 
   async group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {
@@ -255,6 +285,19 @@ export class SqliteBroker implements Broker {
 
   seen(users: readonly string[], at: number): Promise<void> {
     return this.#ask({ op: "seen", users, at });
+  }
+
+  /**
+   * Returns why nothing can be stored now, as the last append, or a write that was tried since, has shown. Whoever asks while
+   * nothing can has such a write made, so that the answer changes once there is room, with nobody sending anything.
+   */
+  health(): string | undefined {
+    if (this.#failure !== undefined || this.#trouble === undefined) return this.#failure;
+    if (performance.now() >= this.#probeAfter) {
+      this.#probeAfter = performance.now() + PROBE_PAUSE_MS;
+      this.#ask({ op: "probe" }).then(() => this.#trouble = undefined, () => {});
+    }
+    return this.#trouble;
   }
 
   /** Removes what is too old now. The broker does so by itself every hour, with pauses. */

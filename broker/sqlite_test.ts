@@ -11,13 +11,18 @@ const ignore = lacks("read", "write");
 
 testBroker("SqliteBroker", async (limits) => {
   const folder = temporary();
-  let broker = await open(folder.dir, limits);
+  const options = { ...limits, secondLookMs: 0 };
+  let broker = await open(folder.dir, options);
   return {
     broker,
-    expire: () => broker.expire(),
+    async expire() {
+      // Only the second look removes.
+      await broker.expire();
+      await broker.expire();
+    },
     async reopen() {
       await broker.close();
-      return broker = await open(folder.dir, limits);
+      return broker = await open(folder.dir, options);
     },
     async [Symbol.asyncDispose]() {
       await broker.close();
@@ -212,6 +217,119 @@ Deno.test({
   },
 });
 
+for (
+  const [what, act] of [
+    ["removed", (file: string) => Deno.remove(file)],
+    ["replaced", async (file: string) => {
+      await Deno.copyFile(file, `${file}.copy`);
+      await Deno.rename(`${file}.copy`, file);
+    }],
+    ["left without its log", (file: string) => Deno.remove(`${file}-wal`)],
+  ] as const
+) {
+  Deno.test({
+    name: `SqliteBroker acks nothing into a file that was ${what}, and says so once`,
+    ignore: ignore || Deno.build.os === "windows",
+    async fn() {
+      await using folder = temporary();
+      const failures: unknown[] = [];
+      await using broker = await open(folder.dir, { report: (error) => failures.push(error) });
+      await broker.attach("ann", "laptop");
+      const received: string[] = [];
+      broker.subscribe("ann", { message: ({ content }) => received.push(content), signal() {} });
+      const append = async (content: string) => {
+        const [result] = await broker.append([{ sender: "ann", recipient: "ann", content, id: undefined, origin: "" }]);
+        return "code" in result! ? result.code : "ok";
+      };
+      assertEquals([await append("kept"), broker.health()], ["ok", undefined]);
+      await act(`${folder.dir}/${DATABASE_NAME}`);
+      assertEquals([await append("lost"), await append("lost"), received], ["unavailable", "unavailable", ["kept"]]);
+      await assertRejects(() => broker.read("ann", 0, 10), BrokerError, "removed or replaced under the server");
+      assertStringIncludes(broker.health() ?? "", "until it is restarted");
+      assertEquals(failures.length, 1);
+    },
+  });
+}
+
+Deno.test({
+  name: "SqliteBroker tells why nothing can be stored, until it can again though nobody sends anything",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    await using broker = await open(folder.dir);
+    await broker.attach("ann", "laptop");
+    const file = new DatabaseSync(`${folder.dir}/${DATABASE_NAME}`);
+    file.exec("CREATE TRIGGER full BEFORE INSERT ON messages BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END");
+    assertEquals(broker.health(), undefined, "nothing has failed yet");
+    const results = await broker.append([{ sender: "ann", recipient: "ann", content: "x", id: undefined, origin: "" }]);
+    assertEquals(results.map((result) => "code" in result && result.code), ["unavailable"]);
+    file.exec("DROP TRIGGER full");
+    file.close();
+    assertEquals(broker.health(), "database or disk is full");
+    await broker.lastSeen(["ann"]); // behind the write that was tried
+    assertEquals(broker.health(), undefined);
+  },
+});
+
+/** Bytes of the files of a database. */
+function bytesOf(dir: string): { database: Uint8Array; log: Uint8Array } {
+  const [database, log] = ["", "-wal"].map((suffix) => Deno.readFileSync(`${dir}/${DATABASE_NAME}${suffix}`));
+  return { database: database!, log: log! };
+}
+
+Deno.test({
+  name: "SqliteBroker leaves nothing of what has expired in its files",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    await using broker = await open(folder.dir, { retentionDays: -1, secondLookMs: 0 });
+    for (const user of ["ann", "ben"]) await broker.attach(user, "laptop");
+    // Of all sizes, so that pages are split, and one that takes several.
+    const drafts = Array.from({ length: 1_000 }, (_, n) => {
+      const content = `SECRET-${n}`.padEnd(n % 97 === 0 ? 16_000 : 10 + n % 700, ".");
+      return { sender: n % 2 ? "ann" : "ben", recipient: n % 2 ? "ben" : "ann", content, id: `SECRET-ID-${n}`, origin: "" };
+    });
+    for (let n = 0; n < drafts.length; n += 50) await broker.append(drafts.slice(n, n + 50));
+    const found = () => {
+      const { database, log } = bytesOf(folder.dir);
+      return [database, log].map((bytes) => new TextDecoder("latin1").decode(bytes).includes("SECRET"));
+    };
+    assert(found().includes(true), "the test would find it");
+    await broker.expire();
+    await broker.expire();
+    await broker.lastSeen([]); // the log is emptied after the answer to what was asked before
+    assertEquals(found(), [false, false]);
+  },
+});
+
+Deno.test({
+  name: "SqliteBroker keeps its log small, and says once that another program's reading keeps it from that",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    const notices: string[] = [];
+    await using broker = await open(folder.dir, { mailbox: Infinity, notice: (words) => notices.push(words) });
+    await broker.attach("ann", "laptop");
+    const draft = { sender: "ann", recipient: "ann", content: "x".repeat(16_000), id: undefined, origin: "" };
+    const write = async (mebibytes: number) => {
+      for (let i = 0; i < mebibytes; i++) await broker.append(new Array(64).fill(draft));
+    };
+    const reader = new DatabaseSync(`${folder.dir}/${DATABASE_NAME}`);
+    reader.exec("BEGIN");
+    reader.prepare("SELECT count(*) FROM messages").get();
+    await write(40);
+    assert(bytesOf(folder.dir).log.length > 2 ** 25, "the reader has kept it large");
+    assertEquals(notices.length, 1);
+    assertStringIncludes(notices[0]!, "Another program keeps reading the database");
+    reader.close();
+    await write(2);
+    assert(bytesOf(folder.dir).log.length <= 2 ** 25, String(bytesOf(folder.dir).log.length));
+    await write(40);
+    assert(bytesOf(folder.dir).log.length <= 2 ** 25, String(bytesOf(folder.dir).log.length));
+    assertEquals(notices.length, 1);
+  },
+});
+
 /** Appends to the folder in its first argument until it is killed, and prints how many were acked. */
 const APPENDER = `
   import { openSqliteBroker } from ${JSON.stringify(new URL("./sqlite.ts", import.meta.url).href)};
@@ -243,6 +361,89 @@ Deno.test({
     const { messages } = await broker.read("ann", 0, 100_000);
     assert(acked > 0 && messages.length >= acked && messages.length % 10 === 0, `${messages.length} of ${acked}`);
     assertEquals(messages.map(({ content }) => content), messages.map((_, index) => String(index)));
+  },
+});
+
+/** Copies the database of a running broker as a kill would leave it, without the log where that is lost. */
+async function copyDatabase(from: string, to: string, suffixes: readonly string[]): Promise<void> {
+  await Deno.mkdir(to);
+  for (const suffix of suffixes) await Deno.copyFile(`${from}/${DATABASE_NAME}${suffix}`, `${to}/${DATABASE_NAME}${suffix}`);
+}
+
+for (const [what, suffixes, isLost] of [["without its log", [""], true], ["as it was", ["", "-wal"], false]] as const) {
+  Deno.test({
+    name: `SqliteBroker gives no position again after a kill, and knows what was lost - with the file ${what}`,
+    ignore,
+    async fn() {
+      await using folder = temporary();
+      const [before, after] = [`${folder.dir}/before`, `${folder.dir}/after`];
+      const send = async (broker: SqliteBroker) => {
+        const [result] = await broker.append([{ sender: "ann", recipient: "ann", content: "hi", id: undefined, origin: "" }]);
+        return "seq" in result! ? result.seq : 0;
+      };
+      // A clean end in between: the file itself says that it was let go of.
+      {
+        await using broker = await open(before, { sync: "full" });
+        await broker.attach("ann", "laptop");
+        await send(broker);
+      }
+      const taken: number[] = [];
+      {
+        await using broker = await open(before, { sync: "full" });
+        for (let n = 0; n < 5; n++) taken.push(await send(broker));
+        assertEquals(taken, [2, 3, 4, 5, 6], "nothing is left out after a clean end");
+        await copyDatabase(before, after, suffixes);
+      }
+      await using broker = await open(after, { sync: "full" });
+      const next = await send(broker);
+      assert(next > 6, String(next));
+      const lost = async (resume: number) => (await broker.attach("ann", "laptop", { resume })).isLost;
+      assertEquals([await lost(1), await lost(6), await lost(next - 1), await lost(next)], [false, isLost, false, false]);
+    },
+  });
+}
+
+Deno.test({
+  name: "SqliteBroker remembers the gaps of many crashes, and takes none for lost who came between them",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    {
+      await using broker = await open(`${folder.dir}/0`);
+      await broker.append([{ sender: "ann", recipient: "ann", content: "hi", id: undefined, origin: "" }]);
+    }
+    const heads: number[] = [];
+    for (let crash = 0; crash < 4; crash++) {
+      await using broker = await open(`${folder.dir}/${crash}`);
+      heads.push((await broker.attach("ann", "laptop")).head);
+      await copyDatabase(`${folder.dir}/${crash}`, `${folder.dir}/${crash + 1}`, ["", "-wal"]);
+    }
+    await using broker = await open(`${folder.dir}/4`);
+    for (const head of heads) {
+      const [at, past] = [
+        await broker.attach("ann", "x", { resume: head }),
+        await broker.attach("ann", "x", { resume: head + 1 }),
+      ];
+      assertEquals([at.isLost, past.isLost], [false, true], String(head));
+    }
+  },
+});
+
+Deno.test({
+  name: "SqliteBroker finishes what was begun before it was closed, however much it is",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    const drafts = Array.from(
+      { length: 2_000 },
+      () => ({ sender: "ann", recipient: "ann", content: "hi", id: undefined, origin: "" }),
+    );
+    const broker = await open(folder.dir);
+    await broker.attach("ann", "laptop");
+    const appends = Array.from({ length: 30 }, () => broker.append(drafts));
+    await broker.close();
+    const results = (await Promise.all(appends)).flat();
+    assert(results.length === 60_000 && results.every((result) => !("code" in result)));
   },
 });
 

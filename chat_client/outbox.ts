@@ -181,7 +181,7 @@ export class Outbox {
     if (error.code === "out_of_order") return; // it goes when the one before it has gone
     const delayMs = retryMs(error, entry.tries++, this.#host.random);
     entry.notBefore = this.#host.clock.now() + delayMs;
-    if (error.code === "rate_limited") {
+    if (error.code === "rate_limited" || error.code === "quota_exceeded") {
       this.#pace.empty(this.#host.clock.now());
       this.#notBefore = Math.max(this.#notBefore, entry.notBefore);
     }

@@ -18,7 +18,12 @@ const ignore = !CAN_RUN;
 class Place implements AsyncDisposable {
   readonly home = Deno.makeTempDirSync();
   readonly env = { XDG_CONFIG_HOME: `${this.home}/config`, XDG_STATE_HOME: `${this.home}/state` };
-  server: Server = startServer({ port: 0 });
+
+  private constructor(public server: Server) {}
+
+  static async start(): Promise<Place> {
+    return new Place(await startServer({ port: 0 }));
+  }
 
   get url(): string {
     return this.server.url;
@@ -88,7 +93,7 @@ Deno.test({
   name: "client sends lines and prints what arrives on stdout, all else on stderr",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using alice = place.start("alice");
     await untilOnline(place.url, "alice");
     const bob = await place.run("bob", ["--to", "alice"], "one\n\ntwo");
@@ -111,7 +116,7 @@ Deno.test({
   name: "client makes control characters visible between programs too",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using alice = place.start("alice");
     await using bob = place.start("bob", "--to", "alice");
     await untilOnline(place.url, "alice", "bob");
@@ -124,7 +129,7 @@ Deno.test({
   name: "client exits with 1 when something is refused, 2 for usage, 3 without a server",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const refused = await place.run("bob", ["--to", "nobody"], "hello");
     assertEquals(refused.code, 1);
     assertStringIncludes(refused.err, 'There is no user "nobody"');
@@ -282,7 +287,7 @@ Deno.test({
   name: "a line that is too large for a message is told with its size, --split sends it, and what follows goes out",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using alice = place.start("alice");
     await untilOnline(place.url, "alice");
     const large = "x".repeat(100_000);
@@ -309,11 +314,11 @@ Deno.test({
   name: "a pipe has many lines on their way: a slow disk is asked once for many, and the order is kept",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await place.server.shutdown();
     const broker = new SlowBroker();
     await broker.attach("alice", "elsewhere");
-    place.server = startServer({ port: 0, broker });
+    place.server = await startServer({ port: 0, broker });
     const lines = Array.from({ length: 2_000 }, (_, i) => `${i}`);
     const sent = await place.run("bob", ["--to", "alice"], lines.join("\n"));
     assertEquals(sent.code, 0, sent.err);
@@ -332,7 +337,7 @@ Deno.test({
   name: "client sends once what it was given while the server was away",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using alice = place.start("alice");
     await using bob = place.start("bob", "--to", "alice");
     await untilOnline(place.url, "alice", "bob");
@@ -341,7 +346,7 @@ Deno.test({
     await bob.err.next("restarting");
     await alice.err.next("restarting");
     await bob.type("typed meanwhile");
-    place.server = startServer({ port, broker: await knowing("alice") });
+    place.server = await startServer({ port, broker: await knowing("alice") });
     assertEquals(await alice.out.next("bob"), "bob: typed meanwhile");
     await bob.endInput();
     assertEquals(await bob.code(), 0);
@@ -355,7 +360,7 @@ Deno.test({
   name: "send is acked, arrives once under one id, and leaves what waits to other devices",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     assertEquals((await place.run("alice", [])).code, 0);
     assertEquals((await place.run("bob", ["send", "alice", "first", "--id", "1"])).code, 0);
     const second = await place.run("bob", ["send", "@alice", "first", "--id", "1", "--json"]);
@@ -372,7 +377,7 @@ Deno.test({
   name: "listen goes on where it stopped, and hands messages to a program without a shell",
   ignore: ignore || Deno.build.os === "windows",
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     {
       await using listen = place.start("alice", "listen", "--from", "bob");
       await untilOnline(place.url, "alice");
@@ -399,7 +404,7 @@ Deno.test({
   name: "listen waits for its program before it ends, and what does something else has a position of its own",
   ignore: ignore || Deno.build.os === "windows",
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const script = `${place.home}/slow`;
     const wait = `while [ ! -e ${quoted(`${place.home}/go`)} ]; do sleep 0.01; done`;
     await Deno.writeTextFile(script, `#!/bin/sh\necho "begin $(cat)"; ${wait}; echo end\n`, { mode: 0o755 });
@@ -435,7 +440,7 @@ Deno.test({
   name: "client whose words nobody reads goes on, and its exit status says what became of it",
   ignore: ignore || Deno.build.os === "windows" || lacksProgram("bash"),
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const bash = async (line: string, input = "") => {
       const words = [CLIENT.command, ...CLIENT.args].map(quoted).join(" ");
       return (await runToEnd({ command: "bash", args: ["-c", line.replace("CLIENT", words)] }, [], input, place.env)).out;
@@ -460,7 +465,7 @@ Deno.test({
   name: "the bot in README answers",
   ignore: ignore || Deno.build.os === "windows",
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
     const bot = /```sh\n(#!\/bin\/sh\n[^`]*)```/.exec(readme)![1]!;
     assertEquals(bot.trim().split("\n").length, 5);
@@ -490,7 +495,7 @@ Deno.test({
   name: "history prints a conversation, the newest, or since a time",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await place.run("alice", []);
     await place.run("bob", ["--to", "alice"], "one\ntwo\nthree");
     const two = await place.run("alice", ["history", "bob", "--limit", "2"]);
@@ -506,7 +511,7 @@ Deno.test({
   name: "client is two devices when it runs twice at once, and the same one the next time",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using one = place.start("alice");
     await using two = place.start("alice");
     await Promise.all([one.err.next("Connected"), two.err.next("Connected")]);
@@ -530,7 +535,7 @@ Deno.test({
   name: "client works where nothing can be remembered, and says so where that matters",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const env = { ...place.env, XDG_STATE_HOME: "/dev/null/nowhere" };
     const run = (...args: string[]) => runToEnd(CLIENT, [...args, "--server", place.url], "", env);
     assertEquals((await run("--name", "bob")).code, 0);
@@ -545,7 +550,7 @@ Deno.test({
   name: "config shows where values come from, and the shells take their completions",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await Deno.mkdir(`${place.home}/config/parley`, { recursive: true });
     await Deno.writeTextFile(
       `${place.home}/config/parley/client.json`,

@@ -16,7 +16,12 @@ const ignore = !CAN_RUN || lacksProgram("tmux", ["-V"]);
 class Place implements AsyncDisposable {
   readonly #home = Deno.makeTempDirSync();
   readonly env = { XDG_STATE_HOME: `${this.#home}/state`, XDG_CONFIG_HOME: `${this.#home}/config` };
-  server: Server = startServer({ port: 0 });
+
+  private constructor(public server: Server) {}
+
+  static async start(): Promise<Place> {
+    return new Place(await startServer({ port: 0 }));
+  }
 
   /** Starts a client on a terminal, and waits until it is online. */
   async client(name: string, args: readonly string[] = [], size = {}): Promise<Terminal> {
@@ -65,7 +70,7 @@ function test(name: string, fn: (place: Place) => Promise<void>): void {
     name,
     ignore,
     fn: async () => {
-      await using place = new Place();
+      await using place = await Place.start();
       await fn(place);
     },
   });
@@ -108,7 +113,7 @@ test("what waits is listed and dropped by its number, and the rest goes out", as
   await bob.shows("Dropped, to alice; it was not sent:");
   const broker = new MemoryBroker();
   await broker.attach("alice", "~");
-  place.server = startServer({ port, broker });
+  place.server = await startServer({ port, broker });
   await using alice = await place.plain("alice");
   assertEquals([await alice.next(), await alice.next()], [say("bob", "alice", "one"), say("bob", "alice", "three")] as never);
 });
@@ -149,7 +154,7 @@ test("leaving says what it waits for, and a second time ends at once", async (pl
     }
   }();
   await broker.attach("alice", "d");
-  place.server = startServer({ port: 0, broker });
+  place.server = await startServer({ port: 0, broker });
   await using bob = await place.client("bob", ["--to", "alice"]);
   await bob.shows("=== alice ===");
   await enter(bob, "not acked");
@@ -177,7 +182,7 @@ test("marks of a log that was replaced by an older one do not count for the new 
   await place.server.shutdown();
   const older = new MemoryBroker(); // where nothing was said yet
   await older.attach("bob", "d");
-  place.server = startServer({ port, broker: older });
+  place.server = await startServer({ port, broker: older });
   await alice.shows("Connected again");
   await enter(alice, "unseen");
   await alice.endsWith("bob (sent)>");

@@ -16,7 +16,7 @@ export interface ConnectedUser {
   readonly devices: readonly string[];
 }
 
-/** The six decisions that see the connections of this process only. Implemented by the hub over its registry. */
+/** The seven decisions that see the connections of this process only. Implemented by the hub over its registry. */
 export interface NodeLocal {
   /** Closes an older connection of the same user and device with `replaced`. */
   replaceDevice(session: Session): void;
@@ -32,4 +32,6 @@ export interface NodeLocal {
    * Consumes `cost` of the user's rate. Returns the milliseconds to wait: 0 to go on, Infinity to close the connection for abuse.
    */
   consumeRate(user: string, cost: number): number;
+  /** Consumes so many bytes of content of what the user may send in a day. Returns as {@linkcode NodeLocal.consumeRate} does. */
+  consumeQuota(user: string, bytes: number): number;
 }

@@ -46,7 +46,7 @@ const BACKLOG_PARTS = 4;
 const CONFIRMATIONS_PER_MESSAGE = 2;
 /** Messages in one page of backlog: one query, and at most a few MiB in passing. */
 const BACKLOG_PAGE = 128;
-/** Milliseconds between looks at a socket that was full: Deno tells nobody when a WebSocket drains. */
+/** Milliseconds between looks at a socket that was full and tells nobody when it drains, as Deno's do not. */
 const DRAIN_POLL_MS = 20;
 /** Milliseconds without any progress after which a reader of backlog is taken for stalled. */
 const STALL_MS = 30_000;
@@ -153,6 +153,8 @@ export class Session implements Receiver {
   #isForeign = false;
   /** The broker knows that it has everything up to here. */
   #reported = -1;
+  /** True once the broker knows that it has everything from before this connection. */
+  #isPastReported = false;
   /** Time of the last report, in milliseconds of `performance.now()`, and messages since. */
   #reportedAt = -Infinity;
   #unreported = 0;
@@ -244,8 +246,9 @@ export class Session implements Receiver {
 
   // ---- Who it is ----
 
-  /** Calls `late` in `ms` milliseconds, unless the session is settled or closed before. */
+  /** Calls `late` in `ms` milliseconds, unless the session is settled, closed or given another timer before. */
   startTimer(ms: number, late: () => void): void {
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(late, ms);
   }
 
@@ -282,6 +285,7 @@ export class Session implements Receiver {
     this.#live = false;
     this.#unconfirmed = undefined;
     this.#acked = this.#reported = -1;
+    this.#isPastReported = false;
   }
 
   /** Sets whether the person is away; returns whether that changed. */
@@ -408,13 +412,18 @@ export class Session implements Receiver {
     this.flush();
     let least = this.#connection.buffered;
     let since = performance.now();
+    const waitMs = this.#connection.drained ? STALL_MS : DRAIN_POLL_MS;
     while (this.congested && !this.#closed) {
-      await new Promise<void>((resume) => this.#paused = { timer: setTimeout(resume, DRAIN_POLL_MS), resume });
+      await new Promise<void>((resume) => {
+        this.#paused = { timer: setTimeout(resume, waitMs), resume };
+        void this.#connection.drained?.().then(resume);
+      });
+      clearTimeout(this.#paused?.timer);
       this.#paused = undefined;
       if (this.#connection.buffered < least) {
         least = this.#connection.buffered;
         since = performance.now();
-      } else if (performance.now() - since > STALL_MS) {
+      } else if (performance.now() - since >= STALL_MS) {
         this.close("slow", "Nothing was read for long; reconnect and resume");
       }
     }
@@ -533,12 +542,16 @@ export class Session implements Receiver {
     return now - this.#reportedAt >= intervalMs || this.#unreported >= messages;
   }
 
-  /** Adds to `moves` and `marks` what the broker does not know yet of the device; `now` as for {@linkcode Session.isReportDue}. */
-  takeReport(now: number, moves: DeviceMove[], marks: MarkerMove[]): void {
+  /**
+   * Adds to `moves` and `marks` what the broker does not know yet of the device; `now` as for {@linkcode Session.isReportDue}.
+   * Returns the position up to which the device has everything, in conversations too of which nothing came on this connection: the
+   * first time that it has confirmed something, else undefined.
+   */
+  takeReport(now: number, moves: DeviceMove[], marks: MarkerMove[]): number | undefined {
     this.#reportedAt = now;
     this.#unreported = 0;
-    this.#takeConfirmed(moves, marks);
-    if (!this.#hasReads) return;
+    const past = this.#takeConfirmed(moves, marks);
+    if (!this.#hasReads) return past;
     const read = (other: string, seq: number) => {
       return { user: this.#user, kind: "read", with: other, seq: Math.min(seq, this.#cursor) } as const;
     };
@@ -546,18 +559,22 @@ export class Session implements Receiver {
     for (const [other, seq] of this.#privateReads ?? []) marks.push({ ...read(other, seq), private: true });
     this.#reads = this.#privateReads = undefined;
     this.#readsUpTo = 0;
+    return past;
   }
 
-  #takeConfirmed(moves: DeviceMove[], marks: MarkerMove[]): void {
+  #takeConfirmed(moves: DeviceMove[], marks: MarkerMove[]): number | undefined {
     // A base connection cannot confirm: what was handed to its socket counts.
     if (this.#level === "base" && this.#out.length === 0) this.#acked = Math.max(this.#acked, this.#cursor);
     const confirmed = this.#confirmed;
-    if (confirmed === this.#reported) return;
+    if (confirmed === this.#reported) return undefined;
     this.#reported = confirmed;
     for (const [conversation, seq] of this.#unconfirmed ?? []) {
       if (seq <= confirmed) this.#unconfirmed!.delete(conversation);
       marks.push({ user: this.#user, kind: "delivered", with: conversation, seq: Math.min(seq, confirmed) });
     }
     moves.push({ user: this.#user, device: this.#device, seq: confirmed });
+    if (this.#isPastReported || confirmed === 0) return undefined;
+    this.#isPastReported = true;
+    return confirmed;
   }
 }

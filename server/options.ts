@@ -6,6 +6,7 @@ import { DEFAULT_LIMITS } from "../broker.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
 import { STALLED_MAX, STALLED_PER_USER_MAX } from "../limits/admission.ts";
 import type { OptionTable, ProgramSpec, Values } from "../cli/options.ts";
+import { TRANSPORTS } from "./transport_choice.ts";
 import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "../protocol.ts";
 
 /** Version of both programs. */
@@ -30,6 +31,12 @@ export const SERVER_OPTIONS = {
     default: 8080,
     max: 65_535,
     help: "Port to listen on; 0 for any",
+  },
+  transport: {
+    kind: "string",
+    env: "PARLEY_TRANSPORT",
+    choices: TRANSPORTS,
+    help: "WebSockets of Deno, or of the library ws; without it deno on loopback, ws elsewhere",
   },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
 
@@ -153,8 +160,25 @@ export const SERVER_OPTIONS = {
     value: "N",
     env: "PARLEY_BURST",
     default: 20,
+    min: 1,
     group: "Limits (0 lifts one)",
-    help: "Frames at once from one user",
+    help: "Frames at once from one user, at least 1",
+  },
+  "sender-bytes-per-day": {
+    kind: "limit",
+    value: "BYTES",
+    env: "PARLEY_SENDER_BYTES_PER_DAY",
+    default: 268_435_456,
+    group: "Limits (0 lifts one)",
+    help: "Bytes of content from one user in a day",
+  },
+  "free-bytes": {
+    kind: "integer",
+    value: "BYTES",
+    env: "PARLEY_FREE_BYTES",
+    default: 268_435_456,
+    group: "Limits (0 lifts one)",
+    help: "Bytes free on the disk of --data below which messages are refused",
   },
   "max-connections": {
     kind: "limit",

@@ -4,7 +4,7 @@ import type { Stored } from "../../broker.ts";
 import { DAY_MS } from "../limits.ts";
 import { isGroup } from "../names.ts";
 import { firstAfter } from "./counting.ts";
-import type { MemoryState, Thread } from "./state.ts";
+import { addWaiting, type MemoryState, type Thread } from "./state.ts";
 
 /** One part in so many of the messages goes at once where room is made: small, as nobody is served meanwhile. */
 const ROOM_PARTS = 100;
@@ -13,6 +13,14 @@ const ROOM_LOOKED_AT_PARTS = 10;
 
 /** Milliseconds between two looks for messages that are too old: an hour more is nothing to an age in days. */
 const EXPIRE_INTERVAL_MS = 3_600_000;
+/** Milliseconds between two notes of the head: retention is as exact as they are. */
+const TICK_MS = 60_000;
+
+/** Position of the head at a time of the monotonic clock. */
+interface Tick {
+  readonly at: number;
+  readonly seq: number;
+}
 
 /** Removes messages of a {@linkcode MemoryState}. */
 export class Retention {
@@ -21,8 +29,10 @@ export class Retention {
   readonly #messagesMax: number;
   /** True after a search for room that found none: another one would be in vain, and slow, until something is delivered. */
   #isJammed = false;
-  /** Milliseconds since 1970 after which it is time to look again. */
-  #due = 0;
+  /** Monotonic milliseconds after which it is time to look again. */
+  #due = -Infinity;
+  /** Notes of the head, oldest first: what is at or before one of them is at least as old. */
+  #ticks: Tick[] = [];
 
   constructor(state: MemoryState, days: number, messagesMax: number) {
     this.#state = state;
@@ -30,19 +40,27 @@ export class Retention {
     this.#messagesMax = messagesMax;
   }
 
-  /** Removes what is too old at `now`, at most once an hour. */
-  expireIfDue(now: number): void {
-    if (now <= this.#due) return;
-    this.#due = now + EXPIRE_INTERVAL_MS;
-    this.expire(now);
+  /** Removes what is too old at `at` by the monotonic clock, at most once an hour. Before every append. */
+  expireIfDue(at: number): void {
+    if (at >= (this.#ticks.at(-1)?.at ?? -Infinity) + TICK_MS) this.#note(at);
+    if (at <= this.#due) return;
+    this.#due = at + EXPIRE_INTERVAL_MS;
+    this.expire(at);
   }
 
-  /** Removes what is too old at `now`; returns the number of messages that went. */
-  expire(now: number): number {
-    const limit = now - this.#days * DAY_MS;
+  #note(at: number): void {
+    if (Number.isFinite(this.#days)) this.#ticks.push({ at, seq: this.#state.log.head });
+  }
+
+  /** Removes what is too old at `at` by the monotonic clock; returns the number of messages that went. */
+  expire(at: number): number {
+    this.#note(at);
+    const limit = at - this.#days * DAY_MS;
+    const kept = this.#ticks.findIndex((tick) => tick.at >= limit);
+    const upTo = this.#ticks.splice(0, kept < 0 ? this.#ticks.length : kept).at(-1)?.seq ?? 0;
     const old: Stored[] = [];
     for (const message of this.#state.log.all()) {
-      if (message.ts >= limit) break;
+      if (message.seq > upTo) break;
       old.push(message);
     }
     this.#remove(old);
@@ -59,9 +77,17 @@ export class Retention {
     this.#isJammed = false;
   }
 
-  /** Removes the messages of a group that has ended, which no horizon tells of. */
-  removeAll(seqs: readonly number[]): void {
-    for (const seq of seqs) this.#removeOne(this.#state.log.get(seq)!);
+  /** Removes the messages of a group, if it has ended and no device is due any. */
+  removeIfEnded(thread: Thread): void {
+    if (thread.members.size > 0) return;
+    const { endedGroups, log } = this.#state, { group } = thread;
+    const others = (endedGroups.get(group) ?? []).filter((other) => other !== thread);
+    const isKept = thread.endedKept > 0;
+    if (isKept || others.length > 0) endedGroups.set(group, isKept ? [...others, thread] : others);
+    else endedGroups.delete(group);
+    if (isKept) return;
+    for (const seq of thread.seqs) this.#removeOne(log.get(seq)!);
+    thread.seqs = [];
   }
 
   #makeRoom(): boolean {
@@ -86,15 +112,24 @@ export class Retention {
 
   /** Removes messages, given oldest first. */
   #remove(messages: readonly Stored[]): void {
-    const { users, groups } = this.#state;
+    const { users } = this.#state;
     const newest = new Map<Thread, number>();
     for (const message of messages) {
-      const thread = groups.get(message.recipient) ?? users.get(message.sender)!.threads.get(message.recipient)!;
+      const thread = this.#threadOf(message);
       newest.set(thread, message.seq);
-      if (!this.#isDelivered(message)) users.get(message.recipient)!.waiting--;
+      if (!this.#isDelivered(message)) addWaiting(thread, users.get(message.recipient)!, -1);
       this.#removeOne(message);
     }
     for (const [thread, seq] of newest) this.#clean(thread, seq);
+    if (newest.size > 0) this.#cleanEnded(newest);
+  }
+
+  /** Returns the thread of a message: it may be that of a group that has ended, whose name another one has now. */
+  #threadOf({ sender, recipient, seq }: Stored): Thread {
+    const { users, groups, endedGroups } = this.#state;
+    if (!isGroup(recipient)) return users.get(sender)!.threads.get(recipient)!;
+    for (const thread of endedGroups.get(recipient) ?? []) if (seq <= thread.seqs.at(-1)!) return thread;
+    return groups.get(recipient)!;
   }
 
   /** Takes positions without a message out of a thread, up to `upTo`, and raises the horizon of those who could see them. */
@@ -108,6 +143,22 @@ export class Retention {
     const kept = thread.seqs.slice(0, end).filter((seq) => log.sender(seq) !== undefined);
     if (kept.length === 0) thread.seqs.splice(0, end); // moves no more than it must
     else thread.seqs = kept.concat(thread.seqs.slice(end));
+  }
+
+  /** Raises the horizon of those who were due messages that have been removed, of threads up to a position each. */
+  #cleanEnded(removed: ReadonlyMap<Thread, number>): void {
+    const unused = new Set<Thread>();
+    for (const user of this.#state.users.values()) {
+      if (user.ended.length === 0) continue;
+      user.ended = user.ended.filter(({ thread, since, until }) => {
+        const upTo = removed.get(thread) ?? 0;
+        if (upTo > since) user.horizon = Math.max(user.horizon, Math.min(upTo, until));
+        if (upTo < until) return true;
+        if (--thread.endedKept === 0) unused.add(thread);
+        return false;
+      });
+    }
+    for (const thread of unused) this.removeIfEnded(thread);
   }
 
   #removeOne({ sender, id, seq }: Stored): void {

@@ -70,6 +70,50 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE members ADD COLUMN own_ts INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE members ADD COLUMN own_at INTEGER NOT NULL DEFAULT -1;
   `,
+  // Retention looks twice before it removes. A conversation of which everything has expired is none.
+  `
+  CREATE TABLE looks (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL,
+    ts INTEGER NOT NULL                 -- the clock at the first look
+  ) STRICT, WITHOUT ROWID;
+  UPDATE threads SET last_seq = 0 WHERE last_seq > 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE thread = threads.id);
+  `,
+  // Devices whose names the server made up are forgotten first, then those that were attached least recently.
+  `
+  ALTER TABLE devices ADD COLUMN attached INTEGER NOT NULL DEFAULT 0;  -- position of the head at that time
+  ALTER TABLE devices ADD COLUMN temporary INTEGER NOT NULL DEFAULT 0;
+  UPDATE devices SET temporary = 1 WHERE name GLOB 'd-${"[0-9a-f]".repeat(8)}';
+  `,
+  // Positions that were left out at a start after a crash: a message that was lost may have had one of them.
+  `
+  CREATE TABLE gaps (
+    after INTEGER PRIMARY KEY,          -- the newest position that the log had
+    upto INTEGER NOT NULL               -- the position after which it went on
+  ) STRICT;
+  `,
+  // An invitation makes a member, but no owner, and takes no place of those that are the member's own.
+  `
+  ALTER TABLE members ADD COLUMN inviter INTEGER NOT NULL DEFAULT 0;  -- who brought them in; 0: they came by themselves
+  ALTER TABLE members ADD COLUMN passive INTEGER NOT NULL DEFAULT 0;  -- was brought in, and has not joined or written since
+  CREATE TABLE declined (               -- left a group after an invitation, which the same person does not repeat
+    user INTEGER NOT NULL,
+    inviter INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (user, inviter, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
+  // What was sent to a group while somebody was in it is kept for their devices that are away; see broker/sqlite/ended.ts.
+  `
+  CREATE TABLE ended (
+    user INTEGER NOT NULL,
+    thread INTEGER NOT NULL,
+    since INTEGER NOT NULL,             -- is due what comes after this position
+    until INTEGER NOT NULL,             -- and up to this one
+    PRIMARY KEY (user, until, thread)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX ended_thread ON ended (thread);
+  `,
 ];
 
 /** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */

@@ -9,27 +9,34 @@
 import type { DatabaseSync } from "node:sqlite";
 import type {
   Attached,
+  AttachOptions,
   BrokerRefusal,
+  ConversationCursor,
   ConversationPage,
   DeviceMove,
   Draft,
   GroupAnswer,
   GroupRequest,
   HistoryQuery,
-  Marker,
   MarkerMove,
   MarkerResult,
   Page,
 } from "../../broker.ts";
-import { type BrokerLimits, DEVICES_KEPT } from "../limits.ts";
-import { BASE_DEVICE, isGroup } from "../names.ts";
-import { idConflict, mailboxFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
-import { Database, directName, type Thread } from "./database.ts";
+import { type Clocks, SYSTEM_CLOCKS } from "../clocks.ts";
+import { type BrokerLimits, shareOf } from "../limits.ts";
+import { isGroup } from "../names.ts";
+import { idConflict, mailboxFull, mailboxShareFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
+import { Database, directName, groupName, type Thread } from "./database.ts";
+import { Devices } from "./devices.ts";
+import { Ended } from "./ended.ts";
+import { Gaps } from "./gaps.ts";
 import { Groups } from "./groups.ts";
 import { Mailboxes } from "./mailboxes.ts";
-import { Markers } from "./markers.ts";
+import { type MarkerCursor, type MarkerRows, Markers } from "./markers.ts";
+import { Memberships } from "./memberships.ts";
 import { Reading } from "./reading.ts";
 import { Retention } from "./retention.ts";
+import type { Steps } from "./steps.ts";
 
 /** Results of one append, by the index of the draft. */
 export interface AppendedRows {
@@ -42,6 +49,16 @@ export interface AppendedRows {
   readonly ts: number;
 }
 
+/** Options of a {@linkcode SqliteStore}. */
+export interface StoreOptions {
+  /** The machine's by default. */
+  readonly clocks?: Clocks;
+  /** Milliseconds between the two looks of retention, an hour by default. */
+  readonly secondLookMs?: number | undefined;
+  /** Called with a sentence for the operator about something that is no failure. */
+  readonly notice?: (words: string) => void;
+}
+
 const INSERT_MESSAGE = `INSERT INTO messages (thread, seq, sender, ts, id, origin, content) VALUES (?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING`;
 
@@ -51,21 +68,31 @@ export class SqliteStore {
   readonly #mailbox: number;
   readonly #now: () => number;
   readonly #mailboxes: Mailboxes;
+  readonly #memberships: Memberships;
+  readonly #ended: Ended;
   readonly #reading: Reading;
   readonly #markers: Markers;
   readonly #groups: Groups;
+  readonly #gaps: Gaps;
+  readonly #devices: Devices;
   readonly #retention: Retention;
 
-  /** Takes a database with the newest schema; `now` returns milliseconds since 1970. */
-  constructor(database: DatabaseSync, limits: BrokerLimits, now: () => number = Date.now) {
+  /** Takes a database with the newest schema. */
+  constructor(database: DatabaseSync, limits: BrokerLimits, options: StoreOptions = {}) {
+    const { clocks = SYSTEM_CLOCKS, secondLookMs, notice = () => {} } = options;
     const db = this.#db = new Database(database);
     this.#mailbox = limits.mailbox;
-    this.#now = now;
+    this.#now = clocks.now;
     this.#mailboxes = new Mailboxes(db);
-    this.#reading = new Reading(db);
+    this.#memberships = new Memberships(db);
+    this.#ended = new Ended(db);
+    this.#reading = new Reading(db, this.#memberships, this.#ended);
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
-    this.#groups = new Groups(db, limits);
-    this.#retention = new Retention(db, this.#mailboxes, limits.retentionDays);
+    this.#groups = new Groups(db, this.#memberships, this.#ended, limits);
+    this.#gaps = new Gaps(db);
+    this.#devices = new Devices(db, this.#reading, this.#gaps, this.#ended);
+    const retention = { days: limits.retentionDays, clocks, secondLookMs, notice };
+    this.#retention = new Retention(db, this.#mailboxes, this.#ended, retention);
   }
 
   /** Identifies the log. */
@@ -78,10 +105,15 @@ export class SqliteStore {
     return this.#db.head;
   }
 
-  /** Leaves out `count` positions: no message gets them. */
-  skip(count: number): void {
-    this.#db.head += count;
+  /** Notes that the database is in use; after a crash `count` positions are left out. */
+  claim(count: number): void {
+    this.#gaps.claim(count);
     this.flush();
+  }
+
+  /** Notes that the database is whole: the last thing before it is closed. */
+  release(): void {
+    this.#gaps.release();
   }
 
   /** Writes what is only cached: before every commit. */
@@ -92,43 +124,23 @@ export class SqliteStore {
 
   /** Clears what is cached of the database: after every rollback. */
   clearCaches(): void {
-    for (const part of [this.#db, this.#mailboxes, this.#retention]) part.clear();
+    const parts = [this.#db, this.#mailboxes, this.#memberships, this.#ended, this.#reading, this.#retention];
+    for (const part of parts) part.clear();
+  }
+
+  /** Writes something, to see that there is room. */
+  probe(): void {
+    this.#db.run("INSERT INTO meta VALUES ('probes', 1) ON CONFLICT DO UPDATE SET value = value + 1");
   }
 
   // ---- Users and devices ----
 
-  attach(name: string, device: string, last: number | undefined): Attached {
-    const user = this.#db.addUser(name);
-    const horizon = this.#db.get("SELECT horizon FROM users WHERE id = ?", user)!.horizon as number;
-    const sql = "SELECT position FROM devices WHERE user = ? AND name = ?";
-    const known = this.#db.get(sql, user, device)?.position as number | undefined;
-    const position = known ?? this.#start(user, last);
-    if (known === undefined) this.#addDevice(user, device, position);
-    return { position, isNew: known === undefined, horizon, head: this.head };
-  }
-
-  /** Returns the position at which a new device starts. */
-  #start(user: number, last: number | undefined): number {
-    if (last !== undefined) return this.#reading.startOfLast(user, last);
-    const sql = "SELECT max(position) AS position FROM devices WHERE user = ?";
-    return this.#db.get(sql, user)!.position as number | null ?? this.head;
-  }
-
-  #addDevice(user: number, name: string, position: number): void {
-    this.#db.run("INSERT INTO devices VALUES (?, ?, ?)", user, name, position);
-    const count = this.#db.get("SELECT count(*) AS n FROM devices WHERE user = ?", user)!.n as number;
-    if (count <= DEVICES_KEPT) return;
-    const sql = `DELETE FROM devices WHERE user = ? AND name = (SELECT name FROM devices
-      WHERE user = ? AND name <> ? AND name NOT LIKE '${BASE_DEVICE}%' ORDER BY position, name LIMIT 1)`;
-    this.#db.run(sql, user, user, name);
+  attach(name: string, device: string, options: AttachOptions = {}): Steps<Attached> {
+    return this.#devices.attach(name, device, options);
   }
 
   advance(moves: readonly DeviceMove[]): void {
-    const sql = "UPDATE devices SET position = ? WHERE user = ? AND name = ? AND position < ?";
-    for (const { user, device, seq } of moves) {
-      const id = this.#db.userId(user), position = Math.min(seq, this.head);
-      if (id !== undefined) this.#db.run(sql, position, id, device, position);
-    }
+    this.#devices.advance(moves);
   }
 
   lastSeen(users: readonly string[]): (number | undefined)[] {
@@ -147,7 +159,7 @@ export class SqliteStore {
     const ts = this.#now();
     const rows: AppendedRows = { seqs: new Float64Array(drafts.length), times: new Map(), refusals: new Map(), ts };
     for (let i = 0; i < drafts.length; i++) this.#append(drafts[i]!, i, rows);
-    this.#retention.tick(ts);
+    this.#retention.tick();
     return rows;
   }
 
@@ -161,8 +173,9 @@ export class SqliteStore {
     }
     const isDirect = thread.members === undefined && draft.recipient !== draft.sender;
     const recipient = isDirect ? db.userId(draft.recipient)! : 0;
-    if (recipient !== 0 && this.#mailboxes.waitingFor(recipient) >= this.#mailbox) {
-      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, mailboxFull(draft.recipient));
+    const full = recipient !== 0 && this.#whyFull(recipient, thread.id, draft.recipient);
+    if (full) {
+      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, full);
       return;
     }
     const seq = db.head + 1;
@@ -173,18 +186,30 @@ export class SqliteStore {
     }
     db.head = rows.seqs[index] = seq;
     db.touch(thread, seq);
-    if (recipient !== 0) this.#mailboxes.add(recipient);
+    if (recipient !== 0) this.#mailboxes.add(recipient, thread.id);
+    else if (thread.passive.has(sender)) this.#groups.agree(draft.recipient, sender);
   }
 
-  /** Answers a draft whose id is taken; false where it is not, or only by a message of a group that has ended. */
+  /** Returns the refusal for a mailbox that takes no more, or no more of this conversation. */
+  #whyFull(recipient: number, thread: number, name: string): BrokerRefusal | undefined {
+    const waiting = this.#mailboxes.waitingFor(recipient);
+    // While less than half is taken, nobody's share is full.
+    if (waiting * 2 < this.#mailbox) return undefined;
+    if (waiting >= this.#mailbox) return mailboxFull(name);
+    const own = this.#mailboxes.waitingIn(recipient, thread);
+    return own >= shareOf(this.#mailbox, waiting - own) ? mailboxShareFull(name) : undefined;
+  }
+
+  /** Answers a draft whose id is taken; false where it is not. */
   #repeated(sender: number, { id, recipient, content }: Draft, index: number, rows: AppendedRows): boolean {
     if (id === undefined) return false;
     const sql = `SELECT m.seq, m.ts, m.content, t.name, t.owner FROM messages m JOIN threads t ON t.id = m.thread
       WHERE m.sender = ? AND m.id = ?`;
     const stored = this.#db.get(sql, sender, id);
-    if (!stored || stored.owner === -1) return false;
-    const name = stored.owner === 0 ? directName(this.#db.userName(sender), recipient) : recipient;
-    if (stored.name !== name || stored.content !== content) {
+    if (!stored) return false;
+    const isDirect = stored.owner === 0;
+    const name = isDirect ? directName(this.#db.userName(sender), recipient) : recipient;
+    if ((isDirect ? stored.name : groupName(String(stored.name))) !== name || stored.content !== content) {
       rows.refusals.set(index, idConflict(id));
     } else {
       rows.seqs[index] = stored.seq as number;
@@ -201,12 +226,16 @@ export class SqliteStore {
     if (thread) return !thread.members || thread.members.has(sender) ? thread : notMember(to);
     if (isToGroup) return unknownGroup(to);
     const recipient = this.#db.userId(to);
-    return recipient === undefined ? unknownRecipient(to) : this.#db.addDirect(name, sender, recipient);
+    if (recipient === undefined) return unknownRecipient(to);
+    const begun = this.#db.addDirect(name, sender, recipient);
+    this.#memberships.added(sender, begun);
+    if (recipient !== sender) this.#memberships.added(recipient, begun);
+    return begun;
   }
 
   // ---- Other rooms ----
 
-  read(name: string, after: number, limit: number): Page {
+  read(name: string, after: number, limit: number): Steps<Page> {
     return this.#reading.read(name, after, limit);
   }
 
@@ -214,8 +243,8 @@ export class SqliteStore {
     return this.#reading.history(name, query);
   }
 
-  conversations(name: string, limit: number): ConversationPage {
-    return this.#reading.conversations(name, limit);
+  conversations(name: string, limit: number, before?: ConversationCursor): Steps<ConversationPage> {
+    return this.#reading.conversations(name, limit, before);
   }
 
   mark(moves: readonly MarkerMove[]): MarkerResult[] {
@@ -223,8 +252,12 @@ export class SqliteStore {
     return moves.map((move) => this.#markers.move(move, ts));
   }
 
-  markers(name: string, since: number): Marker[] {
-    return this.#markers.list(name, since);
+  markAll(name: string, seq: number): Steps<(MarkerMove & MarkerResult)[]> {
+    return this.#markers.moveAll(name, seq, this.#now());
+  }
+
+  markers(name: string, since: number, after?: MarkerCursor): Steps<MarkerRows> {
+    return this.#markers.list(name, since, after);
   }
 
   group(request: GroupRequest): GroupAnswer | BrokerRefusal {
@@ -238,6 +271,6 @@ export class SqliteStore {
 
   /** Removes some of what is too old, or left from a group that has ended. Returns 0 when nothing is left to do for now. */
   expire(): number {
-    return this.#retention.expire(this.#now());
+    return this.#retention.expire();
   }
 }
