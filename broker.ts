@@ -3,7 +3,8 @@
  *
  * {@linkcode Broker} is made of named parts, each a small interface whose methods state their guarantees. Errors that a person can
  * cause are values ({@linkcode BrokerRefusal}); a rejected promise means that the broker failed and that nothing of the call is
- * certain. Calls are carried out in the order in which they were made.
+ * certain. Calls that change something are carried out in the order in which they were made; those that
+ * only read may come before or after others that have no answer yet: wait for the answer that they build on.
  *
  * Implementations are `broker/memory.ts` and `broker/sqlite.ts`; `broker/contract.ts` checks the guarantees in all of them.
  */

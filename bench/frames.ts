@@ -25,8 +25,12 @@ import { CONTENT_BYTES_MAX, HISTORY_LIMIT_MAX, LAST_MESSAGES_MAX, WATCHED_USERS_
 
 /** Frames per second and at once of one user: the server's defaults. */
 const RATE = 5, BURST = 20;
+/** Members of the groups who are connected. */
+const ONLINE = 100;
 /** Milliseconds between two messages whose acks are timed. */
 const PROBE_MS = 5;
+/** Messages that a device which resumes has missed. */
+const BACKLOG = 10_000;
 /** Frames of a kind of which the processor time is taken. */
 const COUNTED = 12;
 /** The bound: the 99th percentile may be this many times that of calm, or this many milliseconds, whichever is more. */
@@ -82,6 +86,7 @@ function fill(dir: string, sizes: Sizes): void {
   const { head } = store;
   store.flush();
   database.prepare("UPDATE members SET delivered = ?1, marked_at = ?1, marked_ts = 1 WHERE other = 0").run(head);
+  database.prepare("UPDATE devices SET position = ?").run(head);
   store.flush();
   store.release();
   database.exec("COMMIT");
@@ -95,6 +100,7 @@ class Peer implements Connection {
   readonly buffered = 0;
   readonly receiver: Receiver;
   onFrame: (frame: string) => void = () => {};
+  onClose = () => {};
   isClosed = false;
 
   constructor(hub: Hub, identity: Identity) {
@@ -108,6 +114,7 @@ class Peer implements Connection {
 
   close(): void {
     this.isClosed = true;
+    this.onClose();
     this.receiver.gone(true);
   }
 
@@ -131,19 +138,21 @@ async function connect(hub: Hub, user: string, hello: Record<string, unknown> = 
 
 // ---- Kinds of frames ----
 
-/** Sends one frame of a kind, the `n`-th. */
-type Send = (peer: Peer, n: number) => void;
+/** Sends one frame of a kind, the `n`-th. A promise where what it asks for takes many turns. */
+type Send = (peer: Peer, n: number) => Promise<void> | void;
 
-function kinds(hub: Hub, sizes: Sizes): Map<string, Send> {
+function kinds(hub: Hub, sizes: Sizes, head: number): Map<string, Send> {
   const long = "x".repeat(CONTENT_BYTES_MAX);
   let next = 0;
   const frame = (make: (n: number) => unknown): Send => (peer, n) => peer.say(make(n));
-  const hello = (members: Record<string, unknown>): Send => (before) => {
+  const hello = (members: Record<string, unknown>): Send => () => {
     const peer = new Peer(hub, { user: "mal" });
     peer.say({ type: "hello", v: 1, name: "mal", caps: ["batch"], ...members });
     // It stays as long as it takes to read what it asked for; a device that comes again replaces it.
-    peer.onFrame = (text) => text.includes('"synced"') && setTimeout(() => peer.close());
-    void before;
+    return new Promise((resolve) => {
+      peer.onFrame = (text) => text.includes('"synced"') && setTimeout(() => peer.close());
+      peer.onClose = resolve;
+    });
   };
   const group = (n: number) => `#g${n % sizes.groups}`;
   return new Map<string, Send>([
@@ -151,7 +160,7 @@ function kinds(hub: Hub, sizes: Sizes): Map<string, Send> {
     ["message 16 KiB", frame((n) => ({ sender: "mal", recipient: "mal", content: long, id: `m${next++}-${n}` }))],
     ["message to a group", frame((n) => ({ sender: "mal", recipient: group(n), content: "hi", id: `m${next++}-${n}` }))],
     ["hello, last", hello({ last: LAST_MESSAGES_MAX })],
-    ["hello, resume", hello({ device: "resumed", resume: { epoch: hub.broker.epoch, seq: 0 } })],
+    ["hello, resume", hello({ device: "resumed", resume: { epoch: hub.broker.epoch, seq: head - BACKLOG } })],
     ["hello, all markers", hello({ device: "d2" })],
     ["ack", frame((n) => ({ type: "ack", seq: n }))],
     ["receipt", frame((n) => ({ type: "receipt", kind: "read", with: group(n), seq: 1_000 + next++ }))],
@@ -196,10 +205,10 @@ async function quiet(broker: SqliteBroker): Promise<void> {
 
 /** Returns the processor time of one frame, in microseconds, without what the waiting costs. */
 async function cost(broker: SqliteBroker, peer: Peer, send: Send): Promise<{ loop: number; worker: number }> {
-  const measure = async (act: (n: number) => void) => {
+  const measure = async (act: (n: number) => Promise<void> | void) => {
     const before = processorTime();
     for (let n = 0; n < COUNTED; n++) {
-      act(n);
+      await act(n);
       await quiet(broker);
     }
     const { loop, others } = processorTime();
@@ -215,7 +224,7 @@ async function cost(broker: SqliteBroker, peer: Peer, send: Send): Promise<{ loo
  * Times acks of ann's messages to ben for some milliseconds; returns the milliseconds of each. Meanwhile `disturb` is called as often
  * as the rate limit allows: a burst at once, and then at the rate.
  */
-async function acks(ann: Peer, ms: number, disturb?: (n: number) => void): Promise<number[]> {
+async function acks(ann: Peer, ms: number, disturb?: (n: number) => unknown): Promise<number[]> {
   const sent = new Map<string, number>(), times: number[] = [];
   ann.onFrame = (text) => {
     const now = performance.now();
@@ -232,8 +241,8 @@ async function acks(ann: Peer, ms: number, disturb?: (n: number) => void): Promi
     sent.set(id, due);
     ann.say({ sender: "ann", recipient: "ben", content: "hi", id });
     if (!disturb) continue;
-    for (let n = 0; k === 0 && n < BURST; n++) disturb(n);
-    if (k > 0 && k % Math.ceil(1_000 / RATE / PROBE_MS) === 0) disturb(k);
+    for (let n = 0; k === 0 && n < BURST; n++) void disturb(n);
+    if (k > 0 && k % Math.ceil(1_000 / RATE / PROBE_MS) === 0) void disturb(k);
   }
   while (sent.size > 0) await delay(1);
   return times;
@@ -261,19 +270,18 @@ interface Row {
 async function run(dir: string, sizes: Sizes, ms: number, rounds: number, only: readonly string[] | undefined): Promise<Row[]> {
   await using stack = new AsyncDisposableStack();
   const broker = stack.adopt(await openSqliteBroker({ dir, mailbox: Infinity }), (broker) => broker.close());
-  const free = new TokenBuckets(Infinity, 1), limit = new TokenBuckets(RATE, BURST);
-  let isLimited = false;
-  const rateLimit = {
-    consume: (user: string, cost: number) => (isLimited && user === "mal" ? limit : free).consume(user, cost),
-  };
+  /** The insider's allowance, full at the start of every round; nobody else is limited. */
+  let limit: TokenBuckets | undefined;
+  const rateLimit = { consume: (user: string, cost: number) => user === "mal" ? limit?.consume(user, cost) ?? 0 : 0 };
   const hub = new Hub({ broker, rateLimit, defer: setImmediate });
   stack.defer(() => hub.drain("bye", "Done"));
   const [mal, ann] = [await connect(hub, "mal"), await connect(hub, "ann")];
   await connect(hub, "ben");
-  for (let n = 0; n < 200; n++) await connect(hub, `u${n}`);
+  for (let n = 0; n < ONLINE; n++) await connect(hub, `u${n}`);
   const rows: Row[] = [];
+  const { head } = await broker.attach("mal", "d");
   await acks(ann, ms); // warms up
-  for (const [kind, send] of kinds(hub, sizes)) {
+  for (const [kind, send] of kinds(hub, sizes, head)) {
     if (only && !only.some((word) => kind.startsWith(word))) continue;
     console.error(`${kind} ...`);
     await cost(broker, mal, send); // the first ones fill caches
