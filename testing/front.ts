@@ -75,6 +75,7 @@ const CONFIGS: Record<FrontName, (place: Place) => string> = {
   "haproxy with h2": ({ port, backend, both }) => `
 defaults
   mode http
+  retries 0
   timeout connect 2s
   timeout client 60s
   timeout server 60s
