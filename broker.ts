@@ -10,6 +10,9 @@
 
 import type { ErrorCode, ServerFrameOf } from "./protocol.ts";
 
+export { BrokerError } from "./broker/errors.ts";
+export { type BrokerLimits, DEFAULT_LIMITS } from "./broker/limits.ts";
+
 // ---- Records ----------------------------------------------------------------------------------------------------------------
 
 /** A message that was validated and waits to be appended. Names are canonical. */

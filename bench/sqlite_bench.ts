@@ -1,13 +1,12 @@
 /**
- * How fast the SQLite broker is, and whether it stays so: `deno run -A broker/sqlite_bench.ts [appends|growth]`.
+ * How fast the SQLite broker is, and whether it stays so: `deno run -A bench/sqlite_bench.ts [appends|growth]`.
  *
  * appends: durable messages with ids per second, and the time that one alone takes.
  * growth: a backlog, a page of history and a count of unread among 10 thousand stored messages and among 10 million (PARLEY_ROWS).
  */
 
 import { DatabaseSync } from "node:sqlite";
-import type { Draft } from "../broker.ts";
-import { DEFAULT_LIMITS } from "../broker/limits.ts";
+import { DEFAULT_LIMITS, type Draft } from "../broker.ts";
 import { openSqliteBroker, type SqliteBroker } from "../broker/sqlite.ts";
 import { migrate } from "../broker/sqlite/schema.ts";
 import { SqliteStore } from "../broker/sqlite/store.ts";

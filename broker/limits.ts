@@ -1,7 +1,4 @@
-/** What every broker bounds, with the reasons. */
-
-import type { BrokerRefusal } from "../broker.ts";
-import type { ErrorCode } from "../protocol.ts";
+/** Bounds that every broker keeps to, with the reasons. */
 
 /** Bounds on what is kept. `Infinity` lifts one. */
 export interface BrokerLimits {
@@ -15,16 +12,16 @@ export interface BrokerLimits {
   readonly groupsPerUser: number;
 }
 
-/** The bounds for those who say nothing. */
+/** Bounds that hold where an operator names no others. */
 export const DEFAULT_LIMITS: BrokerLimits = { mailbox: 10_000, retentionDays: 30, groupMembers: 1_024, groupsPerUser: 200 };
 
 /**
  * Devices of a user that are remembered; the next one takes the place of the one furthest behind. A script that makes up a name
- * at every start would fill the disk with them. Names with a tilde are the server's own and stay.
+ * at every start would fill the disk with them. The device of base connections is the server's own and stays.
  */
 export const DEVICES_KEPT = 100;
 
-/** Authors that are told when one mark covers messages of many. */
+/** Authors that are told when one marker newly covers messages of many: nobody reads a longer list. */
 export const MARK_AUTHORS_MAX = 100;
 
 /** Groups in one list: with the longest names they make some 256 KiB, a part of what may be queued to a connection. */
@@ -33,7 +30,5 @@ export const GROUPS_LISTED_MAX = 1_000;
 /** Unread messages of a conversation are counted up to here: beyond it nobody cares, and the count stays cheap. */
 export const UNREAD_MAX = 1_000;
 
-/** Makes a refusal. */
-export function refuse(code: ErrorCode, message: string): BrokerRefusal {
-  return { code, message };
-}
+/** Milliseconds of a day, the unit of {@linkcode BrokerLimits.retentionDays}. */
+export const DAY_MS = 86_400_000;

@@ -1,20 +1,22 @@
 /**
  * The broker that keeps everything in one SQLite file. An append resolves once its transaction is on the disk.
  *
- * The database lives in a worker, so that the server's event loop never waits for a disk. Here are the subscribers: they get a
+ * The database lives in a worker, so that the server's event loop never waits for a disk. Subscribers are here: they get a
  * message when the answer to its append comes, in the order of positions.
  */
 
-import { backup as copyDatabase, DatabaseSync } from "node:sqlite";
+import type { DatabaseSync } from "node:sqlite";
 import type {
   Appended,
   Attached,
   Broker,
   BrokerRefusal,
-  Conversation,
+  ConversationPage,
+  DeviceMove,
   Draft,
   GroupAnswer,
   GroupRequest,
+  HistoryQuery,
   Marker,
   MarkerMove,
   MarkerResult,
@@ -24,8 +26,11 @@ import type {
   Subscriber,
   Subscription,
 } from "../broker.ts";
-import { type BrokerLimits, DEFAULT_LIMITS, refuse } from "./limits.ts";
-import { BrokerError, newEpoch } from "./sqlite/schema.ts";
+import { BrokerError } from "./errors.ts";
+import { type BrokerLimits, DEFAULT_LIMITS } from "./limits.ts";
+import { isGroup } from "./names.ts";
+import { UNAVAILABLE } from "./refusals.ts";
+import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock } from "./sqlite/files.ts";
 import {
   type AppendAnswer,
   laneOf,
@@ -36,29 +41,25 @@ import {
   type WorkerRequest,
 } from "./sqlite/worker_messages.ts";
 
-/** Name of the database in its folder. */
-export const DATABASE_NAME = "parley.db";
-/** Pages that a backup copies at once: all of them, as a write in between would start it anew. */
-const PAGES_AT_ONCE = 2 ** 31 - 1;
-/** Milliseconds between two looks for messages that are too old. */
+export { backup } from "./sqlite/backup.ts";
+export { DATABASE_NAME } from "./sqlite/files.ts";
+
+/** Milliseconds between two looks for messages that are too old: an hour more is nothing to an age in days. */
 const EXPIRE_INTERVAL_MS = 3_600_000;
-/** Milliseconds between two steps of removing them, in which others are served. */
+/** Milliseconds between two steps of removing them, in which other requests are served. */
 const EXPIRE_PAUSE_MS = 20;
 
-/** Where a SQLite file says whether it is used with a write-ahead log (2) or without (1). */
-const HEADER_LOG_AT = 18, HEADER_NO_LOG = 1;
-
-/** What a {@linkcode SqliteBroker} is made of. */
+/** Options of {@linkcode openSqliteBroker}. */
 export interface SqliteOptions extends Partial<BrokerLimits> {
-  /** Folder of the database; it is made when it is not there. */
+  /** Folder of the database; it is made if there is none. */
   readonly dir: string;
-  /** full: an ack survives a loss of power. normal: the end of the process, but perhaps not that. */
+  /** With `full`, the default, an acked message survives a loss of power; with `normal` only the end of the process. */
   readonly sync?: "full" | "normal";
-  /** Told of failures that no caller hears of. */
+  /** Called with failures that no caller hears of; `where` names the part that failed. */
   readonly report?: (error: unknown, where: string) => void;
 }
 
-/** Opens the database in a folder. Throws {@linkcode BrokerError} where that cannot be. */
+/** Opens the database in a folder. Rejects with a {@linkcode BrokerError} where it is in use or cannot be used. */
 export async function openSqliteBroker(
   { dir, sync = "full", report = () => {}, ...limits }: SqliteOptions,
 ): Promise<SqliteBroker> {
@@ -77,44 +78,7 @@ export async function openSqliteBroker(
   }
 }
 
-/** Holds a folder for this process. The operating system lets go of it when the process ends, however it does. */
-function takeLock(dir: string): DatabaseSync {
-  try {
-    Deno.mkdirSync(dir, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new BrokerError(`Cannot make the folder ${dir}: ${reason(error)}`);
-  }
-  let lock: DatabaseSync | undefined;
-  try {
-    lock = new DatabaseSync(`${dir}/lock`);
-    lock.exec("PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE");
-    return lock;
-  } catch (error) {
-    lock?.close();
-    if (/locked|busy/.test(reason(error))) {
-      throw new BrokerError(`Another server uses ${dir}; stop it, or choose another folder with --data`);
-    }
-    throw new BrokerError(`Cannot use the folder ${dir}: ${reason(error)}`);
-  }
-}
-
-/**
- * Removes the log that a killed server left where a backup was put in the place of its database: SQLite would write the old
- * messages into the new file. A backup says of itself that it has no log; a database that this broker has opened says it has.
- */
-function dropStaleLog(file: string): void {
-  const header = new Uint8Array(HEADER_LOG_AT + 1);
-  using database = Deno.openSync(file);
-  if (database.readSync(header) !== header.length || header[HEADER_LOG_AT] !== HEADER_NO_LOG) return;
-  for (const suffix of ["-wal", "-shm"]) {
-    try {
-      Deno.removeSync(file + suffix);
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
-    }
-  }
-}
-
+/** Resolves with the epoch once the worker has opened the database. */
 function opened(worker: Worker, request: OpenRequest): Promise<string> {
   return new Promise((resolve, reject) => {
     worker.onmessage = ({ data }: MessageEvent<{ value: string } | { error: string }>) =>
@@ -127,23 +91,11 @@ function opened(worker: Worker, request: OpenRequest): Promise<string> {
   });
 }
 
-/** Messages are nobody else's business on this machine. SQLite gives its other files the mode of the first. */
-function makePrivate(file: string): void {
-  try {
-    Deno.openSync(file, { write: true, create: true, mode: 0o600 }).close();
-  } catch (error) {
-    throw new BrokerError(`Cannot write to ${file}: ${reason(error)}`);
-  }
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
+/** Request that waits for its answer. */
 interface Pending {
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
-  /** For an append: what it was about. It is not sent back. */
+  /** Drafts of an append, which the worker does not send back. */
   readonly drafts: readonly Draft[] | undefined;
 }
 
@@ -153,13 +105,13 @@ export class SqliteBroker implements Broker {
   readonly #lock: DatabaseSync;
   readonly #report: (error: unknown, where: string) => void;
   readonly #subscribers = new Map<string, readonly Subscriber[]>();
-  /** Members of groups that were written to, as of the last answer. */
+  /** Members of groups that were written to, as the last answer had them. */
   readonly #members = new Map<string, readonly string[]>();
-  /** Requests without an answer, in order. */
+  /** Requests without an answer, in the order of their lane. */
   #pending: Record<keyof WorkerAnswers, Pending[]> = { urgent: [], bulk: [] };
-  /** Why nothing works any more. */
+  /** Reason for which every request fails from now on; undefined while the worker lives. */
   #failure: string | undefined;
-  /** What requests fail with until an append succeeds: it is reported once and not for every request. */
+  /** Error that was reported; requests that fail with it are not reported again until an append has succeeded. */
   #trouble: string | undefined;
   #expiry: ReturnType<typeof setTimeout> | undefined;
 
@@ -193,7 +145,7 @@ export class SqliteBroker implements Broker {
       if (this.#trouble !== answer.error) this.#report(this.#trouble = answer.error, "database");
       return drafts ? resolve(drafts.map(() => UNAVAILABLE)) : reject(new BrokerError(answer.error));
     }
-    // What only reads goes well on a full disk too.
+    // Only a write shows that a full disk has room again: reading never failed.
     if (drafts) this.#trouble = undefined;
     resolve(drafts ? this.#appended(drafts, answer.value as AppendAnswer) : answer.value);
   }
@@ -238,7 +190,7 @@ export class SqliteBroker implements Broker {
 
   #deliver({ sender, recipient, content, id, origin }: Draft, seq: number, ts: number): void {
     const message: Stored = { sender, recipient, content, id, origin, seq, ts };
-    const members = recipient.startsWith("#") ? this.#members.get(recipient) : undefined;
+    const members = isGroup(recipient) ? this.#members.get(recipient) : undefined;
     if (members) {
       for (const member of members) this.#hand(member, message);
       return;
@@ -271,26 +223,20 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "read", user, after, limit });
   }
 
-  history(
-    user: string,
-    query: { readonly with: string; readonly before?: number; readonly after?: number; readonly limit: number },
-  ): Promise<Page | BrokerRefusal> {
+  history(user: string, query: HistoryQuery): Promise<Page | BrokerRefusal> {
     return this.#ask({ op: "history", user, query });
   }
 
-  conversations(
-    user: string,
-    limit: number,
-  ): Promise<{ readonly conversations: readonly Conversation[]; readonly more: boolean }> {
+  conversations(user: string, limit: number): Promise<ConversationPage> {
     return this.#ask({ op: "conversations", user, limit });
   }
 
-  advance(moves: readonly { readonly user: string; readonly device: string; readonly seq: number }[]): Promise<void> {
+  advance(moves: readonly DeviceMove[]): Promise<void> {
     return this.#ask({ op: "advance", moves });
   }
 
-  mark(marks: readonly MarkerMove[]): Promise<readonly MarkerResult[]> {
-    return this.#ask({ op: "mark", marks });
+  mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]> {
+    return this.#ask({ op: "mark", moves });
   }
 
   markers(user: string, since: number): Promise<readonly Marker[]> {
@@ -311,7 +257,7 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "seen", users, at });
   }
 
-  /** Removes what is too old now. By itself it is done now and then, with pauses. */
+  /** Removes what is too old now. The broker does so by itself every hour, with pauses. */
   async expire(): Promise<void> {
     while (await this.#expireStep() > 0);
   }
@@ -338,40 +284,5 @@ export class SqliteBroker implements Broker {
     }
     this.#worker.terminate();
     this.#lock.close();
-  }
-}
-
-const UNAVAILABLE: BrokerRefusal = refuse("unavailable", "The message could not be stored now; send it again");
-
-/**
- * Copies the messages in a folder, in use or not, into a new file. The copy has an epoch of its own: what is sent after the
- * restore gets positions that were given to other messages before. Throws {@linkcode BrokerError}.
- */
-export async function backup(dir: string, file: string): Promise<void> {
-  const source = `${dir}/${DATABASE_NAME}`;
-  try {
-    Deno.statSync(source);
-  } catch {
-    throw new BrokerError(`There are no messages in ${dir}; name their folder with --data`);
-  }
-  let isOurs = false;
-  try {
-    Deno.openSync(file, { write: true, createNew: true, mode: 0o600 }).close();
-    isOurs = true;
-    const database = new DatabaseSync(source);
-    try {
-      // Not VACUUM INTO: Deno lets nothing be attached, not even that, unless a program has every permission.
-      await copyDatabase(database, file, { rate: PAGES_AT_ONCE });
-    } finally {
-      database.close();
-    }
-    const copy = new DatabaseSync(file);
-    copy.exec("PRAGMA journal_mode = DELETE"); // as dropStaleLog() knows a backup by
-    copy.prepare("UPDATE meta SET value = ? WHERE key = 'epoch'").run(newEpoch());
-    copy.close();
-  } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) throw new BrokerError(`${file} is there already; choose another name`);
-    if (isOurs) Deno.removeSync(file);
-    throw new BrokerError(`Cannot copy the messages to ${file}: ${reason(error)}`);
   }
 }

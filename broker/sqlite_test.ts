@@ -2,9 +2,10 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { DatabaseSync } from "node:sqlite";
 import { CAN_RUN, lacks } from "../testing/permissions.ts";
 import { testBroker } from "./contract.ts";
+import { BrokerError } from "./errors.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
 import { backup, DATABASE_NAME, openSqliteBroker, SqliteBroker, type SqliteOptions } from "./sqlite.ts";
-import { BrokerError, migrate, MIGRATIONS } from "./sqlite/schema.ts";
+import { migrate, MIGRATIONS } from "./sqlite/schema.ts";
 import { SqliteStore } from "./sqlite/store.ts";
 
 const ignore = lacks("read", "write");

@@ -2,7 +2,7 @@
 
 import config from "../deno.json" with { type: "json" };
 import { AUTH_COMMANDS } from "./credentials.ts";
-import { DEFAULT_LIMITS } from "../broker/limits.ts";
+import { DEFAULT_LIMITS } from "../broker.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
 import { ZOMBIES_MAX, ZOMBIES_PER_USER_MAX } from "../limits/admission.ts";
 import type { OptionTable, ProgramSpec } from "../cli/options.ts";

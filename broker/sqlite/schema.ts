@@ -1,10 +1,9 @@
-/**
- * The database's schema, as the steps that led to it. A step is never changed once it has been released: add one.
- */
+/** Schema of the database, as the steps that led to it. A step is never changed once it has been released: add one. */
 
 import type { DatabaseSync } from "node:sqlite";
+import { BrokerError } from "../errors.ts";
 
-/** Steps by the version that they lead to, less one; `PRAGMA user_version` says how many a file has had. */
+/** Steps in their order; `PRAGMA user_version` is the number of those that a file has had. */
 export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
@@ -67,11 +66,6 @@ export const MIGRATIONS: readonly string[] = [
   `,
 ];
 
-/** Why a database cannot be used, in a sentence for the operator. */
-export class BrokerError extends Error {
-  override readonly name = "BrokerError";
-}
-
 /** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */
 export function migrate(database: DatabaseSync, migrations: readonly string[] = MIGRATIONS): void {
   const version = Number(database.prepare("PRAGMA user_version").get()!.user_version);
@@ -95,7 +89,7 @@ export function migrate(database: DatabaseSync, migrations: readonly string[] = 
   database.prepare("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)").run(newEpoch());
 }
 
-/** An epoch that no other log has. */
+/** Makes an epoch that no other log has. */
 export function newEpoch(): string {
   return crypto.randomUUID().replaceAll("-", "").slice(0, 12);
 }

@@ -1,7 +1,9 @@
 /**
- * The worker that owns the database. What arrives within one turn of its event loop is one transaction: one sync of the disk
- * serves everybody who waits for it. Answers go out after the commit. What may take long waits behind what may not, and a
+ * The worker that owns the database. Requests that arrive within one turn of its event loop are one transaction: one sync of the
+ * disk serves everybody who waits for it. Answers go out after the commit. Long requests wait behind short ones, and a
  * transaction that has taken long leaves the rest to the next: a thousand who come back do not hold up those who talk.
+ *
+ * It loads nothing outside of broker/, which tools/imports_test.ts checks.
  */
 
 import { setImmediate } from "node:timers";
@@ -17,26 +19,28 @@ import {
   type WorkerAnswers,
   type WorkerRequest,
 } from "./worker_messages.ts";
-import { BrokerError, migrate } from "./schema.ts";
+import { BrokerError, reasonOf } from "../errors.ts";
+import { isGroup } from "../names.ts";
+import { migrate } from "./schema.ts";
 import { SqliteStore } from "./store.ts";
 
 type Requests = Record<keyof WorkerAnswers, WorkerRequest[]>;
 
-/** What this file uses of the worker it runs in. */
+/** The worker that this file runs in, as far as it is used here. */
 const worker = self as unknown as {
   postMessage(message: unknown): void;
   close(): void;
   onmessage: (event: MessageEvent<WorkerRequest | OpenRequest>) => void;
 };
 
-/** Milliseconds after which a transaction begins nothing more of a list: about what a slow disk takes to sync. */
+/** Milliseconds after which a transaction begins no more requests of a list: about as long as a slow disk takes to sync. */
 const LIST_MS = 8;
 /** Milliseconds that a commit waits for a reader that is making a backup. */
 const BUSY_TIMEOUT_MS = 5_000;
 
 /**
- * Positions that are left out at a start, where a loss of power may have taken messages that were delivered: theirs are not given
- * to others. More than fit into a log that was not synced.
+ * Positions that are left out at a start where a loss of power may have taken messages that were delivered, so that others do not
+ * get theirs. More than the messages that fit into a log that was not synced.
  */
 const POSITIONS_SKIPPED = 1_000_000;
 
@@ -44,8 +48,9 @@ let database: DatabaseSync;
 let store: SqliteStore;
 /** Requests without an answer, in order. */
 const waiting: Requests = { urgent: [], bulk: [] };
+/** True while a commit is scheduled. */
 let isDue = false;
-/** Groups whose members the broker knows as they are. */
+/** Groups whose present members the broker knows. */
 const known = new Set<string>();
 
 function open({ file, sync, limits }: OpenRequest): string {
@@ -76,7 +81,7 @@ function answer(request: WorkerRequest): unknown {
     case "advance":
       return store.advance(request.moves);
     case "mark":
-      return store.mark(request.marks);
+      return store.mark(request.moves);
     case "markers":
       return store.markers(request.user, request.since);
     case "group":
@@ -98,7 +103,7 @@ function append({ columns, count }: Extract<WorkerRequest, { op: "append" }>): A
   const rows = store.append(drafts);
   const members: Record<string, readonly string[]> = {};
   for (const [index, { recipient }] of drafts.entries()) {
-    if (rows.seqs[index] === 0 || !recipient.startsWith("#") || known.has(recipient)) continue;
+    if (rows.seqs[index] === 0 || !isGroup(recipient) || known.has(recipient)) continue;
     members[recipient] = store.members(recipient);
     known.add(recipient);
   }
@@ -106,7 +111,7 @@ function append({ columns, count }: Extract<WorkerRequest, { op: "append" }>): A
 }
 
 function toDrafts(cells: readonly string[], count: number): Draft[] {
-  // One separator too many would make somebody else's message of a part of this one.
+  // With one separator too many, a part of one message would become a message of somebody else.
   if (cells.length !== count * DRAFT_COLUMNS + 1) throw new Error("A draft has U+0000");
   const drafts = new Array<Draft>(count);
   for (let draft = 0, i = 0; draft < count; draft++, i += DRAFT_COLUMNS) {
@@ -116,7 +121,7 @@ function toDrafts(cells: readonly string[], count: number): Draft[] {
   return drafts;
 }
 
-/** Carries out the first requests of a list, until it has taken long; at least one. */
+/** Carries out requests of a list in their order until {@linkcode LIST_MS} have passed; at least one. */
 function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
   const end = performance.now() + LIST_MS;
   const answers: WorkerAnswer[] = [];
@@ -127,7 +132,7 @@ function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
   return answers;
 }
 
-/** One transaction for some of each list. Throws when it cannot be committed, and nothing has happened then. */
+/** Carries out some requests of each list in one transaction. Throws where it cannot be committed: nothing has happened then. */
 function transact({ urgent, bulk }: Requests): WorkerAnswers {
   database.exec("BEGIN IMMEDIATE");
   try {
@@ -139,20 +144,20 @@ function transact({ urgent, bulk }: Requests): WorkerAnswers {
     // A failed commit may or may not have ended the transaction.
     try {
       database.exec("ROLLBACK");
-    } catch { /* it has */ }
+    } catch { /* It has. */ }
     store.forget();
     known.clear();
     throw error;
   }
 }
 
-/** One transaction; where it fails, one for each request, so that only what cannot be done fails. */
+/** Carries out requests in one transaction, or, where it fails, each in its own, so that only those fail that cannot be done. */
 function settle(requests: Requests): WorkerAnswers {
   try {
     return transact(requests);
   } catch (error) {
-    const why = reason(error);
-    // Another program holds the file: to wait for it once is enough.
+    const why = reasonOf(error);
+    // Another program holds the file: waiting for it once is enough.
     const answerOne = why.includes("locked") ? () => ({ error: why }) : settleAlone;
     return { urgent: requests.urgent.map(answerOne), bulk: requests.bulk.map(answerOne) };
   }
@@ -162,12 +167,8 @@ function settleAlone(request: WorkerRequest): WorkerAnswer {
   try {
     return transact({ urgent: [request], bulk: [] }).urgent[0]!;
   } catch (error) {
-    return { error: reason(error) };
+    return { error: reasonOf(error) };
   }
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function commit(): void {
@@ -185,7 +186,7 @@ function start(request: OpenRequest): void {
   try {
     worker.postMessage({ value: open(request) });
   } catch (error) {
-    worker.postMessage({ error: error instanceof BrokerError ? error.message : `${request.file}: ${reason(error)}` });
+    worker.postMessage({ error: error instanceof BrokerError ? error.message : `${request.file}: ${reasonOf(error)}` });
     worker.close();
   }
 }

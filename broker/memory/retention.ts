@@ -1,0 +1,118 @@
+/** Removal of messages from memory: those that are too old, and delivered ones where there is no room. */
+
+import type { Stored } from "../../broker.ts";
+import { DAY_MS } from "../limits.ts";
+import { isGroup } from "../names.ts";
+import { firstAfter } from "./counting.ts";
+import type { MemoryState, Thread } from "./state.ts";
+
+/** One part in so many of the messages goes at once where room is made: small, as nobody is served meanwhile. */
+const ROOM_PARTS = 100;
+/** One part in so many of the messages looked at has to go, so that those that wait are not looked at again for every few. */
+const ROOM_LOOKED_AT_PARTS = 10;
+
+/** Milliseconds between two looks for messages that are too old: an hour more is nothing to an age in days. */
+const EXPIRE_INTERVAL_MS = 3_600_000;
+
+/** Removes messages of a {@linkcode MemoryState}. */
+export class Retention {
+  readonly #state: MemoryState;
+  readonly #days: number;
+  readonly #messagesMax: number;
+  /** True after a search for room that found none: another one would be in vain, and slow, until something is delivered. */
+  #isJammed = false;
+  /** Milliseconds since 1970 after which it is time to look again. */
+  #due = 0;
+
+  constructor(state: MemoryState, days: number, messagesMax: number) {
+    this.#state = state;
+    this.#days = days;
+    this.#messagesMax = messagesMax;
+  }
+
+  /** Removes what is too old at `now`, at most once an hour. */
+  expireIfDue(now: number): void {
+    if (now <= this.#due) return;
+    this.#due = now + EXPIRE_INTERVAL_MS;
+    this.expire(now);
+  }
+
+  /** Removes what is too old at `now`; returns the number of messages that went. */
+  expire(now: number): number {
+    const limit = now - this.#days * DAY_MS;
+    const old: Stored[] = [];
+    for (const message of this.#state.log.all()) {
+      if (message.ts >= limit) break;
+      old.push(message);
+    }
+    this.#remove(old);
+    return old.length;
+  }
+
+  /** Returns true where one more message fits in, after removing some of the oldest delivered ones if need be. */
+  hasRoom(): boolean {
+    return this.#state.log.size < this.#messagesMax || this.#makeRoom();
+  }
+
+  /** Tells that a message was delivered: it may be removed now. */
+  delivered(): void {
+    this.#isJammed = false;
+  }
+
+  /** Removes the messages of a group that has ended, which no horizon tells of. */
+  forget(seqs: readonly number[]): void {
+    for (const seq of seqs) this.#forget(this.#state.log.get(seq)!);
+  }
+
+  #makeRoom(): boolean {
+    if (this.#isJammed) return false;
+    const wanted = Math.ceil(this.#messagesMax / ROOM_PARTS);
+    const oldest: Stored[] = [];
+    let lookedAt = 0;
+    for (const message of this.#state.log.all()) {
+      if (oldest.length >= wanted && oldest.length >= lookedAt / ROOM_LOOKED_AT_PARTS) break;
+      lookedAt++;
+      if (this.#isDelivered(message)) oldest.push(message);
+    }
+    this.#remove(oldest);
+    this.#isJammed = oldest.length === 0;
+    return oldest.length > 0;
+  }
+
+  #isDelivered({ sender, recipient, seq }: Stored): boolean {
+    if (recipient === sender || isGroup(recipient)) return true;
+    return (this.#state.users.get(recipient)!.threads.get(sender)?.markers.get(recipient)?.delivered ?? 0) >= seq;
+  }
+
+  /** Removes messages, given oldest first. */
+  #remove(messages: readonly Stored[]): void {
+    const { users, groups } = this.#state;
+    const newest = new Map<Thread, number>();
+    for (const message of messages) {
+      const thread = groups.get(message.recipient) ?? users.get(message.sender)!.threads.get(message.recipient)!;
+      newest.set(thread, message.seq);
+      if (!this.#isDelivered(message)) users.get(message.recipient)!.waiting--;
+      this.#forget(message);
+    }
+    for (const [thread, seq] of newest) this.#clean(thread, seq);
+  }
+
+  /** Takes positions without a message out of a thread, up to `upTo`, and raises the horizon of those who could see them. */
+  #clean(thread: Thread, upTo: number): void {
+    const { users, log } = this.#state;
+    for (const [name, since] of thread.members) {
+      const user = users.get(name)!;
+      if (upTo > since) user.horizon = Math.max(user.horizon, upTo);
+    }
+    const end = firstAfter(thread.seqs, upTo);
+    const kept = thread.seqs.slice(0, end).filter((seq) => log.sender(seq) !== undefined);
+    if (kept.length === 0) thread.seqs.splice(0, end); // moves no more than it must
+    else thread.seqs = kept.concat(thread.seqs.slice(end));
+  }
+
+  #forget({ sender, id, seq }: Stored): void {
+    if (id !== undefined) this.#state.users.get(sender)!.ids?.delete(id);
+    this.#state.log.delete(seq);
+    this.#isJammed = false;
+  }
+}

@@ -1,0 +1,90 @@
+/** State of the memory broker: users, conversations, and the log with all messages. */
+
+import type { Subscriber } from "../../broker.ts";
+import { MessageLog } from "./message_log.ts";
+
+/** Markers of one user in one conversation: positions, 0 for none. */
+export interface MarkerState {
+  delivered: number;
+  read: number;
+  /** Milliseconds since 1970 at which one of them moved last. */
+  ts: number;
+  /** Position of the head at that time. */
+  at: number;
+}
+
+/** A direct conversation or a group. */
+export interface Thread {
+  /** Name of the group, "" for a direct conversation. */
+  readonly group: string;
+  owner: string;
+  open: boolean;
+  /** Members and the position since which they see messages, in the order of joining. */
+  readonly members: Map<string, number>;
+  /** Members of a group as objects: looking up a thousand names for every message would be most of its cost. */
+  readonly users: Set<User>;
+  /** The two of a direct conversation, who may be the same; in fields, since the hot path reads them for every message. */
+  readonly one: User | undefined;
+  readonly two: User | undefined;
+  readonly markers: Map<string, MarkerState>;
+  /** Positions of its messages, ascending. */
+  seqs: number[];
+}
+
+/** A user who was connected once, or subscribed to. */
+export interface User {
+  readonly name: string;
+  /** Confirmed positions by device. */
+  readonly devices: Map<string, number>;
+  /** Threads by the user or the group at the other end. */
+  readonly threads: Map<string, Thread>;
+  /** Positions of messages with an id, while they are kept; undefined before the first. */
+  ids: Map<string, number> | undefined;
+  /** Replaced, never changed: a delivery that is under way goes on with the list it has. */
+  subscribers: readonly Subscriber[];
+  /** Number of direct messages that no device of the user has. */
+  waiting: number;
+  /** Number of groups among the threads. */
+  groups: number;
+  /** Highest position that retention removed from what the user could see. */
+  horizon: number;
+  /** Milliseconds since 1970, 0 for never. */
+  lastSeen: number;
+}
+
+const NO_USERS: Set<User> = new Set();
+
+/** Users, groups and messages of one broker. */
+export class MemoryState {
+  readonly users = new Map<string, User>();
+  readonly groups = new Map<string, Thread>();
+  readonly log = new MessageLog();
+
+  /** Returns a user, who is registered if unknown. */
+  user(name: string): User {
+    let user = this.users.get(name);
+    if (!user) {
+      const maps = { devices: new Map(), threads: new Map(), ids: undefined };
+      user = { name, ...maps, subscribers: [], waiting: 0, groups: 0, horizon: 0, lastSeen: 0 };
+      this.users.set(name, user);
+    }
+    return user;
+  }
+}
+
+/** Makes a direct conversation of one or two users, which are known to it from the first message on. */
+export function newDirect(members: Map<string, number>, one?: User, two?: User): Thread {
+  return { group: "", owner: "", open: false, members, users: NO_USERS, one, two, markers: new Map(), seqs: [] };
+}
+
+/** Makes a group without members. */
+export function newGroup(group: string, owner: string, open: boolean): Thread {
+  const members = new Map<string, number>(), users = new Set<User>(), markers = new Map<string, MarkerState>();
+  return { group, owner, open, members, users, one: undefined, two: undefined, markers, seqs: [] };
+}
+
+/** Returns the receiver of a message of `sender` in a direct conversation; undefined for a group, and for notes to oneself. */
+export function otherOf(thread: Thread, sender: User): User | undefined {
+  const other = thread.one === sender ? thread.two : thread.one;
+  return other === sender ? undefined : other;
+}
