@@ -215,8 +215,10 @@ export class SqliteBroker implements Broker {
     };
   }
 
-  signal(user: string, signal: Signal): void {
-    for (const subscriber of this.#subscribers.get(user) ?? []) subscriber.signal(signal);
+  signal(users: readonly string[], signal: Signal): void {
+    for (const user of users) {
+      for (const subscriber of this.#subscribers.get(user) ?? []) subscriber.signal(signal);
+    }
   }
 
   read(user: string, after: number, limit: number): Promise<Page> {

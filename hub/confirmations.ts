@@ -79,8 +79,7 @@ export class Confirmations {
       if (!moved) continue;
       const mark = marks[index]!;
       const frame = toReceipt(mark, ts);
-      for (const author of authors) this.#broker.signal(author, frame);
-      if (mark.kind === "read") this.#broker.signal(mark.user, frame);
+      this.#broker.signal(mark.kind === "read" ? [...authors, mark.user] : authors, frame);
     }
   }
 }

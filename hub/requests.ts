@@ -90,10 +90,10 @@ function setStatus(host: RequestHost, session: Session, frame: ClientFrameOf<"pr
 async function typing(host: RequestHost, session: Session, { recipient }: ClientFrameOf<"typing">): Promise<void> {
   if (!session.mayType()) return;
   const signal: Signal = { type: "typing", sender: session.user, recipient };
-  if (!isGroup(recipient)) return host.broker.signal(recipient, signal);
+  if (!isGroup(recipient)) return host.broker.signal([recipient], signal);
   const answer = await host.broker.group({ op: "members", user: session.user, group: recipient });
   if ("code" in answer) return;
-  for (const member of answer.members) if (member !== session.user) host.broker.signal(member, signal);
+  host.broker.signal(answer.members.filter((member) => member !== session.user), signal);
 }
 
 // ---- Groups ----
@@ -142,7 +142,7 @@ function notify(host: RequestHost, request: Exclude<GroupRequest, { op: "list" }
   const told = new Set(answer.members.length <= GROUP_NOTICE_MEMBERS_MAX ? answer.members : []);
   told.add(target);
   told.delete(request.user);
-  for (const user of told) host.broker.signal(user, signal);
+  host.broker.signal([...told], signal);
 }
 
 // ---- History ----

@@ -1,0 +1,186 @@
+/** Appending: names become numbers, what cannot be stored is refused, and one call of the schema's function stores the rest. */
+
+import type { Appended, Draft } from "../../broker.ts";
+import { isGroup } from "../names.ts";
+import { idConflict, mailboxFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
+import type { Directory } from "./directory.ts";
+import type { Kind } from "./lane.ts";
+import { Unavailable } from "./lane.ts";
+import { ints, type Sql, texts } from "./link.ts";
+import type { Mailboxes } from "./mailboxes.ts";
+
+/** Drafts of one transaction: the answer has to fit into a socket's buffer, or a stopped node would keep its locks. */
+const DRAFTS_MAX = 1_000;
+
+/** A draft that may be stored, with its numbers. */
+interface Row {
+  readonly draft: Draft;
+  /** Its place among the drafts of the call. */
+  readonly index: number;
+  readonly sender: number;
+  /** 0 for a group. */
+  readonly recipient: number;
+  readonly thread: number;
+}
+
+/** What the function says about a draft where not all were stored. */
+type Odd = readonly [isMember: boolean, seq: number | null, ts: number | null, isSame: boolean | null];
+
+/** Parts of an {@linkcode Appending}. */
+export interface AppendingOptions {
+  readonly directory: Directory;
+  readonly mailboxes: Mailboxes;
+  /** Milliseconds since 1970 that messages get; undefined for PostgreSQL's clock. */
+  readonly now: (() => number) | undefined;
+  /** Returns and clears what the server has warned of since the last call: a commit that is on no standby, above all. */
+  readonly warning: () => string | undefined;
+}
+
+/** The kind of call that appends. */
+export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
+  readonly most = 1_000;
+  readonly #options: AppendingOptions;
+
+  constructor(options: AppendingOptions) {
+    this.#options = options;
+  }
+
+  async run(sql: Sql, calls: readonly (readonly Draft[])[]): Promise<readonly (readonly Appended[])[]> {
+    this.#options.directory.trim();
+    const drafts = calls.length === 1 ? calls[0]! : calls.flat();
+    const results = new Array<Appended>(drafts.length);
+    for (let start = 0; start < drafts.length; start += DRAFTS_MAX) {
+      await this.#append(sql, drafts.slice(start, start + DRAFTS_MAX), start, results);
+    }
+    if (calls.length === 1) return [results];
+    let start = 0;
+    return calls.map(({ length }) => results.slice(start, start += length));
+  }
+
+  async #append(sql: Sql, drafts: readonly Draft[], start: number, results: Appended[]): Promise<void> {
+    await this.#name(sql, drafts);
+    const rows: Row[] = [];
+    for (let i = 0; i < drafts.length; i++) {
+      const row = this.#row(drafts[i]!, start + i);
+      if ("code" in row) results[start + i] = row;
+      else rows.push(row);
+    }
+    const fitting = await this.#fit(sql, rows, results);
+    const refused = await this.#store(sql, fitting, results);
+    if (refused.length > 0) await this.#again(sql, refused, results);
+  }
+
+  /** Learns every number that the drafts need. */
+  async #name(sql: Sql, drafts: readonly Draft[]): Promise<void> {
+    const { directory } = this.#options;
+    await directory.know(sql, drafts.map(({ sender }) => sender));
+    await directory.find(sql, drafts.map(({ recipient }) => recipient).filter((name) => !isGroup(name)));
+    const groups = drafts.map(({ recipient }) => recipient).filter((name) => isGroup(name) && !directory.groupId(name));
+    if (groups.length > 0) await directory.findGroups(sql, groups);
+    const direct = drafts.filter(({ recipient }) => directory.userId(recipient) !== undefined);
+    await directory.converse(sql, direct.map(({ sender, recipient }) => [sender, recipient] as const));
+  }
+
+  #row(draft: Draft, index: number): Row | Extract<Appended, { code: unknown }> {
+    const { directory } = this.#options, { sender: from, recipient: to } = draft;
+    const sender = directory.userId(from)!;
+    if (isGroup(to)) {
+      const thread = directory.groupId(to);
+      return thread === undefined ? unknownGroup(to) : { draft, index, sender, recipient: 0, thread };
+    }
+    const recipient = directory.userId(to);
+    if (recipient === undefined) return unknownRecipient(to);
+    return { draft, index, sender, recipient, thread: directory.directId(from, to)! };
+  }
+
+  /** Refuses what no mailbox has room for; what was stored before is answered as that. */
+  async #fit(sql: Sql, rows: readonly Row[], results: Appended[]): Promise<readonly Row[]> {
+    const { mailboxes } = this.#options;
+    const direct = rows.filter(({ recipient, sender }) => recipient !== 0 && recipient !== sender);
+    await mailboxes.count(sql, direct.map(({ recipient }) => recipient));
+    const wanted = new Map<number, number>();
+    for (const { recipient } of direct) wanted.set(recipient, (wanted.get(recipient) ?? 0) + 1);
+    const tight = new Set([...wanted].filter(([user, number]) => number > mailboxes.roomOf(user)).map(([user]) => user));
+    if (tight.size === 0) return rows;
+    const known = await this.#lookUp(sql, direct.filter(({ recipient, draft }) => tight.has(recipient) && draft.id !== undefined));
+    const room = new Map([...tight].map((user) => [user, mailboxes.roomOf(user)]));
+    const seen = new Set<string>();
+    return rows.filter((row) => {
+      const { sender, recipient, draft: { id }, index } = row;
+      if (!tight.has(recipient) || recipient === sender) return true;
+      const key = `${sender} ${id}`;
+      if (known.has(key) || (id !== undefined && seen.has(key))) return true; // the function answers it
+      const left = room.get(recipient)!;
+      if (left <= 0) {
+        results[index] = mailboxFull(row.draft.recipient);
+        return false;
+      }
+      room.set(recipient, left - 1);
+      seen.add(key);
+      return true;
+    });
+  }
+
+  async #lookUp(sql: Sql, rows: readonly Row[]): Promise<Set<string>> {
+    if (rows.length === 0) return new Set();
+    const found = await sql`SELECT n
+      FROM lookup(${ints(rows.map(({ sender }) => sender))}::int[], ${texts(rows.map(({ draft }) => draft.id))}::text[])`;
+    return new Set(found.map(({ n }) => `${rows[n - 1]!.sender} ${rows[n - 1]!.draft.id}`));
+  }
+
+  /** Stores rows; returns those of groups that their senders are not in. */
+  async #store(sql: Sql, rows: readonly Row[], results: Appended[]): Promise<readonly Row[]> {
+    if (rows.length === 0) return [];
+    const { now, warning } = this.#options;
+    warning();
+    const [answer] = await sql`SELECT ts, seqs, odd FROM append(
+      ${ints(rows.map(({ sender }) => sender))}::int[], ${ints(rows.map(({ recipient }) => recipient))}::int[],
+      ${ints(rows.map(({ thread }) => thread))}::int[], ${texts(rows.map(({ draft }) => draft.content))}::text[],
+      ${texts(rows.map(({ draft }) => draft.id))}::text[], ${texts(rows.map(({ draft }) => draft.origin))}::text[],
+      ${now ? now() : null}::bigint)`;
+    const warned = warning();
+    if (warned !== undefined) throw new Unavailable(warned);
+    const ts = answer!.ts as number;
+    const seqs = answer!.seqs ? (answer!.seqs as string).split(",").map(Number) : [];
+    if (answer!.odd) return this.#settleOdd(rows, JSON.parse(answer!.odd), seqs, ts, results);
+    for (let i = 0; i < rows.length; i++) this.#stored(rows[i]!, seqs[i]!, ts, results);
+    return [];
+  }
+
+  #settleOdd(rows: readonly Row[], odd: readonly Odd[], seqs: readonly number[], ts: number, results: Appended[]): Row[] {
+    const refused: Row[] = [];
+    let next = 0;
+    for (const [i, row] of rows.entries()) {
+      const [isMember, seq, storedTs, isSame] = odd[i]!, { id } = row.draft;
+      if (isMember && next < seqs.length && (id === undefined || seq === seqs[next])) {
+        this.#stored(row, seqs[next++]!, ts, results);
+      } else if (seq !== null) {
+        results[row.index] = isSame ? { seq, ts: storedTs!, duplicate: true } : idConflict(id!);
+      } else if (isMember) {
+        results[row.index] = idConflict(id!); // of a message in a group that has ended
+      } else {
+        refused.push(row);
+      }
+    }
+    return refused;
+  }
+
+  #stored({ index, sender, recipient }: Row, seq: number, ts: number, results: Appended[]): void {
+    results[index] = { seq, ts, duplicate: false };
+    if (recipient !== 0 && recipient !== sender) this.#options.mailboxes.add(recipient, seq);
+  }
+
+  /** A group may have ended, and begun again under another number, since its name was looked up. */
+  async #again(sql: Sql, refused: readonly Row[], results: Appended[]): Promise<void> {
+    const { directory } = this.#options;
+    await directory.findGroups(sql, refused.map(({ draft }) => draft.recipient));
+    const others: Row[] = [];
+    for (const row of refused) {
+      const { recipient } = row.draft, thread = directory.groupId(recipient);
+      if (thread === undefined) results[row.index] = unknownGroup(recipient);
+      else if (thread === row.thread) results[row.index] = notMember(recipient);
+      else others.push({ ...row, thread });
+    }
+    for (const { index, draft } of await this.#store(sql, others, results)) results[index] = notMember(draft.recipient);
+  }
+}

@@ -1,0 +1,429 @@
+/**
+ * The functions of the schema. Whatever takes a lock that others wait for is one of them, so that a node that is stopped in the
+ * middle of something stops nobody else.
+ *
+ * **Positions.** `log_seq` gives positions, and transactions commit in another order than they draw. So an append reads the
+ * last value of the sequence, `low`, takes a shared advisory lock whose key says `low`, and then draws: all its positions are
+ * above. A reader takes the last value of the sequence first, then the lowest key among the locks, then, in a new statement, the
+ * rows up to the smaller of both: everything below it is visible, or never will be. Locks are let go after a commit is visible.
+ *
+ * **Locks.** All advisory: (oid of the schema, `low` as 32 bits) for who may draw; (oid << 32 | number of the group modulo
+ * {@linkcode GROUP_LOCKS}) for groups: shared by appends to it, exclusive for changes of its members. Groups first, then `low`:
+ * whoever waits for a group holds no reader up.
+ */
+
+/** Locks that all groups share: an append takes those of its groups, and the server's table of locks has some thousands. */
+export const GROUP_LOCKS = 64;
+
+/** Position that ends a membership which goes on. */
+const NEVER = Number.MAX_SAFE_INTEGER;
+
+/** Statements that make them. Run with the schema first in the search path. */
+export const FUNCTIONS = `
+  CREATE FUNCTION schema_oid() RETURNS bigint LANGUAGE sql STABLE AS
+    $$ SELECT 'log_seq'::regclass::oid::bigint $$;
+
+  -- Says that positions above the log's last value may be drawn until the transaction ends; returns that value.
+  CREATE FUNCTION begin_drawing() RETURNS bigint LANGUAGE plpgsql AS $$
+  DECLARE low bigint;
+  BEGIN
+    SELECT last_value INTO low FROM log_seq;
+    PERFORM pg_advisory_xact_lock_shared(schema_oid()::bit(32)::int, low::bit(32)::int);
+    RETURN low;
+  END $$;
+
+  -- The position up to which everything is visible to the caller's next statement. Standbys know no locks of the primary.
+  CREATE FUNCTION horizon() RETURNS bigint LANGUAGE plpgsql AS $$
+  DECLARE h bigint; back bigint;
+  BEGIN
+    IF pg_is_in_recovery() THEN RAISE EXCEPTION 'this is a standby' USING ERRCODE = 'read_only_sql_transaction'; END IF;
+    SELECT last_value INTO h FROM log_seq;
+    -- Keys are the lower half of positions: how far each is behind the last value.
+    SELECT max((h - objid::bigint) & 4294967295) INTO back FROM pg_locks
+      WHERE locktype = 'advisory' AND objsubid = 2 AND classid::bigint = schema_oid() AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND ((h - objid::bigint) & 4294967295) < 2147483648; -- drawn from a later value than h: above it
+    RETURN h - coalesce(back, 0);
+  END $$;
+
+  -- Leaves positions out: after a crash the sequence may have forgotten some that were told as the head.
+  CREATE FUNCTION skip(above bigint, positions bigint) RETURNS bigint LANGUAGE sql AS
+    $$ SELECT setval('log_seq', greatest(last_value, above) + positions) FROM log_seq $$;
+
+  -- Appends drafts. \`seqs\`: positions of those that were stored, in order. \`odd\`: undefined where all were; else per draft
+  -- whether its sender may write there, and the message that has its id: position, time, and whether it says the same.
+  CREATE FUNCTION append(senders int[], recipients int[], threads_ int[], contents text[], ids text[], origins text[], now_ms bigint,
+    OUT ts bigint, OUT seqs text, OUT odd text) LANGUAGE plpgsql AS $$
+  DECLARE missing bigint;
+  BEGIN
+    IF 0 = ANY(recipients) THEN
+      PERFORM pg_advisory_xact_lock_shared(schema_oid() << 32 | bucket)
+        FROM (SELECT DISTINCT d.t % ${GROUP_LOCKS} AS bucket FROM unnest(recipients, threads_) AS d(r, t) WHERE d.r = 0 ORDER BY 1) b;
+    END IF;
+    PERFORM begin_drawing();
+    ts := coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+    WITH stored AS (
+      INSERT INTO messages (seq, ts, thread, sender, recipient, id, origin, content)
+        SELECT nextval('log_seq'), append.ts, d.t, d.s, d.r, d.id, d.o, d.c
+          FROM unnest(senders, recipients, threads_, contents, ids, origins) AS d(s, r, t, c, id, o)
+          WHERE d.r <> 0 OR EXISTS (SELECT 1 FROM members m WHERE m.usr = d.s AND m.thread = d.t AND m.until = ${NEVER})
+        ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING RETURNING seq
+    ) SELECT string_agg(seq::text, ','), cardinality(senders) - count(*) INTO seqs, missing FROM stored;
+    IF missing > 0 THEN
+      SELECT json_agg(json_build_array(
+          d.r <> 0 OR EXISTS (SELECT 1 FROM members m WHERE m.usr = d.s AND m.thread = d.t AND m.until = ${NEVER}),
+          m.seq, m.ts, m.thread = d.t AND m.content = d.c) ORDER BY d.n)::text INTO odd
+        FROM unnest(senders, recipients, threads_, contents, ids) WITH ORDINALITY AS d(s, r, t, c, id, n)
+        LEFT JOIN (messages m JOIN threads t ON t.id = m.thread) ON m.sender = d.s AND m.id = d.id AND
+          (t.owner >= 0 OR d.r <> 0);
+    END IF;
+  END $$;
+
+  -- The messages that have some ids of their senders, in the order of asking; nothing for those that are free.
+  CREATE FUNCTION lookup(senders int[], ids text[], OUT n bigint, OUT seq bigint, OUT ts bigint, OUT thread int, OUT content text)
+    RETURNS SETOF record LANGUAGE sql STABLE AS $$
+    SELECT d.n, m.seq, m.ts, m.thread, m.content FROM unnest(senders, ids) WITH ORDINALITY AS d(s, id, n)
+      JOIN messages m ON m.sender = d.s AND m.id = d.id JOIN threads t ON t.id = m.thread AND t.owner >= 0 $$;
+
+  -- The log after a position: row 0 has the horizon, then messages, and changes of groups, which have no sender.
+  CREATE FUNCTION tail(after bigint, most int,
+    OUT seq bigint, OUT ts bigint, OUT thread int, OUT sender int, OUT recipient int, OUT id text, OUT origin text, OUT content text)
+    RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE h bigint := horizon();
+  BEGIN
+    seq := h;
+    RETURN NEXT;
+    IF h <= after THEN RETURN; END IF;
+    RETURN QUERY SELECT * FROM (
+      (SELECT m.seq, m.ts, m.thread, m.sender, m.recipient, m.id, m.origin, m.content FROM messages m
+        WHERE m.seq > after AND m.seq <= h ORDER BY m.seq LIMIT most)
+      UNION ALL (SELECT c.seq, NULL::bigint, c.thread, NULL, NULL, NULL, NULL, NULL FROM changes c
+        WHERE c.seq > after AND c.seq <= h ORDER BY c.seq LIMIT most)
+      ) r ORDER BY 1 LIMIT most;
+  END $$;
+
+  -- Ids of users by name, who are made where they are unknown.
+  CREATE FUNCTION know(names text[], OUT id int, OUT name text) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  BEGIN
+    INSERT INTO users (name) SELECT DISTINCT n FROM unnest(names) n
+      WHERE NOT EXISTS (SELECT 1 FROM users u WHERE u.name = n) ORDER BY n ON CONFLICT DO NOTHING;
+    RETURN QUERY SELECT u.id, u.name FROM users u WHERE u.name = ANY(names);
+  END $$;
+
+  -- Ids of direct conversations, which are begun where there are none; names as in threads, and both users of each.
+  CREATE FUNCTION converse(names text[], ones int[], twos int[], OUT id int, OUT name text)
+    RETURNS SETOF record LANGUAGE plpgsql AS $$
+  BEGIN
+    INSERT INTO threads (name) SELECT DISTINCT n FROM unnest(names) n
+      WHERE NOT EXISTS (SELECT 1 FROM threads t WHERE t.name = n) ORDER BY n ON CONFLICT DO NOTHING;
+    INSERT INTO members (usr, thread, other, since) SELECT x.usr, t.id, x.other, 0
+      FROM (SELECT n, a AS usr, b AS other FROM unnest(names, ones, twos) d(n, a, b)
+        UNION SELECT n, b, a FROM unnest(names, ones, twos) d(n, a, b)) x JOIN threads t ON t.name = x.n
+      ORDER BY t.id, x.usr ON CONFLICT DO NOTHING;
+    RETURN QUERY SELECT t.id, t.name FROM threads t WHERE t.name = ANY(names);
+  END $$;
+
+  -- Direct messages that wait for users, counted up to a bound.
+  CREATE FUNCTION waiting(users_ int[], most bigint, OUT usr int, OUT n bigint) RETURNS SETOF record LANGUAGE sql STABLE AS $$
+    SELECT u, (SELECT count(*) FROM (SELECT 1 FROM members mb CROSS JOIN LATERAL
+        (SELECT 1 FROM messages x WHERE x.thread = mb.thread AND x.seq > mb.delivered AND x.sender <> u LIMIT most) y
+      WHERE mb.usr = u AND mb.other <> 0 AND mb.other <> u LIMIT most) z) FROM unnest(users_) u $$;
+
+  -- Where devices resume. \`seen\`: what the asking node has seen of the log, which is visible whatever the horizon says.
+  CREATE FUNCTION attach(names text[], devices_ text[], lasts bigint[], seen bigint, kept int,
+    OUT place bigint, OUT is_new boolean, OUT lost bigint, OUT head bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE i int; u users%ROWTYPE;
+  BEGIN
+    head := greatest(horizon(), seen);
+    FOR i IN 1 .. cardinality(names) LOOP
+      SELECT * INTO u FROM users WHERE name = names[i];
+      IF NOT FOUND THEN
+        INSERT INTO users (name) VALUES (names[i]) ON CONFLICT DO NOTHING;
+        SELECT * INTO u FROM users WHERE name = names[i];
+      END IF;
+      SELECT d.position INTO place FROM devices d WHERE d.usr = u.id AND d.name = devices_[i];
+      is_new := NOT FOUND;
+      lost := u.horizon;
+      IF is_new THEN
+        IF lasts[i] IS NULL THEN
+          SELECT coalesce(max(d.position), head) INTO place FROM devices d WHERE d.usr = u.id;
+        ELSIF lasts[i] = 0 THEN
+          place := head;
+        ELSE
+          SELECT coalesce(min(x.seq) - 1, head) INTO place FROM (SELECT y.seq FROM members mb CROSS JOIN LATERAL
+            (SELECT m.seq FROM messages m WHERE m.thread = mb.thread AND m.seq > mb.since AND m.seq <= least(head, mb.until)
+              ORDER BY m.seq DESC LIMIT lasts[i]) y
+            WHERE mb.usr = u.id AND mb.until = ${NEVER} ORDER BY y.seq DESC LIMIT lasts[i]) x;
+        END IF;
+        INSERT INTO devices VALUES (u.id, devices_[i], place) ON CONFLICT DO NOTHING;
+        IF (SELECT count(*) FROM devices d WHERE d.usr = u.id) > kept THEN
+          DELETE FROM devices d WHERE d.usr = u.id AND d.name = (SELECT x.name FROM devices x
+            WHERE x.usr = u.id AND x.name <> devices_[i] AND x.name NOT LIKE '~%' ORDER BY x.position, x.name LIMIT 1);
+        END IF;
+      END IF;
+      RETURN NEXT;
+    END LOOP;
+  END $$;
+
+  -- Moves positions of devices forward.
+  CREATE FUNCTION advance(names text[], devices_ text[], seqs bigint[], seen bigint) RETURNS void LANGUAGE plpgsql AS $$
+  DECLARE head bigint := greatest(horizon(), seen);
+  BEGIN
+    PERFORM 1 FROM devices d JOIN users u ON u.id = d.usr WHERE (u.name, d.name) IN (SELECT * FROM unnest(names, devices_))
+      ORDER BY d.usr, d.name FOR UPDATE OF d; -- all nodes in the same order
+    UPDATE devices d SET position = least(x.seq, head)
+      FROM (SELECT u.id, m.device, max(m.seq) AS seq FROM unnest(names, devices_, seqs) m(name, device, seq)
+        JOIN users u ON u.name = m.name GROUP BY 1, 2) x
+      WHERE d.usr = x.id AND d.name = x.device AND d.position < least(x.seq, head);
+  END $$;
+
+  -- Moves markers forward. They have the log's last value as their place, taken after the lock: a device that has seen more than
+  -- that was connected later, and one that is connected hears of them.
+  CREATE FUNCTION mark(names text[], threads_ text[], reads boolean[], seqs bigint[], now_ms bigint, seen bigint,
+    OUT n bigint, OUT moved boolean, OUT authors text, OUT ts bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE head bigint := greatest(horizon(), seen); place bigint; before bigint; upto bigint; m record; mb members%ROWTYPE;
+  BEGIN
+    PERFORM begin_drawing();
+    SELECT last_value INTO place FROM log_seq;
+    ts := coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+    FOR m IN SELECT d.n, d.seq, d.is_read, u.id AS usr, t.id AS thread, t.owner
+        FROM unnest(names, threads_, reads, seqs) WITH ORDINALITY AS d(name, thread, is_read, seq, n)
+        LEFT JOIN users u ON u.name = d.name LEFT JOIN threads t ON t.name = d.thread ORDER BY u.id, t.id, d.n LOOP
+      n := m.n;
+      moved := false;
+      authors := NULL;
+      SELECT * INTO mb FROM members x WHERE x.usr = m.usr AND x.thread = m.thread AND x.until = ${NEVER} FOR UPDATE;
+      IF FOUND THEN
+        before := CASE WHEN m.is_read THEN mb.read ELSE mb.delivered END;
+        upto := least(m.seq, head);
+        moved := upto > before;
+        IF moved THEN
+          UPDATE members x SET delivered = greatest(mb.delivered, upto), read = CASE WHEN m.is_read THEN upto ELSE mb.read END,
+            marked_ts = mark.ts, marked_at = place WHERE x.usr = mb.usr AND x.thread = mb.thread AND x.since = mb.since;
+          SELECT string_agg(u.name, ' ') INTO authors FROM (SELECT DISTINCT r.sender FROM (SELECT x.sender FROM messages x
+              WHERE x.thread = mb.thread AND x.seq > greatest(before, mb.since) AND x.seq <= upto ORDER BY x.seq DESC LIMIT 1000) r
+              WHERE r.sender <> mb.usr LIMIT 100) s JOIN users u ON u.id = s.sender;
+        END IF;
+      END IF;
+      RETURN NEXT;
+    END LOOP;
+  END $$;
+
+  -- Changes the members of a group, if nobody has since its last change was \`expected\`; 0 where somebody has, else the position
+  -- of the change. \`what\`: create (thread_ is 0 then), enter, exit.
+  CREATE FUNCTION change(what text, group_name text, thread_ int, expected bigint, usr_ int, is_open boolean, most_groups bigint)
+    RETURNS bigint LANGUAGE plpgsql AS $$
+  DECLARE t threads%ROWTYPE; place bigint; heir int;
+  BEGIN
+    PERFORM 1 FROM users WHERE id = usr_ FOR UPDATE; -- the groups of one user are counted by one at a time
+    IF what <> 'exit' AND (SELECT count(*) FROM members WHERE usr = usr_ AND other = 0 AND until = ${NEVER}) >= most_groups THEN
+      RETURN 0;
+    END IF;
+    IF what = 'create' THEN
+      INSERT INTO threads (name, owner, open) VALUES (group_name, usr_, is_open) ON CONFLICT DO NOTHING RETURNING * INTO t;
+      IF NOT FOUND THEN RETURN 0; END IF;
+    END IF;
+    PERFORM pg_advisory_xact_lock(schema_oid() << 32 | coalesce(t.id, thread_) % ${GROUP_LOCKS});
+    IF what <> 'create' THEN
+      SELECT * INTO t FROM threads WHERE id = thread_ AND owner > 0 AND changed = expected FOR UPDATE;
+      IF NOT FOUND THEN RETURN 0; END IF;
+    END IF;
+    PERFORM begin_drawing();
+    place := nextval('log_seq');
+    INSERT INTO changes VALUES (place, t.id);
+    IF what = 'exit' THEN
+      UPDATE members SET until = place WHERE thread = t.id AND usr = usr_ AND until = ${NEVER};
+      SELECT usr INTO heir FROM members WHERE thread = t.id AND until = ${NEVER} ORDER BY since LIMIT 1;
+      IF heir IS NULL THEN
+        UPDATE threads SET name = ' ' || id, owner = -1 WHERE id = t.id; -- no name begins with a space
+      ELSE
+        UPDATE threads SET changed = place, owner = CASE WHEN owner = usr_ THEN heir ELSE owner END WHERE id = t.id;
+      END IF;
+    ELSE
+      INSERT INTO members (usr, thread, other, since) VALUES (usr_, t.id, 0, place);
+      UPDATE threads SET changed = place WHERE id = t.id;
+    END IF;
+    RETURN place;
+  END $$;
+
+  -- Notes that everything up to the horizon is older than this moment.
+  CREATE FUNCTION note_tick(now_ms bigint) RETURNS void LANGUAGE plpgsql AS $$
+  DECLARE h bigint := horizon();
+  BEGIN
+    INSERT INTO ticks VALUES (coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint), h)
+      ON CONFLICT (ts) DO UPDATE SET seq = greatest(ticks.seq, excluded.seq);
+  END $$;
+
+  -- One step of retention; returns how many messages went: those older than \`age\` milliseconds, and what is left of groups that
+  -- have ended. Horizons are raised in the same step.
+  CREATE FUNCTION expire(now_ms bigint, age bigint, most int) RETURNS bigint LANGUAGE plpgsql AS $$
+  DECLARE upto bigint; ended int; gone bigint;
+    limit_ms bigint := coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) - age;
+  BEGIN
+    IF NOT pg_try_advisory_xact_lock(schema_oid() << 32 | 4294967295) THEN RETURN 0; END IF; -- another node does it
+    SELECT id INTO ended FROM threads WHERE owner < 0 LIMIT 1;
+    IF FOUND THEN
+      DELETE FROM messages WHERE (thread, seq) IN (SELECT thread, seq FROM messages WHERE thread = ended ORDER BY seq LIMIT most);
+      GET DIAGNOSTICS gone = ROW_COUNT;
+      IF gone < most THEN
+        DELETE FROM members WHERE thread = ended;
+        DELETE FROM threads WHERE id = ended;
+      END IF;
+      RETURN greatest(gone, 1);
+    END IF;
+    SELECT max(seq) INTO upto FROM ticks WHERE ts < limit_ms;
+    IF upto IS NULL THEN RETURN 0; END IF;
+    WITH old AS (SELECT thread, seq FROM messages WHERE seq <= upto ORDER BY seq LIMIT most),
+      newest AS (SELECT mb.usr, max(o.seq) AS seq FROM (SELECT thread, max(seq) AS seq FROM old GROUP BY thread) o
+        JOIN members mb ON mb.thread = o.thread AND mb.since < o.seq AND mb.until = ${NEVER} GROUP BY mb.usr)
+      UPDATE users u SET horizon = greatest(u.horizon, n.seq) FROM newest n WHERE u.id = n.usr;
+    DELETE FROM messages m USING (SELECT thread, seq FROM messages WHERE seq <= upto ORDER BY seq LIMIT most) o
+      WHERE m.thread = o.thread AND m.seq = o.seq;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+    IF gone = 0 THEN
+      DELETE FROM ticks WHERE ts < limit_ms AND seq < upto;
+      DELETE FROM changes WHERE seq < upto;
+    END IF;
+    RETURN gone;
+  END $$;
+
+  -- A page of all conversations of a user after a position: its rows, each with how many there are up to one more than asked for.
+  CREATE FUNCTION backlog(user_name text, after bigint, most int, chars bigint, seen bigint,
+    OUT seq bigint, OUT ts bigint, OUT thread int, OUT sender int, OUT recipient int, OUT id text, OUT origin text, OUT content text,
+    OUT found bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE h bigint := greatest(horizon(), seen); me int;
+  BEGIN
+    SELECT u.id INTO me FROM users u WHERE u.name = user_name;
+    RETURN QUERY WITH places AS MATERIALIZED ( -- positions first, from the index alone
+      SELECT k.thread, k.seq FROM members mb CROSS JOIN LATERAL (SELECT x.thread, x.seq FROM messages x
+          WHERE x.thread = mb.thread AND x.seq > greatest(after, mb.since) AND x.seq <= least(h, mb.until)
+          ORDER BY x.seq LIMIT most + 1) k
+        WHERE mb.usr = me AND mb.until = ${NEVER} ORDER BY k.seq LIMIT most + 1)
+      SELECT r.seq, r.ts, r.thread, r.sender, r.recipient, r.id, r.origin, r.content, (SELECT count(*) FROM places) FROM (
+        SELECT m.*, sum(length(m.content)) OVER (ORDER BY m.seq) - length(m.content) AS before
+          FROM (SELECT * FROM places p ORDER BY p.seq LIMIT most) p
+          CROSS JOIN LATERAL (SELECT * FROM messages x WHERE x.thread = p.thread AND x.seq = p.seq) m) r
+        WHERE r.before < chars ORDER BY r.seq;
+  END $$;
+
+  -- A page of one conversation. The first row has its number, or nothing where the user is not in it.
+  CREATE FUNCTION history(user_name text, thread_name text, above bigint, below bigint, forward boolean, most int, chars bigint,
+    seen bigint, OUT seq bigint, OUT ts bigint, OUT thread int, OUT sender int, OUT recipient int, OUT id text, OUT origin text,
+    OUT content text, OUT found bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE h bigint := greatest(horizon(), seen); mb members%ROWTYPE; low bigint; high bigint;
+  BEGIN
+    SELECT x.* INTO mb FROM members x JOIN users u ON u.id = x.usr JOIN threads t ON t.id = x.thread
+      WHERE u.name = user_name AND t.name = thread_name AND x.until = ${NEVER};
+    thread := mb.thread;
+    RETURN NEXT;
+    IF mb.thread IS NULL THEN RETURN; END IF;
+    low := greatest(mb.since, above);
+    high := least(h + 1, below);
+    IF forward THEN
+      RETURN QUERY WITH page AS MATERIALIZED (SELECT m.* FROM messages m WHERE m.thread = mb.thread AND m.seq > low AND m.seq < high
+          ORDER BY m.seq LIMIT most + 1)
+        SELECT r.seq, r.ts, r.thread, r.sender, r.recipient, r.id, r.origin, r.content, (SELECT count(*) FROM page) FROM (
+          SELECT p.*, sum(length(p.content)) OVER (ORDER BY p.seq) - length(p.content) AS before FROM page p) r
+          WHERE r.before < chars ORDER BY r.seq LIMIT most;
+    ELSE
+      RETURN QUERY WITH page AS MATERIALIZED (SELECT m.* FROM messages m WHERE m.thread = mb.thread AND m.seq > low AND m.seq < high
+          ORDER BY m.seq DESC LIMIT most + 1)
+        SELECT r.seq, r.ts, r.thread, r.sender, r.recipient, r.id, r.origin, r.content, (SELECT count(*) FROM page) FROM (
+          SELECT p.*, sum(length(p.content)) OVER (ORDER BY p.seq DESC) - length(p.content) AS before FROM page p) r
+          WHERE r.before < chars ORDER BY r.seq DESC LIMIT most;
+    END IF;
+  END $$;
+
+  -- The user's conversations, the most recent first, one more than asked for: newest message, marker, and what is unread.
+  CREATE FUNCTION conversations(user_name text, most int, unread_most int, seen bigint,
+    OUT seq bigint, OUT ts bigint, OUT thread int, OUT sender int, OUT recipient int, OUT id text, OUT origin text, OUT content text,
+    OUT other text, OUT read bigint, OUT unread bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE h bigint := greatest(horizon(), seen); me int;
+  BEGIN
+    SELECT u.id INTO me FROM users u WHERE u.name = user_name;
+    RETURN QUERY WITH rows_ AS MATERIALIZED (
+      SELECT mb.thread, mb.since, mb.read, t.name, mb.other, l.seq FROM members mb JOIN threads t ON t.id = mb.thread
+        LEFT JOIN LATERAL (SELECT x.seq FROM messages x WHERE x.thread = mb.thread AND x.seq > mb.since AND x.seq <= h
+          ORDER BY x.seq DESC LIMIT 1) l ON true
+        WHERE mb.usr = me AND mb.until = ${NEVER} AND (l.seq IS NOT NULL OR t.owner > 0)
+        ORDER BY coalesce(l.seq, 0) DESC, t.name LIMIT most + 1)
+      SELECT r.seq, m.ts, r.thread, m.sender, m.recipient, m.id, m.origin, m.content,
+          CASE WHEN r.other = 0 THEN r.name ELSE (SELECT u.name FROM users u WHERE u.id = r.other) END, r.read,
+          (SELECT count(*) FROM (SELECT 1 FROM messages x WHERE x.thread = r.thread AND x.seq > greatest(r.read, r.since)
+            AND x.seq <= h AND x.sender <> me ORDER BY x.seq LIMIT unread_most) y)
+        FROM rows_ r LEFT JOIN LATERAL (SELECT * FROM messages x WHERE x.thread = r.thread AND x.seq = r.seq) m ON true
+        ORDER BY coalesce(r.seq, 0) DESC, r.name;
+  END $$;
+
+  -- Markers that changed since a position and concern a user; \`with_\`: the conversation as the user sees it.
+  CREATE FUNCTION markers(user_name text, from_ bigint, OUT name text, OUT with_ text, OUT mine boolean, OUT delivered bigint,
+    OUT read bigint, OUT ts bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE me int;
+  BEGIN
+    SELECT u.id INTO me FROM users u WHERE u.name = user_name;
+    RETURN QUERY WITH moved AS MATERIALIZED (
+      SELECT o.usr, o.thread, o.delivered, o.read, o.marked_ts, t.name AS thread_name, t.owner, mb.other FROM members mb
+        JOIN members o ON o.thread = mb.thread AND o.marked_at >= from_ AND o.until = ${NEVER}
+        JOIN threads t ON t.id = o.thread WHERE mb.usr = me AND mb.until = ${NEVER}),
+      wrote AS MATERIALIZED (
+        SELECT d.thread, (SELECT min(r.seq) FROM (SELECT x.seq, x.sender FROM messages x WHERE x.thread = d.thread
+          ORDER BY x.seq DESC LIMIT 1000) r WHERE r.sender = me) AS first
+        FROM (SELECT DISTINCT v.thread FROM moved v WHERE v.owner <> 0 AND v.usr <> me) d)
+      SELECT u.name, CASE WHEN v.owner <> 0 THEN v.thread_name WHEN v.usr = me THEN o.name ELSE user_name END, v.usr = me,
+          v.delivered, v.read, v.marked_ts
+        FROM moved v JOIN users u ON u.id = v.usr LEFT JOIN users o ON o.id = v.other LEFT JOIN wrote w ON w.thread = v.thread
+        WHERE v.owner = 0 OR v.usr = me OR v.delivered >= w.first;
+  END $$;
+
+  -- Times of users that only move forward.
+  CREATE FUNCTION see(names text[], at bigint) RETURNS void LANGUAGE plpgsql AS $$
+  BEGIN
+    PERFORM know(names);
+    PERFORM 1 FROM users u WHERE u.name = ANY(names) ORDER BY u.id FOR UPDATE; -- all nodes in the same order
+    UPDATE users u SET last_seen = at WHERE u.name = ANY(names) AND u.last_seen < at;
+  END $$;
+
+  -- Notes connections of a node. Per connection: its claim, how many devices the user has elsewhere, and the nodes that have the
+  -- same device, whose connection is the older one now.
+  CREATE FUNCTION claim(node_ text, sessions int[], users_ text[], devices_ text[],
+    OUT claimed bigint, OUT elsewhere bigint, OUT older text) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  BEGIN
+    PERFORM pg_advisory_xact_lock(schema_oid() << 32 | 65536 | bucket)
+      FROM (SELECT DISTINCT hashtext(u) & 1023 AS bucket FROM unnest(users_) u ORDER BY 1) b;
+    FOR i IN 1 .. cardinality(sessions) LOOP
+      claimed := nextval('claim_seq');
+      SELECT string_agg(DISTINCT c.node, ' ') INTO older FROM connected c
+        WHERE c.usr = users_[i] AND c.node <> node_ AND c.device = devices_[i] AND c.device NOT LIKE '~%';
+      SELECT count(*) INTO elsewhere FROM connected c
+        WHERE c.usr = users_[i] AND c.node <> node_ AND (c.device <> devices_[i] OR c.device LIKE '~%');
+      INSERT INTO connected VALUES (node_, sessions[i], users_[i], devices_[i], claimed)
+        ON CONFLICT (node, session) DO UPDATE SET usr = excluded.usr, device = excluded.device, claim = excluded.claim;
+      RETURN NEXT;
+    END LOOP;
+  END $$;
+
+  -- Says that a node lives; true where the others did not know it, or had given it up, so that it has to say who is there.
+  CREATE FUNCTION beat(node_ text, name_ text) RETURNS boolean LANGUAGE plpgsql AS $$
+  BEGIN
+    UPDATE nodes SET seen_at = clock_timestamp() WHERE id = node_;
+    IF FOUND THEN RETURN false; END IF;
+    INSERT INTO nodes VALUES (node_, name_, clock_timestamp());
+    DELETE FROM connected WHERE node = node_;
+    RETURN true;
+  END $$;
+
+  -- Gives up nodes that were silent for some milliseconds: who was connected there, and when the node was seen last. They have
+  -- not been seen since.
+  CREATE FUNCTION bury(silent_ms bigint, OUT node text, OUT usr text, OUT at bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE dead record;
+  BEGIN
+    FOR dead IN DELETE FROM nodes n WHERE n.seen_at < clock_timestamp() - silent_ms * interval '1 ms' RETURNING n.id, n.seen_at LOOP
+      node := dead.id;
+      at := (extract(epoch FROM dead.seen_at) * 1000)::bigint;
+      UPDATE users u SET last_seen = at WHERE u.last_seen < at AND u.name IN (SELECT c.usr FROM connected c WHERE c.node = dead.id);
+      FOR usr IN DELETE FROM connected c WHERE c.node = dead.id RETURNING c.usr LOOP
+        RETURN NEXT;
+      END LOOP;
+    END LOOP;
+  END $$;
+`;
