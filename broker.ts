@@ -19,6 +19,7 @@ import type { ErrorCode, ServerFrameOf } from "./protocol.ts";
 export { BrokerError } from "./broker/errors.ts";
 export { type BrokerLimits, DEFAULT_LIMITS } from "./broker/limits.ts";
 export type { Cluster, ClusterListener, ConnectedUser, Presence } from "./broker/cluster.ts";
+export { BASE_DEVICE, isBaseDevice } from "./broker/names.ts";
 
 // ---- Records ----------------------------------------------------------------------------------------------------------------
 
@@ -29,7 +30,10 @@ export interface Draft {
   readonly content: string;
   /** The sender's id, unique per sender for as long as the message is kept; undefined where the sender gave none. */
   readonly id: string | undefined;
-  /** The device that sent it, which gets an ack instead of a copy. Base connections start with `~`; a backend has none, "". */
+  /**
+   * The device that sent it, which gets an ack instead of a copy. That of a base connection begins with {@linkcode BASE_DEVICE};
+   * a backend has none, "".
+   */
   readonly origin: string;
 }
 
@@ -85,7 +89,7 @@ export interface Conversation {
   readonly with: string;
   /** The newest message that the user may see; undefined in a group without any. */
   readonly last: Stored | undefined;
-  /** The user's own read marker, 0 for none. */
+  /** The user's own read marker, moved publicly or privately; 0 for none. */
   readonly read: number;
   /** Messages of others after the read marker, counted up to `UNREAD_MAX` of broker/limits.ts. */
   readonly unread: number;
@@ -110,6 +114,8 @@ export interface MarkerMove {
   readonly kind: "delivered" | "read";
   readonly with: string;
   readonly seq: number;
+  /** Of `read`: moves the user's own marker alone, by which unread messages are counted. Nobody else learns of it. */
+  readonly private?: boolean | undefined;
 }
 
 /** Result of a {@linkcode MarkerMove}; markers only move forward. */
@@ -122,7 +128,7 @@ export interface MarkerResult {
 }
 
 /** A kept marker, as it is told on resume. */
-export interface Marker extends MarkerMove {
+export interface Marker extends Omit<MarkerMove, "private"> {
   /** Milliseconds since 1970. */
   readonly ts: number;
 }
@@ -148,7 +154,7 @@ export interface GroupAnswer {
   readonly changed: boolean;
   /** For `members`, and for a change: who is in the group now, in the order of joining. */
   readonly members: readonly string[];
-  /** For every op but `list`. */
+  /** For every op but `list`: the owner now, "" where the last member has left. */
   readonly owner?: string;
   /** For `list`: the groups that the user is in, and then the open ones, by name. */
   readonly groups?: readonly GroupInfo[];
@@ -214,7 +220,10 @@ export interface Devices {
 
 /** Conversations as people look at them. */
 export interface History {
-  /** Reads a page of one conversation, oldest first; groups since the user joined. Refusals: not_member, unknown_group, unknown_recipient. */
+  /**
+   * Reads a page of one conversation, oldest first; groups since the user joined. Refusals: not_member, unknown_group,
+   * unknown_recipient.
+   */
   history(user: string, query: HistoryQuery): Promise<Page | BrokerRefusal>;
 
   /** Lists the user's conversations, the most recent first. */
@@ -224,14 +233,15 @@ export interface History {
 /** Delivered and read markers: one of each per user and conversation. */
 export interface Markers {
   /**
-   * Moves markers; they only move forward and are kept; a crash may forget the last second of them. One result per move. A move in a conversation that the user is not in
-   * does nothing. `read` moves `delivered` along with it.
+   * Moves markers; they only move forward and are kept; a crash may forget the last second of them. One result per move. A move in
+   * a conversation that the user is not in does nothing. `read` moves `delivered` and the user's own marker along with it; a
+   * private one moves the own marker alone, and has no authors.
    */
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
 
   /**
-   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own, those of the people they
-   * write to, and those of group members that cover a message of theirs.
+   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own marker as `read`,
+   * the public ones of the people they write to, and those of group members that cover a message of theirs.
    */
   markers(user: string, since: number): Promise<readonly Marker[]>;
 }
@@ -246,7 +256,7 @@ export interface Groups {
   group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal>;
 }
 
-/** When users were last connected. */
+/** Last connections of users. */
 export interface LastSeen {
   /** Returns when users were last connected: milliseconds since 1970, 0 for never, undefined for an unknown user. */
   lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]>;

@@ -141,6 +141,18 @@ Deno.test("ChatClient confirms nothing that the application has not finished wit
   assertEquals(t.socket.take(), [{ type: "ack", seq: 12 }, { type: "ack", seq: 13 }]);
 });
 
+Deno.test("ChatClient confirms in time what it takes after a reconnection, also where a timer was running before", async () => {
+  const t = await new Setup().online();
+  await t.clock.pass(250);
+  t.socket.give(message(11));
+  await settled();
+  await t.again({}, 11);
+  t.socket.take();
+  t.socket.give(message(12));
+  await t.clock.pass(250);
+  assertEquals(t.socket.take().find(({ type }) => type === "ack"), { type: "ack", seq: 12 });
+});
+
 Deno.test("ChatClient gives a message once, however often it comes", async () => {
   const t = await new Setup().online();
   t.socket.give(message(11), message(11));
@@ -315,7 +327,7 @@ Deno.test("ChatClient comes back at once where the code says now, and never wher
   await t.clock.pass(0);
   await t.online();
   t.socket.drop(4009, "This device connected again");
-  assertEquals(t.client.state, { phase: "closed", code: 4009, reason: "This device connected again", act: true });
+  assertEquals(t.client.state, { phase: "closed", code: 4009, reason: "This device connected again", needsUser: true });
   await t.client.closed;
   assertEquals([t.sockets.length, t.clock.pending], [2, 0]);
 });
@@ -324,7 +336,7 @@ Deno.test("ChatClient says so when the server ends the session, and what is not 
   const t = await new Setup().online();
   const { acked } = t.client.send("alice", "1", "a1");
   t.socket.drop(1000);
-  assertEquals(t.client.state, { phase: "closed", code: 1000, reason: "The server ended the session", act: true });
+  assertEquals(t.client.state, { phase: "closed", code: 1000, reason: "The server ended the session", needsUser: true });
   assertEquals((await assertRejects(() => acked, ChatError)).code, "closed");
   assertEquals(t.saved.outbox.map(({ id }) => id), ["a1"]);
 });
@@ -357,7 +369,7 @@ Deno.test("ChatClient ends where the server refuses its hello, and where the dia
   await settled();
   refused.socket.open();
   refused.socket.give(error(undefined, "forbidden", false));
-  assertEquals(refused.client.state, { phase: "closed", code: 0, reason: "about forbidden", act: true });
+  assertEquals(refused.client.state, { phase: "closed", code: 0, reason: "about forbidden", needsUser: true });
 
   const unauthorized = new Setup({
     token: () => Promise.resolve("secret"),
@@ -367,7 +379,7 @@ Deno.test("ChatClient ends where the server refuses its hello, and where the dia
   assertEquals(unauthorized.socket.token, "secret");
   unauthorized.socket.drop(1006, "status 401");
   await settled();
-  assertEquals(unauthorized.client.state, { phase: "closed", code: 1006, reason: "not valid: status 401", act: true });
+  assertEquals(unauthorized.client.state, { phase: "closed", code: 1006, reason: "not valid: status 401", needsUser: true });
 });
 
 Deno.test("ChatClient answers requests by id, and fails them in time or when the connection goes", async () => {
@@ -438,8 +450,8 @@ Deno.test("ChatClient confirms before a clean close and leaves no timer", async 
   assertEquals([socket.closed, t.phase, t.clock.pending], [1000, "closed", 0]);
 });
 
-Deno.test("ChatClient that is deaf takes and confirms nothing, and asks for less the next time", async () => {
-  const t = await new Setup({ deaf: true }).online({ seq: 20 }, 20);
+Deno.test("ChatClient that only sends takes and confirms nothing, and asks for less the next time", async () => {
+  const t = await new Setup({ sendOnly: true }).online({ seq: 20 }, 20);
   t.socket.give(message(21));
   await t.clock.pass(1_000);
   assertEquals([t.messages, t.socket.take()], [[], []]);

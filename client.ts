@@ -1,7 +1,6 @@
 /**
- * The terminal client: reads the command line and hands over to the way of running that it asks for.
- *
- * On a terminal it is a chat; between other programs it turns lines into messages and back; its commands are for scripts.
+ * The command line of the client: on a terminal it is a chat; between other programs it turns lines into messages and back; its
+ * commands are for scripts.
  */
 
 import {
@@ -13,26 +12,20 @@ import {
   SEND_OPTIONS,
   VERSION,
 } from "./client/options.ts";
-import {
-  commandOf,
-  helpText,
-  noCommand,
-  type OptionTable,
-  type Parsed,
-  parseOptions,
-  UsageError,
-  type Values,
-} from "./cli/options.ts";
+import { commandOf, noCommand, type OptionTable, type Parsed, parseOptions, UsageError, type Values } from "./cli/options.ts";
 import { type NotifyChoice, runChat } from "./client/terminal/chat.ts";
+import { helpText } from "./cli/help.ts";
 import { completionScript, SHELLS } from "./cli/completions.ts";
 import { runListen } from "./client/listen.ts";
-import { manualPage } from "./cli/manual.ts";
 import type { Folders } from "./client/paths.ts";
 import { runPipe } from "./client/pipe.ts";
 import { runHistory } from "./client/history.ts";
-import { EXIT, print, type RunContext, warn } from "./client/open.ts";
+import { EXIT } from "./client/exit.ts";
+import type { RunContext } from "./client/open.ts";
+import { print, warn } from "./client/output.ts";
 import { runSend } from "./client/send.ts";
 import { configLines } from "./client/config.ts";
+import { clientManual } from "./client/manual.ts";
 import { wantsColor } from "./client/terminal/style.ts";
 import {
   accountOf,
@@ -44,7 +37,7 @@ import {
   surroundings,
 } from "./client/settings.ts";
 
-/** Runs the client. The exit status; throws a {@linkcode UsageError} for a command line that cannot be understood. */
+/** Runs the client. Returns the exit status; throws a {@linkcode UsageError} for a command line that is wrong. */
 async function run(args: readonly string[]): Promise<number> {
   const command = commandOf(CLIENT, args);
   const rest = command === "" ? args : args.slice(1);
@@ -70,7 +63,7 @@ async function run(args: readonly string[]): Promise<number> {
     case "completions":
       return completions(rest);
     case "man":
-      if (parse(PLAIN_OPTIONS, rest, command)) print(manualPage(CLIENT, VERSION).trimEnd());
+      if (parse(PLAIN_OPTIONS, rest, command)) print(clientManual().trimEnd());
       return EXIT.ok;
     default:
       return await chat(rest);
@@ -128,7 +121,7 @@ interface Given<T extends OptionTable> {
   context(): RunContext;
 }
 
-/** Parses by a table; undefined where help or version was asked for and is printed. */
+/** Parses a command line. Returns undefined when it asked for help or the version, which is printed then. */
 function parse<const T extends OptionTable>(options: T, args: readonly string[], command: string): Given<T> | undefined {
   if (asksFor(args, "--help", "-h")) {
     print(helpText(CLIENT, command));
@@ -139,7 +132,7 @@ function parse<const T extends OptionTable>(options: T, args: readonly string[],
     return undefined;
   }
   const folders = ownFolders();
-  const { values, operands, origins } = parseOptions(options, args, surroundings(folders, options, args), command);
+  const { values, operands, origins } = parseOptions(options, args, surroundings(folders, options, args));
   return {
     values,
     operands,
@@ -149,7 +142,7 @@ function parse<const T extends OptionTable>(options: T, args: readonly string[],
   };
 }
 
-/** Whether help is asked for, whatever else is wrong with the command line. */
+/** Returns whether one of the options is given, whatever is wrong with the rest of the command line. */
 function asksFor(args: readonly string[], ...options: string[]): boolean {
   const end = args.indexOf("--");
   return args.slice(0, end < 0 ? args.length : end).some((arg) => options.includes(arg));

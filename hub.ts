@@ -33,6 +33,7 @@ import {
 
 export { CONFIRM_MESSAGES } from "./hub/confirmations.ts";
 export { HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
+export { RefusalCount } from "./hub/refusal_count.ts";
 export type { Connection, Identity, Receiver } from "./hub/connection.ts";
 
 /** Bytes queued to one connection before it is closed to resume later: minutes of chat, a thousandth of a small machine. */

@@ -316,7 +316,7 @@ const CLIENT_FRAMES = {
     last: optional(integer(0, LAST_MESSAGES_MAX)),
   },
   ack: { seq: position },
-  receipt: { kind: oneOf("read"), with: address, seq: position },
+  receipt: { kind: oneOf("read"), with: address, seq: position, private: optional(flag) },
   watch: { users: list(user, WATCHED_USERS_MAX) },
   presence: { status: oneOf("online", "away") },
   typing: { recipient: address },

@@ -7,7 +7,7 @@ import { RawSocket } from "./testing/raw_socket.ts";
 
 const ignore = lacks("net");
 
-/** A WebSocket that collects what it gets. */
+/** A WebSocket that collects the frames it gets. */
 class Client {
   readonly frames: string[] = [];
   readonly socket: WebSocket;
@@ -28,7 +28,7 @@ class Client {
     };
   }
 
-  /** The first frame that has not been taken yet. */
+  /** Resolves with the first frame that has not been taken yet. */
   async take(): Promise<Record<string, unknown>> {
     while (this.frames.length === 0) await new Promise<void>((resolve) => this.#next = resolve);
     return JSON.parse(this.frames.shift()!);

@@ -1,11 +1,9 @@
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
-import { UsageError } from "../cli/options.ts";
+import { sentenceOf } from "../ops/log.ts";
 import { lacks } from "../testing/permissions.ts";
-import { KEYS_OPTIONS, keysCommand, readKey, TOKEN_OPTIONS, tokenCommand } from "../server/credentials.ts";
 import { Revoked } from "./revoked.ts";
 import { AuthFailure, type Claims, KeyError, makeKeys, makeToken, tokenOf, Tokens } from "./tokens.ts";
-import { parseOptions } from "../cli/options.ts";
 
 const SECRET = "a secret of more than thirty-two bytes";
 const key = (text = SECRET) => new TextEncoder().encode(text);
@@ -168,44 +166,6 @@ Deno.test("makeToken makes tokens that the server takes, with a secret and with 
 });
 
 Deno.test({
-  name: "chat-server keys writes a pair that only its owner reads, and never over another; token uses it",
-  ignore,
-  async fn() {
-    const dir = await Deno.makeTempDir({ prefix: "keys-" });
-    const out = `${dir}/keys`;
-    const { values } = parseOptions(KEYS_OPTIONS, ["--out", out]);
-    assertStringIncludes(await keysCommand(values), "private.pem");
-    if (Deno.build.os !== "windows") assertEquals((Deno.statSync(`${out}/private.pem`).mode ?? 0) & 0o777, 0o600);
-    await assertRejects(() => keysCommand(values), KeyError, "is there already");
-    await Deno.mkdir(`${dir}/half`);
-    await Deno.writeTextFile(`${dir}/half/public.pem`, "of another pair");
-    await assertRejects(() => keysCommand({ ...values, out: `${dir}/half` }), KeyError, "public.pem is there already");
-    await assertRejects(() => Deno.stat(`${dir}/half/private.pem`), Deno.errors.NotFound);
-    await assertRejects(() => keysCommand({ ...values, out: `${out}/public.pem` }), KeyError, "Cannot make the folder");
-    const token = await tokenCommand(
-      parseOptions(TOKEN_OPTIONS, ["--name", "Alice", "--jwt-private-key", `${out}/private.pem`]).values,
-    );
-    assert("user" in await verify(token, { publicKey: readKey(`${out}/public.pem`) }));
-    const file = `${dir}/alice.token`;
-    Deno.writeTextFileSync(file, "an older one", { mode: 0o644 });
-    const said = await tokenCommand(
-      parseOptions(TOKEN_OPTIONS, ["--name", "alice", "--out", file, "--jwt-private-key", `${out}/private.pem`]).values,
-    );
-    assertEquals(said, `The token of alice is in ${file}, for 30 days`);
-    assert("user" in await verify(readKey(file).trim(), { publicKey: readKey(`${out}/public.pem`) }));
-    if (Deno.build.os !== "windows") assertEquals(Deno.statSync(file).mode! & 0o777, 0o600);
-    for (const args of [[], ["--name", "a b", "--jwt-private-key", "x"], ["--name", "alice"]]) {
-      await assertRejects(() => tokenCommand(parseOptions(TOKEN_OPTIONS, args).values), UsageError);
-    }
-    await assertRejects(
-      () => tokenCommand(parseOptions(TOKEN_OPTIONS, ["--name", "a", "--jwt-secret-file", `${dir}/no`]).values),
-      KeyError,
-    );
-    await Deno.remove(dir, { recursive: true });
-  },
-});
-
-Deno.test({
   name: "what is revoked follows the file, however it is changed, and stays while it cannot be read",
   ignore,
   async fn() {
@@ -214,8 +174,12 @@ Deno.test({
     await Deno.writeTextFile(file, "# nobody yet\n");
     const lines: string[] = [];
     let changes = 0;
-    const revoked = new Revoked(file, () => changes++, (line) => lines.push(line));
+    const revoked = new Revoked(file, (event, fields) => lines.push(sentenceOf(event, fields)));
     assertEquals(revoked.has("alice", "t1"), false);
+    await Deno.writeTextFile(file, "earlybird\n");
+    revoked.look();
+    assertEquals(revoked.has("earlybird", undefined), true, "before anybody listens");
+    revoked.onChange(() => changes++);
     await Deno.writeTextFile(`${file}.new`, "\uFEFFAlice  # left us\r\n t2 \n\n#bob\nJose\u0301\nt#3\n");
     await Deno.rename(`${file}.new`, file);
     revoked.look();

@@ -3,37 +3,42 @@
  * while it cannot be read the last good one counts.
  */
 
+import type { Log } from "../ops/log.ts";
 import { parseName, Refusal } from "../protocol.ts";
 
 /** Milliseconds between two looks: a look is one system call, and editors replace files in ways that watching misses. */
 const LOOK_MS = 1_000;
 
-/** What is revoked now. */
+/** Names and token ids that are revoked now. */
 export class Revoked {
   readonly #file: string;
-  readonly #report: (line: string) => void;
-  readonly #changed: (revoked: Revoked) => void;
+  readonly #log: Log;
   readonly #timer: ReturnType<typeof setInterval>;
+  #changed: () => void = () => {};
   #entries: ReadonlySet<string>;
   #stamp: string;
 
-  /** Reads the file; throws what reading throws. `changed` is called when it has changed since. */
-  constructor(file: string, changed: (revoked: Revoked) => void, report: (line: string) => void) {
+  /** Reads the file, and from now on again when it changes. Throws what reading throws. */
+  constructor(file: string, log: Log) {
     this.#file = file;
-    this.#changed = changed;
-    this.#report = report;
+    this.#log = log;
     this.#stamp = stampOf(file);
     this.#entries = this.#read();
     this.#timer = setInterval(() => this.look(), LOOK_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
   }
 
-  /** Whether a name or a token id is revoked. */
+  /** Returns whether a name or a token id is revoked. */
   has(user: string, tokenId: string | undefined): boolean {
     return this.#entries.has(user) || (tokenId !== undefined && this.#entries.has(tokenId));
   }
 
-  /** Looks whether the file has changed, and reads it then. */
+  /** Calls `changed` whenever the file was read again, in the place of whoever asked for that before. */
+  onChange(changed: () => void): void {
+    this.#changed = changed;
+  }
+
+  /** Reads the file again if it has changed. */
   look(): void {
     try {
       const stamp = stampOf(this.#file);
@@ -41,18 +46,19 @@ export class Revoked {
       this.#entries = this.#read();
       this.#stamp = stamp;
     } catch (error) {
-      if (this.#stamp !== "") this.#report(`${this.#file} cannot be read, what was revoked stays so: ${String(error)}`);
+      if (this.#stamp !== "") this.#log("revoked_unreadable", { file: this.#file, reason: String(error) });
       this.#stamp = "";
       return;
     }
-    this.#changed(this);
+    this.#changed();
   }
 
+  /** Stops looking at the file. */
   close(): void {
     clearInterval(this.#timer);
   }
 
-  /** Names count in their canonical form, whatever the case they are written in; token ids as they are. */
+  /** Reads the entries: names in their canonical form, whatever the case they are written in; token ids as they are. */
   #read(): Set<string> {
     const entries = new Set<string>();
     const odd: number[] = [];
@@ -64,14 +70,12 @@ export class Revoked {
       else if (/[\s"'\p{C}]/u.test(entry)) odd.push(index + 1);
       entries.add(entry);
     }
-    if (odd.length > 0) {
-      this.#report(`lines of ${this.#file} that are no names and no token ids: ${odd.length}, the first is line ${odd[0]}`);
-    }
+    if (odd.length > 0) this.#log("revoked_odd_lines", { file: this.#file, lines: odd.length, first: odd[0]! });
     return entries;
   }
 }
 
-/** Editors and shells of Windows write UTF-16. */
+/** Decodes UTF-8, or UTF-16 as editors and shells of Windows write it. */
 function textOf(bytes: Uint8Array): string {
   const isUtf16 = bytes[0] === 0xff && bytes[1] === 0xfe;
   return new TextDecoder(isUtf16 ? "utf-16le" : "utf-8").decode(bytes);

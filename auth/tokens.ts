@@ -2,7 +2,18 @@
  * Tokens: JSON Web Tokens that say who somebody is. They are checked before a socket exists.
  */
 
-import { createLocalJWKSet, errors, importPKCS8, importSPKI, type JWTPayload, jwtVerify, SignJWT } from "jose";
+import {
+  createLocalJWKSet,
+  errors,
+  exportPKCS8,
+  exportSPKI,
+  generateKeyPair,
+  importPKCS8,
+  importSPKI,
+  type JWTPayload,
+  jwtVerify,
+  SignJWT,
+} from "jose";
 import { parseName, Refusal } from "../protocol.ts";
 
 /** Characters of a token: an RS256 token with many claims has about a thousand. */
@@ -11,39 +22,43 @@ const TOKEN_CHARS_MAX = 4_096;
 const SECRET_BYTES_MIN = 32;
 /** Bits of an RSA key: RS256 is not defined for shorter ones. */
 const RSA_BITS_MIN = 2_048;
-/** Seconds that two clocks may differ. */
+/** Seconds by which the clocks of server and issuer may differ. */
 const CLOCK_TOLERANCE_S = 30;
-/** The claim, and its value, that make an administrator. */
+/** Claim and value that make an administrator. */
 const ROLE_CLAIM = "role", ADMIN_ROLE = "admin";
-/** The subprotocol that a browser asks for beside the one that carries its token. */
+/** Subprotocol that a browser asks for beside the one that carries its token. */
 export const SUBPROTOCOL = "parley";
+/** Beginning of the subprotocol that carries a token. */
 const BEARER_PREFIX = "bearer.";
-
+/** Algorithms of key pairs, in the order in which a key is tried. */
 const PUBLIC_ALGORITHMS = ["EdDSA", "ES256", "RS256"];
 
-/** Who a token says somebody is. */
+/** Identity that a token proves. */
 export interface Claims {
   /** Canonical name. */
   readonly user: string;
-  /** When the connection has to end, in milliseconds since 1970: what is let in late because clocks differ has as much longer. */
+  /**
+   * Milliseconds since 1970 at which the connection has to end: the expiry of the token, or for one that is accepted after it, as
+   * clocks differ, the end of that tolerance.
+   */
   readonly expiresAt: number;
   readonly tokenId: string | undefined;
   readonly admin: boolean;
 }
 
-/** Why somebody is not let in. `cause` is for the log, and has no secret in it. */
+/** Reason for which somebody is not let in. `message` is for them, `cause` for the log; neither has a secret in it. */
 export class AuthFailure {
   constructor(readonly status: 401 | 403, readonly message: string, readonly cause: string) {}
 }
 
-/** Why keys cannot be used: one sentence for the operator. */
+/** Failure to use, read or make keys and tokens: one sentence for the operator. */
 export class KeyError extends Error {
   override readonly name = "KeyError";
 }
 
 type Key = Parameters<typeof jwtVerify>[1];
 
-/** Where the keys are, and what tokens must claim. Texts, as read from the files. */
+/** One of secret, public key and key set, as read from its file, and the claims that tokens must have. */
 export interface TokenOptions {
   readonly secret?: string;
   readonly publicKey?: string;
@@ -64,7 +79,7 @@ export class Tokens {
     this.#options = options;
   }
 
-  /** Takes exactly one of secret, public key and key set. Throws {@linkcode KeyError}. */
+  /** Opens with exactly one of secret, public key and key set. Throws {@linkcode KeyError}. */
   static async open(options: TokenOptions): Promise<Tokens> {
     const { secret, publicKey, jwks } = options;
     if ([secret, publicKey, jwks].filter((given) => given !== undefined).length !== 1) {
@@ -76,7 +91,7 @@ export class Tokens {
     return new Tokens(key, [algorithm], options);
   }
 
-  /** Says who a token belongs to, or why it does not count. */
+  /** Returns the identity that a token proves, or why it does not count. Never rejects. */
   async verify(token: string): Promise<Claims | AuthFailure> {
     if (token.length > TOKEN_CHARS_MAX) return new AuthFailure(401, "The token is too long", "token over the limit");
     const { audience, issuer } = this.#options;
@@ -101,7 +116,7 @@ function claimsOf({ sub, exp, jti, [ROLE_CLAIM]: role }: JWTPayload): Claims | A
   if (user instanceof Refusal) {
     return new AuthFailure(401, `The token names nobody who can be here: ${user.message}`, "bad sub");
   }
-  // Some issuers count their tokens: a number has to be found among the revoked too.
+  // Some issuers number their tokens: a number has to be found among the revoked too.
   const tokenId = jti === undefined ? undefined : String(jti);
   const isLate = exp! * 1_000 <= Date.now();
   return { user, expiresAt: (exp! + (isLate ? CLOCK_TOLERANCE_S : 0)) * 1_000, tokenId, admin: role === ADMIN_ROLE };
@@ -148,7 +163,7 @@ function keySet(text: string): Key {
   throw new KeyError("The key set has no keys: nobody could log in");
 }
 
-/** A PEM does not name its algorithm: the one that can import it is it. */
+/** Imports a public key. A PEM does not name its algorithm: it is the first that can import it. */
 async function publicKeyOf(pem: string): Promise<[string, CryptoKey]> {
   return await importWith(importSPKI, pem) ??
     refuseKey("The public key is no PEM of an Ed25519, P-256 or RSA key (BEGIN PUBLIC KEY)");
@@ -182,8 +197,9 @@ function refuseKey(message: string): never {
 
 // ---- Making tokens ----
 
-/** What goes into a new token. */
+/** Contents and key of a new token. */
 export interface TokenRequest {
+  /** Canonical name. */
   readonly name: string;
   readonly days: number;
   readonly admin: boolean;
@@ -194,7 +210,7 @@ export interface TokenRequest {
   readonly privateKey?: string;
 }
 
-/** A new token with an id of its own. Throws {@linkcode KeyError}. */
+/** Makes a token with an id of its own. Throws {@linkcode KeyError}. */
 export async function makeToken({ name, days, admin, audience, issuer, secret, privateKey }: TokenRequest): Promise<string> {
   const [alg, key] = secret !== undefined ? ["HS256", secretKey(secret)] as const : await privateKeyOf(privateKey ?? "");
   const token = new SignJWT(admin ? { [ROLE_CLAIM]: ADMIN_ROLE } : {})
@@ -208,23 +224,15 @@ export async function makeToken({ name, days, admin, audience, issuer, secret, p
   return await token.sign(key);
 }
 
-/** A new Ed25519 pair as PEM. */
+/** Makes a new Ed25519 pair, as PEM. */
 export async function makeKeys(): Promise<{ readonly privateKey: string; readonly publicKey: string }> {
-  const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]) as CryptoKeyPair;
-  return {
-    privateKey: toPem("PRIVATE KEY", await crypto.subtle.exportKey("pkcs8", pair.privateKey)),
-    publicKey: toPem("PUBLIC KEY", await crypto.subtle.exportKey("spki", pair.publicKey)),
-  };
-}
-
-function toPem(label: string, der: ArrayBuffer): string {
-  const base64 = btoa(String.fromCharCode(...new Uint8Array(der)));
-  return `-----BEGIN ${label}-----\n${base64.replace(/.{64}/g, "$&\n").trimEnd()}\n-----END ${label}-----\n`;
+  const { privateKey, publicKey } = await generateKeyPair("EdDSA", { extractable: true });
+  return { privateKey: `${await exportPKCS8(privateKey)}\n`, publicKey: `${await exportSPKI(publicKey)}\n` };
 }
 
 // ---- Requests ----
 
-/** The token that a request carries, undefined for none. Never from its URL: those are logged. */
+/** Returns the token that a request carries, or undefined. Never from its URL: those are logged. */
 export function tokenOf(headers: Headers): string | undefined | AuthFailure {
   const authorization = headers.get("authorization");
   const protocols = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()) ?? [];

@@ -14,7 +14,7 @@ function drafts(count: number): Draft[] {
   });
 }
 
-/** Appends and lets the receivers confirm all of it, so that the mailboxes stay empty. */
+/** Appends, and has the receivers confirm everything, so that the mailboxes stay empty. */
 async function append(broker: Broker, count: number): Promise<void> {
   const results = await broker.append(drafts(count));
   const last = results.at(-1)!;

@@ -1,13 +1,15 @@
 /**
  * The real server for load generators: rate, connection and mailbox limits are lifted, nothing else is changed.
  *
- *     deno task bench:server --port 8081 --broker sqlite --data /tmp/bench
+ *     deno task bench:server --port 8081 --broker sqlite --data ./bench-data
  */
 
 import { MemoryBroker } from "../broker/memory.ts";
 import { openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../broker.ts";
-import { helpText, parseOptions, type ProgramSpec, UsageError, type Values } from "../cli/options.ts";
+import { helpText } from "../cli/help.ts";
+import { parseOptions, type ProgramSpec, UsageError, type Values } from "../cli/options.ts";
+import { logToStderr } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 
 const OPTIONS = {
@@ -32,7 +34,7 @@ async function main(): Promise<void> {
   const server = startServer({
     port: values.port,
     broker: await openBroker(values),
-    log: (line: string) => console.error(line),
+    log: logToStderr,
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => server.shutdown().then(() => Deno.exit()));

@@ -1,5 +1,5 @@
 /**
- * How fast the SQLite broker is, and whether it stays so: `deno run -A bench/sqlite_bench.ts [appends|growth]`.
+ * Speed of the SQLite broker, empty and with many messages: `deno run -A bench/sqlite_bench.ts [appends|growth]`.
  *
  * appends: durable messages with ids per second, and the time that one alone takes.
  * growth: a backlog, a page of history and a count of unread among 10 thousand stored messages and among 10 million (PARLEY_ROWS).
@@ -14,7 +14,7 @@ import { SqliteStore } from "../broker/sqlite/store.ts";
 /** A turn of a busy server: 16 frames from each of 100 connections. */
 const BATCH = 1_600;
 const PAIRS = 100;
-/** Appends under way at once: while one is committed the next is made. */
+/** Appends under way at once: while one is committed, the next ones are prepared. */
 const IN_FLIGHT = 3;
 const CONTENT = "x".repeat(100);
 
@@ -38,7 +38,7 @@ async function appends(broker: SqliteBroker, seconds: number): Promise<void> {
   console.log(`appends of ${BATCH}: ${Math.round(done / took)} messages/s (${done} of ${made} stored in ${took.toFixed(1)} s)`);
 }
 
-/** The time of appends one after the other. */
+/** Prints the time of one append, when they are made one after the other. */
 async function single(broker: SqliteBroker): Promise<void> {
   const times: number[] = [];
   for (let n = 0; n < 1_000; n++) {
@@ -64,12 +64,12 @@ async function benchAppends(): Promise<void> {
 
 // ---- Growth ----
 
-/** Half of them write with the other half: 100 conversations, so that the fewest messages fill a page of each. */
+/** Users, of whom each half writes with the other: few messages fill a page of each of the 100 conversations. */
 const USERS = 20;
-/** The newest messages, which are the same however many are older: nobody has read them. */
+/** Newest messages that nobody has read: as many, however many are older. */
 const UNREAD = 1_000;
 
-/** A store with `rows` messages. */
+/** Makes a store with `rows` messages. */
 function filled(dir: string, rows: number): { store: SqliteStore; after: number; close: () => void } {
   const database = new DatabaseSync(`${dir}/${rows}.db`);
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536");
@@ -100,7 +100,7 @@ function draft(n: number): Draft {
   return { sender: `u${from}`, recipient: `u${to}`, content: CONTENT, id: `id-${n}`, origin: "laptop" };
 }
 
-/** Microseconds of one call: the median of many. */
+/** Returns the microseconds of one call: the median of many. */
 function timed(call: () => unknown): number {
   const times: number[] = [];
   for (let i = 0; i < 2_000; i++) {

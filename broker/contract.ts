@@ -1,30 +1,30 @@
 /**
- * What every broker must do, as tests: one suite for all of them. Each test has a fresh broker; `reopen` is for those that keep
- * what they have over a restart.
+ * The guarantees of broker.ts as tests: one suite for every broker. Each test has a fresh broker; `reopen` is for brokers whose
+ * messages outlive them.
  */
 
-import { assert, assertEquals, assertNotEquals } from "@std/assert";
+import { assert, assertEquals, assertNotEquals, assertStrictEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
-import type { Appended, Broker, BrokerRefusal, Draft, GroupRequest, Signal, Stored } from "../broker.ts";
-import { UNREAD_MAX } from "../broker/limits.ts";
-import { type BrokerLimits, DEVICES_KEPT, GROUPS_LISTED_MAX } from "./limits.ts";
+import type { Appended, Broker, BrokerRefusal, Draft, GroupRequest, HistoryQuery, Signal, Stored } from "../broker.ts";
+import { type BrokerLimits, DEVICES_KEPT, GROUPS_LISTED_MAX, UNREAD_MAX } from "./limits.ts";
+import { BASE_DEVICE } from "./names.ts";
 
-/** Makes brokers for a test, and takes them away after it. */
+/** A broker for one test, which is closed after it. */
 export interface Opened extends AsyncDisposable {
   readonly broker: Broker;
-  /** Removes what is too old. */
+  /** Removes what is too old now. */
   expire(): Promise<void>;
   /** Closes the broker and opens it again; undefined where nothing outlives it. */
   readonly reopen: (() => Promise<Broker>) | undefined;
 }
 
-/** Days of retention after which a message is too old before it is sent. */
+/** Days of retention with which every message is too old as soon as it is sent. */
 const TOO_OLD_AT_ONCE = -1;
 
 /** Milliseconds between two looks for what is yielded after an append has resolved, and looks before a test gives up. */
 const YIELD_LOOK_MS = 5, YIELD_TRIES = 2_000;
 
-/** Opens a broker with limits. */
+/** Opens a fresh broker with limits. */
 export type Open = (limits?: Partial<BrokerLimits>) => Promise<Opened>;
 
 function draft(sender: string, recipient: string, content: string, id?: string): Draft {
@@ -36,7 +36,7 @@ async function know(broker: Broker, ...users: string[]): Promise<void> {
   for (const user of users) await broker.attach(user, "laptop");
 }
 
-/** Appends one message that has to get a position. */
+/** Appends one message, which has to succeed, and returns its position. */
 async function send(broker: Broker, sender: string, recipient: string, content: string, id?: string): Promise<number> {
   const [result] = await broker.append([draft(sender, recipient, content, id)]);
   assert(result && !("code" in result), JSON.stringify(result));
@@ -160,6 +160,24 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(codeOf((await broker.append([draft("ann", "#g", "hi")]))[0]), "ok", "a group is not a mailbox");
   }, { mailbox: 3 });
 
+  test("answers a repeated draft with its position though its sender has left the group since", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    const seq = await send(broker, "ben", "#g", "hi", "1");
+    await group(broker, { op: "leave", user: "ben", group: "#g" });
+    const [again, other] = await broker.append([draft("ben", "#g", "hi", "1"), draft("ben", "ann", "hi", "1")]);
+    assert(again && "seq" in again);
+    assertEquals([again.seq, again.duplicate, codeOf(other)], [seq, true, "id_conflict"]);
+  });
+
+  test("counts no notes to oneself as waiting", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const results = await broker.append([1, 2, 3].map((n) => draft("ann", "ann", String(n))));
+    assertEquals(results.map(codeOf), ["ok", "ok", "ok"]);
+    assertEquals(codeOf((await broker.append([draft("ben", "ann", "hi")]))[0]), "ok");
+  }, { mailbox: 1 });
+
   // ---- subscribe ----
 
   test("yields each message once to the recipient and to the sender, in order, and to nobody else", async ({ broker }) => {
@@ -189,7 +207,36 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     one.close();
     await send(broker, "ann", "ann", "hi");
     await yielded(two, 1);
+    broker.signal(["ann"], { type: "typing", sender: "ann", recipient: "ann" });
     assertEquals([one.messages.length, two.messages.length], [0, 1]);
+    assertEquals([one.signals.length, two.signals.length], [0, 1]);
+  });
+
+  test("yields nothing that was appended before a subscription", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    const before = listen(broker, "ben");
+    await send(broker, "ann", "ben", "before");
+    await yielded(before, 1);
+    const ben = listen(broker, "ben");
+    await send(broker, "ann", "ben", "after");
+    await yielded(ben, 1);
+    assertEquals(ben.messages.map(({ content }) => content), ["after"]);
+  });
+
+  test("yields one object to all receivers of a message, once to each subscriber", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    for (const user of ["ben", "cat"]) await group(broker, { op: "join", user, group: "#g" });
+    const all = ["ann", "ben", "ben", "cat"].map((user) => listen(broker, user));
+    const seq = await send(broker, "ann", "#g", "hi", "1");
+    for (const listener of all) await yielded(listener, 1);
+    for (const { messages } of all) {
+      assertEquals(messages.map((message) => message.seq), [seq]);
+      assertStrictEquals(messages[0], all[0]!.messages[0]);
+    }
+    const { ts, ...message } = all[0]!.messages[0]!;
+    assertEquals(message, { ...draft("ann", "#g", "hi", "1"), seq });
+    assertEquals((await broker.read("cat", 0, 10)).messages, [{ ...message, ts }], "a page has the same");
   });
 
   test("hands signals to the subscribers of a user alone", async ({ broker }) => {
@@ -217,6 +264,31 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await contents(broker, "ben", (await broker.attach("ben", "tv", 99)).position), ["1", "2", "3", "4"]);
   });
 
+  test("starts a new device among the messages that its user may see, own ones included", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await send(broker, "ann", "ben", "1");
+    await send(broker, "ann", "#g", "before ben");
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    await send(broker, "ben", "#g", "2");
+    await send(broker, "ann", "ann", "not for ben");
+    const last = await send(broker, "ann", "ben", "3");
+    const all = await broker.attach("ben", "phone", 3), two = await broker.attach("ben", "tablet", 2);
+    assertEquals([await contents(broker, "ben", all.position), await contents(broker, "ben", two.position)], [
+      ["1", "2", "3"],
+      ["2", "3"],
+    ]);
+    assertEquals([all.head, two.head], [last, last]);
+  });
+
+  test("registers nobody for a confirmation", async ({ broker }) => {
+    await know(broker, "ann");
+    const seq = await send(broker, "ann", "ann", "hi");
+    await broker.advance([{ user: "nobody", device: "laptop", seq }, { user: "ann", device: "phone", seq }]);
+    assertEquals(await broker.lastSeen(["nobody"]), [undefined]);
+    assertEquals((await broker.attach("ann", "phone", 1)).isNew, true);
+  });
+
   test("keeps the positions of devices apart, and moves them only forward", async ({ broker }) => {
     await know(broker, "ann", "ben");
     const [one, two] = [await send(broker, "ann", "ben", "1"), await send(broker, "ann", "ben", "2")];
@@ -231,12 +303,12 @@ export function testBroker(name: string, open: Open, ignore = false): void {
 
   test("remembers a bounded number of devices, and forgets the one furthest behind", async ({ broker }) => {
     await know(broker, "ann");
-    await broker.attach("ann", "~");
+    await broker.attach("ann", BASE_DEVICE);
     const seq = await send(broker, "ann", "ann", "hi");
     for (let n = 0; n < DEVICES_KEPT - 2; n++) await broker.attach("ann", `d-${n}`, 0);
     assertEquals((await broker.attach("ann", "laptop")).isNew, false);
     assertEquals((await broker.attach("ann", "one-more", 0)).position, seq);
-    const [laptop, base] = [await broker.attach("ann", "laptop"), await broker.attach("ann", "~")];
+    const [laptop, base] = [await broker.attach("ann", "laptop"), await broker.attach("ann", BASE_DEVICE)];
     assertEquals([laptop.isNew, laptop.position, base.isNew], [true, seq, false]);
     for (const device of ["one-more", "d-97"]) assertEquals((await broker.attach("ann", device)).isNew, false);
   });
@@ -341,7 +413,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
       seqs.push(await send(broker, n % 2 ? "ben" : "ann", n % 2 ? "ann" : "ben", String(n)));
       await send(broker, "ann", "cat", "elsewhere");
     }
-    const page = async (query: { before?: number; after?: number; limit: number }, user = "ann", other = "ben") => {
+    const page = async (query: Omit<HistoryQuery, "with">, user = "ann", other = "ben") => {
       const found = await broker.history(user, { with: other, ...query });
       return "code" in found ? found.code : [found.messages.map(({ content }) => content).join(""), found.more];
     };
@@ -355,6 +427,24 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await page({ limit: 9 }, "cat", "ben"), ["", false]);
     assertEquals(await page({ limit: 9 }, "ann", "nobody"), "unknown_recipient");
     assertEquals(await page({ limit: 9 }, "ann", "#nothing"), "unknown_group");
+  });
+
+  test("pages through a group no further back than its reader has been in it", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    const before = await send(broker, "ann", "#g", "before");
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    const first = await send(broker, "ann", "#g", "1");
+    await send(broker, "ben", "#g", "2");
+    const page = async (query: Omit<HistoryQuery, "with">) => {
+      const found = await broker.history("ben", { with: "#g", ...query });
+      assert(!("code" in found));
+      return [found.messages.map(({ content }) => content).join(""), found.more];
+    };
+    assertEquals(await page({ limit: 9 }), ["12", false]);
+    assertEquals(await page({ limit: 2 }), ["12", false]);
+    assertEquals(await page({ limit: 9, after: before - 1 }), ["12", false]);
+    assertEquals(await page({ limit: 9, before: first }), ["", false]);
   });
 
   test("lists conversations, the most recent first, with what is unread", async ({ broker }) => {
@@ -407,6 +497,52 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await mark("read", seqs[2]!, "ben", "#nothing"), [false, []]);
   });
 
+  test("carries out several moves in their order, with a result for each", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    const one = await send(broker, "ann", "ben", "1"), two = await send(broker, "cat", "ben", "2");
+    const results = await broker.mark([
+      { user: "ben", kind: "read", with: "cat", seq: two },
+      { user: "ben", kind: "read", with: "nobody", seq: two },
+      { user: "ben", kind: "delivered", with: "ann", seq: one },
+      { user: "ben", kind: "delivered", with: "ann", seq: one },
+    ]);
+    assertEquals(results.map(({ moved, authors }) => [moved, authors]), [[true, ["cat"]], [false, []], [true, ["ann"]], [
+      false,
+      [],
+    ]]);
+    for (const { ts } of results) assert(Math.abs(ts - Date.now()) < 60_000);
+    assertEquals(await broker.mark([]), []);
+  });
+
+  test("names every author in a group whose message a marker newly covers, but none from before its user joined", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat", "dan");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    for (const user of ["cat", "dan"]) await group(broker, { op: "join", user, group: "#g" });
+    await send(broker, "dan", "#g", "before ben");
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    const authors = async (seq: number) => {
+      const [marked] = await broker.mark([{ user: "ben", kind: "delivered", with: "#g", seq }]);
+      return [...marked!.authors].sort();
+    };
+    for (const user of ["ann", "ben", "cat"]) await send(broker, user, "#g", "1");
+    assertEquals(await authors(await send(broker, "ann", "#g", "2")), ["ann", "cat"]);
+    assertEquals(await authors(await send(broker, "cat", "#g", "3")), ["cat"]);
+    assertEquals(await authors(await send(broker, "ben", "#g", "4")), []);
+  });
+
+  test("ends the markers of those who leave a group", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    const seq = await send(broker, "ann", "#g", "hi");
+    await broker.mark([{ user: "ben", kind: "read", with: "#g", seq }]);
+    assertEquals([(await broker.markers("ann", 0)).length, (await broker.markers("ben", 0)).length], [2, 1]);
+    await group(broker, { op: "leave", user: "ben", group: "#g" });
+    assertEquals([await broker.markers("ann", 0), await broker.markers("ben", 0)], [[], []]);
+    const [marked] = await broker.mark([{ user: "ben", kind: "read", with: "#g", seq: seq + 1 }]);
+    assertEquals(marked!.moved, false);
+  });
+
   test("keeps markers for those whom they concern", async ({ broker }) => {
     await know(broker, "ann", "ben", "cat");
     const first = await send(broker, "ann", "ben", "1");
@@ -419,6 +555,32 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await seen("ben", 0), [`ben read ann ${second}`]);
     assertEquals(await seen("ann", second + 1), []);
     assertEquals(await seen("cat", 0), []);
+  });
+
+  test("keeps a private read marker for its user, and tells nobody else, not even when it moved", async ({ broker, reopen }) => {
+    await know(broker, "ann", "ben");
+    const one = await send(broker, "ann", "ben", "1"), two = await send(broker, "ann", "ben", "2");
+    await broker.mark([{ user: "ben", kind: "read", with: "ann", seq: one }]);
+    const told = await broker.markers("ann", 0);
+    const move = async (seq: number, isPrivate: boolean) => {
+      const [result] = await broker.mark([{ user: "ben", kind: "read", with: "ann", seq, private: isPrivate }]);
+      return [result!.moved, result!.authors];
+    };
+    const later = await send(broker, "ben", "ann", "3");
+    assertEquals(await move(one, true), [false, []]);
+    assertEquals(await move(two, true), [true, []]);
+    assertEquals(await move(two, true), [false, []]);
+    const own = (of: Broker) => of.markers("ben", later).then((all) => all.map(({ user, kind, seq }) => [user, kind, seq]));
+    const check = async (kept: Broker) => {
+      assertEquals([await kept.markers("ann", 0), await kept.markers("ann", later)], [told, []]);
+      assertEquals(await own(kept), [["ben", "read", two]]);
+      const { conversations: [row] } = await kept.conversations("ben", 1);
+      assertEquals([row!.read, row!.unread], [two, 0]);
+    };
+    await check(broker);
+    const again = await reopen?.();
+    if (again) await check(again);
+    else assertEquals(await move(two, false), [true, ["ann"]], "said aloud later, it is told");
   });
 
   test("tells of markers in a group only the members whose messages they cover", async ({ broker }) => {
@@ -492,6 +654,25 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     };
     assertEquals(await list("ben"), [{ group: "#g", owner: "ann", open: false, members: 2 }]);
     assertEquals(await list("cat"), []);
+  });
+
+  test("answers every change with the owner and the members, in the order of joining", async ({ broker }) => {
+    await know(broker, "zoe", "ann", "ben");
+    const ask = async (request: GroupRequest) => {
+      const answer = await broker.group(request);
+      assert(!("code" in answer), JSON.stringify(answer));
+      return [answer.changed, answer.owner, answer.members.join(" ")];
+    };
+    assertEquals(await ask({ op: "create", user: "zoe", group: "#g", open: false }), [true, "zoe", "zoe"]);
+    assertEquals(await ask({ op: "invite", user: "zoe", group: "#g", target: "ben" }), [true, "zoe", "zoe ben"]);
+    assertEquals(await ask({ op: "invite", user: "ben", group: "#g", target: "ann" }), [true, "zoe", "zoe ben ann"]);
+    assertEquals(await ask({ op: "invite", user: "ben", group: "#g", target: "zoe" }), [false, "zoe", "zoe ben ann"]);
+    assertEquals(await ask({ op: "members", user: "ann", group: "#g" }), [false, "zoe", "zoe ben ann"]);
+    assertEquals(await ask({ op: "remove", user: "zoe", group: "#g", target: "ben" }), [true, "zoe", "zoe ann"]);
+    assertEquals(await ask({ op: "leave", user: "zoe", group: "#g" }), [true, "ann", "ann"]);
+    assertEquals(await ask({ op: "invite", user: "ann", group: "#g", target: "zoe" }), [true, "ann", "ann zoe"]);
+    assertEquals(await ask({ op: "remove", user: "ann", group: "#g", target: "ann" }), [true, "zoe", "zoe"]);
+    assertEquals(await ask({ op: "leave", user: "zoe", group: "#g" }), [true, "", ""]);
   });
 
   test("lists groups, one's own first, and no more than an answer takes", async ({ broker }) => {
@@ -589,6 +770,25 @@ export function testBroker(name: string, open: Open, ignore = false): void {
   });
 
   // ---- what outlives the process ----
+
+  test("is a log of its own, with an epoch of its own", async ({ broker }) => {
+    await using other = await open();
+    assertNotEquals(other.broker.epoch, broker.epoch);
+    await know(broker, "ann");
+    await know(other.broker, "ann");
+    await send(broker, "ann", "ann", "hi");
+    assertEquals(await contents(other.broker, "ann"), []);
+  });
+
+  test("finishes what was begun before it was closed", async ({ broker, reopen }) => {
+    await know(broker, "ann");
+    const ann = listen(broker, "ann");
+    const sending = broker.append([draft("ann", "ann", "hi")]), reading = contents(broker, "ann");
+    const again = await (reopen ?? (() => broker.close()))();
+    assertEquals([codeOf((await sending)[0]), ann.messages.length], ["ok", 1]);
+    await reading; // a question sees what had resolved when it was asked
+    if (again) assertEquals(await contents(again, "ann"), ["hi"]);
+  });
 
   test("has everything after a restart, under the same epoch", async ({ broker, reopen }) => {
     if (!reopen) return assertNotEquals(broker.epoch, "");

@@ -29,7 +29,7 @@ import { authorsBetween, countOthers, countUnread, firstAfter, firstBy } from ".
 import { MemoryGroups } from "./memory/groups.ts";
 import type { MessageLog } from "./memory/message_log.ts";
 import { Retention } from "./memory/retention.ts";
-import { MemoryState, newDirect, otherOf, type Thread, type User } from "./memory/state.ts";
+import { type MarkerState, MemoryState, newDirect, otherOf, type Thread, type User } from "./memory/state.ts";
 import { isBaseDevice, isGroup } from "./names.ts";
 import { idConflict, mailboxFull, NO_ROOM, notMember, unknownGroup, unknownRecipient, unknownUser } from "./refusals.ts";
 
@@ -79,7 +79,7 @@ export class MemoryBroker implements Broker {
     const known = user.devices.get(device);
     const position = known ?? this.#start(user, last);
     user.devices.set(device, position);
-    if (known === undefined && user.devices.size > DEVICES_KEPT) forgetDevice(user.devices, device);
+    if (known === undefined && user.devices.size > DEVICES_KEPT) dropDevice(user.devices, device);
     return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head: this.#log.head });
   }
 
@@ -231,7 +231,7 @@ export class MemoryBroker implements Broker {
     for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
       const since = thread.members.get(name)!;
       const newest = thread.seqs.at(-1) ?? 0;
-      const read = thread.markers.get(name)?.read ?? 0;
+      const read = ownRead(thread.markers.get(name));
       const last = newest > since ? this.#log.get(newest) : undefined;
       if (last || thread.group) {
         rows.push({ with: other, last, read, unread: countUnread(this.#log, thread.seqs, name, Math.max(read, since)) });
@@ -248,13 +248,14 @@ export class MemoryBroker implements Broker {
     return Promise.resolve(moves.map((move) => this.#move(move, ts)));
   }
 
-  #move({ user: name, kind, with: other, seq: wanted }: MarkerMove, ts: number): MarkerResult {
+  #move({ user: name, kind, with: other, seq: wanted, private: isPrivate }: MarkerMove, ts: number): MarkerResult {
     const user = this.#users.get(name);
     const thread = user?.threads.get(other);
     if (!user || !thread) return { moved: false, authors: NOBODY, ts };
     let markers = thread.markers.get(name);
-    if (!markers) thread.markers.set(name, markers = { delivered: 0, read: 0, ts: 0, at: 0 });
+    if (!markers) thread.markers.set(name, markers = newMarkers());
     const seq = Math.min(wanted, this.#log.head);
+    if (isPrivate && kind === "read") return { moved: this.#moveOwn(markers, seq, ts), authors: NOBODY, ts };
     const before = markers[kind];
     if (seq <= before) return { moved: false, authors: NOBODY, ts };
     const isDirect = thread.group === "";
@@ -273,14 +274,25 @@ export class MemoryBroker implements Broker {
     return { moved: true, authors: countOthers(this.#log, thread.seqs, name, before, seq) > 0 ? [other] : NOBODY, ts };
   }
 
+  #moveOwn(markers: MarkerState, seq: number, ts: number): boolean {
+    if (seq <= ownRead(markers)) return false;
+    Object.assign(markers.own, { read: seq, ts, at: this.#log.head });
+    return true;
+  }
+
   markers(name: string, since: number): Promise<readonly Marker[]> {
     const found: Marker[] = [];
     for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
       const wrote = thread.group ? firstBy(this.#log, thread.seqs, name) : 0;
+      const mine = thread.markers.get(name);
+      if (mine && ownRead(mine) > 0 && Math.max(mine.at, mine.own.at) >= since) {
+        const ts = mine.own.read > mine.read ? mine.own.ts : mine.ts;
+        found.push({ user: name, kind: "read", with: other, seq: ownRead(mine), ts });
+      }
       for (const [user, { delivered, read, ts, at }] of thread.markers) {
-        if (at < since || (user !== name && delivered < wrote)) continue;
-        const conversation = user === name || thread.group ? other : name;
-        if (delivered && user !== name) found.push({ user, kind: "delivered", with: conversation, seq: delivered, ts });
+        if (user === name || at < since || delivered < wrote) continue;
+        const conversation = thread.group ? other : name;
+        if (delivered) found.push({ user, kind: "delivered", with: conversation, seq: delivered, ts });
         if (read) found.push({ user, kind: "read", with: conversation, seq: read, ts });
       }
     }
@@ -314,14 +326,23 @@ function deliver(message: Stored, thread: Thread, sender: User, recipient: User 
   for (const subscriber of sender.subscribers) subscriber.message(message);
 }
 
+function newMarkers(): MarkerState {
+  return { delivered: 0, read: 0, ts: 0, at: 0, own: { read: 0, ts: 0, at: -1 } };
+}
+
+/** Returns the position up to which the user has read, whether others know it or not; 0 for none. */
+function ownRead(markers: MarkerState | undefined): number {
+  return markers ? Math.max(markers.read, markers.own.read) : 0;
+}
+
 /** Answers a draft whose id is taken by `stored`. */
 function repeated(stored: Stored, { recipient, content }: Draft, id: string): Appended {
   if (stored.recipient !== recipient || stored.content !== content) return idConflict(id);
   return { seq: stored.seq, ts: stored.ts, duplicate: true };
 }
 
-/** Forgets the device that is furthest behind, but not the newest. */
-function forgetDevice(devices: Map<string, number>, newest: string): void {
+/** Drops the device that is furthest behind, but not the newest. */
+function dropDevice(devices: Map<string, number>, newest: string): void {
   const [oldest] = [...devices].filter(([name]) => name !== newest && !isBaseDevice(name))
     .sort(([a, x], [b, y]) => x - y || (a < b ? -1 : 1));
   if (oldest) devices.delete(oldest[0]);

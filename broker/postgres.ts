@@ -10,6 +10,7 @@
 import type {
   Appended,
   Attached,
+  AttachOptions,
   Broker,
   BrokerRefusal,
   ConversationPage,
@@ -28,7 +29,7 @@ import type {
 } from "../broker.ts";
 import type { Cluster } from "./cluster.ts";
 import { BrokerError, reasonOf } from "./errors.ts";
-import { type BrokerLimits, DAY_MS, DEFAULT_LIMITS, DEVICES_KEPT } from "./limits.ts";
+import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT } from "./limits.ts";
 import { Appending } from "./postgres/append.ts";
 import { Directory } from "./postgres/directory.ts";
 import { Doorbell, type NodeEvent } from "./postgres/doorbell.ts";
@@ -41,6 +42,7 @@ import { advanceKind, attachKind, type AttachItem, markKind, SEE } from "./postg
 import { Nodes } from "./postgres/nodes.ts";
 import { Reading } from "./postgres/reading.ts";
 import { Reads } from "./postgres/reads.ts";
+import { Retention } from "./postgres/retention.ts";
 import { migrate, type Migration, newEpoch } from "./postgres/schema.ts";
 import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSettings } from "./postgres/settings.ts";
 import { Tail } from "./postgres/tail.ts";
@@ -49,16 +51,8 @@ import { UNAVAILABLE } from "./refusals.ts";
 export { DEFAULT_SCHEMA } from "./postgres/settings.ts";
 export { type Durability } from "./postgres/durability.ts";
 
-/** Positions that are left out whenever a connection is opened: more than a sequence forgets in a crash. */
-const SKIPPED = 1_000;
-/** Milliseconds between two looks for messages that are too old. */
-const EXPIRE_INTERVAL_MS = 3_600_000;
-/** Milliseconds between two steps of removing them, in which others are served. */
-const EXPIRE_PAUSE_MS = 20;
-/** Messages that one step of retention removes: some milliseconds. */
-const EXPIRE_STEP = 1_000;
-/** Milliseconds between two notes of where the log stands. */
-const TICK_MS = 60_000;
+/** Positions that are left out when PostgreSQL was started anew: more than a crash, or a standby that is behind, forgets. */
+const SKIPPED = 1_000_000;
 /** Milliseconds between two attempts to write while nothing can be stored. */
 const PROBE_MS = 1_000;
 
@@ -74,6 +68,10 @@ export interface PostgresOptions extends AddressOptions, Partial<BrokerLimits> {
   readonly report?: (error: unknown, where: string) => void;
   /** Milliseconds since 1970; default: PostgreSQL's clock, which is the same for all nodes. */
   readonly now?: () => number;
+  /** Milliseconds after which retention looks again at what it found too old, and removes it; an hour by default. */
+  readonly secondLookMs?: number;
+  /** Called with sentences for the operator about what is no failure, but worth a line in the log. */
+  readonly notice?: (words: string) => void;
   /** For tests of two versions. */
   readonly migrations?: readonly Migration[];
 }
@@ -132,8 +130,7 @@ export class PostgresBroker implements Broker {
   #warning: string | undefined;
   readonly #troubles = new Map<string, string>();
   #probe: ReturnType<typeof setTimeout> | undefined;
-  #expiry: ReturnType<typeof setTimeout> | undefined;
-  #ticking: ReturnType<typeof setInterval> | undefined;
+  readonly #retention: Retention;
   #isOpen = false;
   #closed = false;
 
@@ -195,6 +192,13 @@ export class PostgresBroker implements Broker {
       return said;
     };
     this.#appending = new Appending({ directory, mailboxes, now, warning });
+    this.#retention = new Retention({
+      lane: this.#soft,
+      days: this.#limits.retentionDays,
+      now,
+      secondLookMs: options.secondLookMs,
+      notice: options.notice ?? (() => {}),
+    });
     this.#groups = new Groups(this.#limits, directory, () => this.#changed());
     this.#attaching = attachKind(seen, DEVICES_KEPT);
     this.#advancing = advanceKind(seen);
@@ -223,8 +227,7 @@ export class PostgresBroker implements Broker {
     this.#isOpen = true;
     await this.#nodes.open();
     await this.#tail.wake();
-    this.#ticking = setInterval(() => void this.#tick().catch(() => {}), TICK_MS);
-    this.#expireIn(EXPIRE_PAUSE_MS);
+    this.#retention.start();
   }
 
   /** Readies a connection that writes: the server may be another one than before, and may have forgotten something. */
@@ -233,7 +236,7 @@ export class PostgresBroker implements Broker {
     this.#directory.clear();
     this.#mailboxes.forget();
     const { seq, ts } = this.#tail.last;
-    const [row] = await sql`SELECT skip(${this.#tail.seen}, ${SKIPPED}),
+    const [row] = await sql`SELECT leave_out(${this.#tail.seen}, ${SKIPPED}),
       (SELECT value FROM meta WHERE key = 'epoch') AS epoch, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline,
       EXISTS (SELECT 1 FROM messages WHERE messages.seq = ${seq} AND messages.ts = ${ts}) AS has_last`;
     // A promoted standby that does not have what was handed out here has lost what was acknowledged.
@@ -340,8 +343,8 @@ export class PostgresBroker implements Broker {
     return this.#reading.backlog(user, after, limit);
   }
 
-  attach(user: string, device: string, last?: number): Promise<Attached> {
-    return this.#durable.call(this.#attaching, { user, device, last });
+  attach(user: string, device: string, options: AttachOptions = {}): Promise<Attached> {
+    return this.#durable.call(this.#attaching, { user, device, options });
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
@@ -388,41 +391,19 @@ export class PostgresBroker implements Broker {
     }
   }
 
-  // ---- Retention ----
-
-  /** Notes where the log stands, from which retention learns the position that an age means. */
-  async #tick(): Promise<void> {
-    await this.#soft.call(TICK, this.#options.now?.());
-  }
-
-  /** Removes what is too old now. By itself it is done now and then, with pauses. */
-  async expire(): Promise<void> {
-    await this.#tick();
-    while (await this.#expireStep() > 0);
-  }
-
-  #expireStep(): Promise<number> {
-    const age = this.#limits.retentionDays * DAY_MS;
-    return this.#soft.call(EXPIRE, { now: this.#options.now?.(), age: Number.isFinite(age) ? age : Number.MAX_SAFE_INTEGER });
-  }
-
-  #expireIn(ms: number): void {
-    clearTimeout(this.#expiry);
-    if (this.#closed) return;
-    this.#expiry = setTimeout(() => {
-      this.#expireStep().then((removed) => removed > 0 ? EXPIRE_PAUSE_MS : EXPIRE_INTERVAL_MS, () => EXPIRE_INTERVAL_MS)
-        .then((pause) => this.#expireIn(pause));
-    }, ms);
+  /** Removes what is too old now, by two looks. By itself it is done now and then, with pauses. */
+  expire(): Promise<void> {
+    return this.#retention.expire();
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    clearTimeout(this.#expiry);
-    clearInterval(this.#ticking);
+    this.#retention.stop();
     if (this.#isOpen) await this.#nodes.close();
     clearTimeout(this.#probe);
     await Promise.all([this.#durable.close(), this.#soft.close()]);
+    if (this.trouble === undefined) await this.#tail.wake();
     await this.#tail.close();
     await this.#doorbell.close();
     await this.#reads.close();
@@ -439,21 +420,5 @@ const PROBE: Kind<undefined, void> = {
   run: async (sql) => {
     await sql`INSERT INTO meta VALUES ('probe', now()) ON CONFLICT (key) DO UPDATE SET value = excluded.value`;
     return [undefined];
-  },
-};
-
-const TICK: Kind<number | undefined, void> = {
-  most: 1,
-  run: async (sql, [now]) => {
-    await sql`SELECT note_tick(${now ?? null}::bigint)`;
-    return [undefined];
-  },
-};
-
-const EXPIRE: Kind<{ now: number | undefined; age: number }, number> = {
-  most: 1,
-  run: async (sql, [one]) => {
-    const [row] = await sql`SELECT expire(${one!.now ?? null}::bigint, ${one!.age}, ${EXPIRE_STEP}) AS removed`;
-    return [row!.removed];
   },
 };

@@ -192,14 +192,14 @@ export class SqliteBroker implements Broker {
     const message: Stored = { sender, recipient, content, id, origin, seq, ts };
     const members = isGroup(recipient) ? this.#members.get(recipient) : undefined;
     if (members) {
-      for (const member of members) this.#hand(member, message);
+      for (const member of members) this.#yieldTo(member, message);
       return;
     }
-    this.#hand(recipient, message);
-    if (sender !== recipient) this.#hand(sender, message);
+    this.#yieldTo(recipient, message);
+    if (sender !== recipient) this.#yieldTo(sender, message);
   }
 
-  #hand(user: string, message: Stored): void {
+  #yieldTo(user: string, message: Stored): void {
     const subscribers = this.#subscribers.get(user);
     if (subscribers) { for (const subscriber of subscribers) subscriber.message(message); }
   }

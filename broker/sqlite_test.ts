@@ -1,24 +1,13 @@
-import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { CAN_RUN, lacks } from "../testing/permissions.ts";
+import { open, temporary } from "../testing/sqlite_folder.ts";
 import { testBroker } from "./contract.ts";
 import { BrokerError } from "./errors.ts";
-import { DEFAULT_LIMITS } from "./limits.ts";
-import { backup, DATABASE_NAME, openSqliteBroker, SqliteBroker, type SqliteOptions } from "./sqlite.ts";
-import { migrate, MIGRATIONS } from "./sqlite/schema.ts";
-import { SqliteStore } from "./sqlite/store.ts";
+import { DATABASE_NAME, openSqliteBroker, SqliteBroker } from "./sqlite.ts";
+import { migrate } from "./sqlite/schema.ts";
 
 const ignore = lacks("read", "write");
-
-function temporary(): AsyncDisposable & { dir: string } {
-  const dir = Deno.makeTempDirSync({ prefix: "broker-" });
-  return { dir, [Symbol.asyncDispose]: () => Deno.remove(dir, { recursive: true }) };
-}
-
-async function open(dir: string, options: Partial<SqliteOptions> = {}): Promise<SqliteBroker & AsyncDisposable> {
-  const broker = await openSqliteBroker({ dir, sync: "normal", ...options });
-  return Object.assign(broker, { [Symbol.asyncDispose]: () => broker.close() });
-}
 
 testBroker("SqliteBroker", async (limits) => {
   const folder = temporary();
@@ -145,25 +134,6 @@ Deno.test({
   },
 });
 
-Deno.test("SqliteStore has lost nothing and can go on after a transaction that was rolled back", () => {
-  const database = new DatabaseSync(":memory:");
-  migrate(database);
-  const store = new SqliteStore(database, DEFAULT_LIMITS);
-  const message = (content: string) => ({ sender: "ann", recipient: "ben", content, id: content, origin: "" });
-  for (const user of ["ann", "ben"]) store.attach(user, "laptop", undefined);
-  const seqs = (content: string) => [...store.append([message(content)]).seqs];
-  assertEquals(seqs("one"), [1]);
-  store.flush();
-  database.exec("BEGIN");
-  assertEquals(seqs("lost"), [2]);
-  store.flush();
-  database.exec("ROLLBACK");
-  store.forget();
-  assertEquals(seqs("two"), [2]);
-  assertEquals(store.read("ben", 0, 10).messages.map(({ content }) => content), ["one", "two"]);
-  database.close();
-});
-
 Deno.test({
   name: "SqliteBroker refuses with unavailable what a full disk cannot take, acks none of it, and goes on",
   ignore,
@@ -210,7 +180,7 @@ Deno.test({
       const [result] = await broker.append([{ sender: "ann", recipient: "ben", content, id: content, origin: "" }]);
       return "code" in result! ? result.code : result!.seq;
     };
-    // Looked at by SQLite only when it commits: the statements before have all succeeded.
+    // SQLite checks this only when it commits: the statements before have all succeeded.
     const file = new DatabaseSync(`${folder.dir}/${DATABASE_NAME}`);
     file.exec(`CREATE TABLE trap (x INTEGER REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED);
       CREATE TRIGGER trap AFTER INSERT ON messages BEGIN INSERT INTO trap VALUES (-1); END`);
@@ -222,33 +192,6 @@ Deno.test({
     assertEquals([typeof await append("one"), typeof await append("three")], ["number", "number"]);
     assertEquals([received, failures.length], [["one", "three"], 1]);
   },
-});
-
-Deno.test("SqliteStore loses nothing of what it had when the disk is full, and goes on when there is room", () => {
-  const database = new DatabaseSync(":memory:");
-  migrate(database);
-  const store = new SqliteStore(database, DEFAULT_LIMITS);
-  const transact = (content: string) => {
-    database.exec("BEGIN IMMEDIATE");
-    store.append([{ sender: "ann", recipient: "ann", content, id: content.slice(0, 9), origin: "" }]);
-    store.flush();
-    database.exec("COMMIT");
-  };
-  const { page_count: pages } = database.prepare("PRAGMA page_count").get()!;
-  database.exec(`PRAGMA max_page_count = ${pages}`);
-  let stored = 0;
-  const error = assertThrows(() => {
-    for (;; stored++) transact(`${stored}`.padEnd(1_000));
-  }, Error);
-  assertStringIncludes(error.message, "full");
-  if (database.isTransaction) database.exec("ROLLBACK");
-  store.forget();
-  assertEquals(store.read("ann", 0, 100).messages.length, stored);
-  database.exec("PRAGMA max_page_count = 1000");
-  transact(`${stored}`.padEnd(1_000));
-  assertEquals(store.read("ann", 0, 100).messages.map(({ content }) => content.trim()).at(-1), String(stored));
-  assertEquals(database.prepare("PRAGMA integrity_check").get()!.integrity_check, "ok");
-  database.close();
 });
 
 Deno.test({
@@ -303,152 +246,6 @@ Deno.test({
   },
 });
 
-// ---- Migrations ----
-
-// The first released schema and a row in every table of it. DO NOT EDIT.
-const FIRST_SCHEMA = `
-  CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-  CREATE TABLE users (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    last_seen INTEGER NOT NULL DEFAULT 0,
-    horizon INTEGER NOT NULL DEFAULT 0
-  ) STRICT;
-  CREATE TABLE devices (
-    user INTEGER NOT NULL,
-    name TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    PRIMARY KEY (user, name)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE threads (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    owner INTEGER NOT NULL DEFAULT 0,
-    open INTEGER NOT NULL DEFAULT 0,
-    last_seq INTEGER NOT NULL DEFAULT 0
-  ) STRICT;
-  CREATE TABLE members (
-    user INTEGER NOT NULL,
-    thread INTEGER NOT NULL,
-    other INTEGER NOT NULL,
-    since INTEGER NOT NULL,
-    joined INTEGER NOT NULL,
-    delivered INTEGER NOT NULL DEFAULT 0,
-    read INTEGER NOT NULL DEFAULT 0,
-    marked_ts INTEGER NOT NULL DEFAULT 0,
-    marked_at INTEGER NOT NULL DEFAULT -1,
-    PRIMARY KEY (user, thread)
-  ) STRICT, WITHOUT ROWID;
-  CREATE INDEX members_thread ON members (thread, marked_at);
-  CREATE TABLE messages (
-    thread INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
-    sender INTEGER NOT NULL,
-    ts INTEGER NOT NULL,
-    id TEXT,
-    origin TEXT NOT NULL,
-    content TEXT NOT NULL,
-    PRIMARY KEY (thread, seq)
-  ) STRICT, WITHOUT ROWID;
-  CREATE UNIQUE INDEX messages_id ON messages (sender, id) WHERE id IS NOT NULL;
-  CREATE TABLE ticks (ts INTEGER PRIMARY KEY, seq INTEGER NOT NULL) STRICT;
-`;
-const FIRST_ROWS = `
-  INSERT INTO meta VALUES ('epoch', 'firstepoch'), ('head', 7);
-  INSERT INTO users VALUES (1, 'ann', 0, 0), (2, 'ben', 0, 0);
-  INSERT INTO devices VALUES (2, 'laptop', 5);
-  INSERT INTO threads VALUES (1, 'ann ben', 0, 0, 7);
-  INSERT INTO members VALUES (1, 1, 2, 0, 0, 0, 0, 0, -1), (2, 1, 1, 0, 0, 5, 5, 1, 5);
-  INSERT INTO messages VALUES (1, 5, 1, 1000, 'a', 'x', 'old'), (1, 7, 1, 1000, NULL, 'x', 'newer');
-  INSERT INTO ticks VALUES (1000, 5);
-`;
-
-Deno.test("migrate brings the first schema to the newest with everything in it", () => {
-  const database = new DatabaseSync(":memory:");
-  database.exec(FIRST_SCHEMA);
-  database.exec(`${FIRST_ROWS} PRAGMA user_version = 1`);
-  migrate(database);
-  migrate(database);
-  const store = new SqliteStore(database, DEFAULT_LIMITS);
-  assertEquals([store.epoch, store.head], ["firstepoch", 7]);
-  assertEquals(store.attach("ben", "laptop", undefined), { position: 5, isNew: false, horizon: 0, head: 7 });
-  assertEquals(store.read("ben", 5, 10).messages.map(({ content }) => content), ["newer"]);
-  assertEquals(Number(database.prepare("PRAGMA user_version").get()!.user_version), MIGRATIONS.length);
-  database.close();
-});
-
-Deno.test("migrate carries out later steps once, and a step that fails changes nothing", () => {
-  const database = new DatabaseSync(":memory:");
-  const steps = [...MIGRATIONS, "CREATE TABLE later (x)"];
-  migrate(database, steps);
-  migrate(database, steps);
-  assertThrows(() => migrate(database, [...steps, "CREATE TABLE half (x); CREATE TABLE later (x)"]));
-  assertEquals(Number(database.prepare("PRAGMA user_version").get()!.user_version), steps.length);
-  assertEquals(database.prepare("SELECT name FROM sqlite_master WHERE name = 'half'").get(), undefined);
-  assertThrows(() => migrate(database), BrokerError, "newer version");
-  database.close();
-});
-
-// ---- Plans ----
-
-Deno.test("SqliteStore finds a backlog, a page of history, what is unread and the groups on an index", () => {
-  const plans: string[] = [];
-  const database = new DatabaseSync(":memory:");
-  migrate(database);
-  const prepare = database.prepare.bind(database);
-  database.prepare = (sql: string) => {
-    if (/\b(FROM|JOIN) (messages|members|threads)\b/.test(sql)) {
-      plans.push(...prepare(`EXPLAIN QUERY PLAN ${sql}`).all().map(({ detail }) => `${detail}  <- ${sql}`));
-    }
-    return prepare(sql);
-  };
-  const store = new SqliteStore(database, DEFAULT_LIMITS);
-  for (const user of ["ann", "ben"]) store.attach(user, "laptop", undefined);
-  store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
-  store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
-  store.flush();
-  store.attach("ben", "phone", 10);
-  store.read("ben", 0, 10);
-  store.history("ben", { with: "ann", limit: 10 });
-  store.history("ben", { with: "ann", after: 0, limit: 10 });
-  store.conversations("ben", 10);
-  store.mark([{ user: "ben", kind: "read", with: "ann", seq: 1 }]);
-  store.markers("ann", 0);
-  store.group({ op: "create", user: "ben", group: "#g", open: true });
-  store.group({ op: "list", user: "ann" });
-  assert(plans.filter((plan) => /^SEARCH (messages|m) /.test(plan)).length >= 8, plans.join("\n"));
-  for (const plan of plans) {
-    assert(!plan.startsWith("SCAN") || /^SCAN (\(subquery|t USING INDEX threads_groups)/.test(plan), plan);
-    // What one user is in is sorted, and who is in one group: both are bounded. Messages never are.
-    assert(!/^USE TEMP B-TREE FOR .*ORDER BY.* <- .*FROM messages/s.test(plan), plan);
-  }
-  database.close();
-});
-
-Deno.test("SqliteStore reads no more of a long history than fits into an answer, from either end, and says that there is more", () => {
-  const database = new DatabaseSync(":memory:");
-  migrate(database);
-  const store = new SqliteStore(database, DEFAULT_LIMITS);
-  store.attach("ann", "laptop", undefined);
-  const content = "x".repeat(16_000);
-  store.append(Array.from({ length: 500 }, () => ({ sender: "ann", recipient: "ann", content, id: undefined, origin: "" })));
-  const newest = store.history("ann", { with: "ann", limit: 500 });
-  assert("messages" in newest && newest.more && newest.messages.length < 100, "a page");
-  assertEquals(newest.messages.at(-1)?.seq, 500);
-  const seen = newest.messages.map(({ seq }) => seq);
-  for (let more = true; more;) {
-    const page = store.history("ann", { with: "ann", limit: 500, before: seen[0]! });
-    assert("messages" in page);
-    seen.unshift(...page.messages.map(({ seq }) => seq));
-    more = page.more;
-  }
-  assertEquals(seen, Array.from({ length: 500 }, (_, i) => i + 1));
-  const oldest = store.history("ann", { with: "ann", limit: 500, after: 0 });
-  assert("messages" in oldest && oldest.more && oldest.messages.length < 100, "a page");
-  assertEquals(oldest.messages[0]?.seq, 1);
-  database.close();
-});
-
 // ---- Who waits for whom ----
 
 Deno.test({
@@ -487,53 +284,5 @@ Deno.test({
     const read = broker.read("ann", 0, 10).then(() => settled.push("read"));
     await Promise.all([...appends, read]);
     assert(settled.indexOf("read") < 10, `after ${settled.indexOf("read")} appends`);
-  },
-});
-
-// ---- Backup ----
-
-Deno.test({
-  name: "backup copies a running broker's messages into a file that can be put in their place, under another epoch",
-  ignore,
-  async fn() {
-    await using folder = temporary();
-    const file = `${folder.dir}/copy.db`;
-    await using broker = await open(`${folder.dir}/data`);
-    for (const user of ["ann", "ben"]) await broker.attach(user, "laptop");
-    await broker.append([{ sender: "ann", recipient: "ben", content: "kept", id: "1", origin: "" }]);
-    await backup(`${folder.dir}/data`, file);
-    await assertRejects(() => backup(`${folder.dir}/data`, file), BrokerError, "is there already");
-    await assertRejects(() => backup(`${folder.dir}/nothing`, `${file}2`), BrokerError, "There are no messages");
-    if (Deno.build.os !== "windows") assertEquals((Deno.statSync(file).mode ?? 0) & 0o777, 0o600);
-    await Deno.mkdir(`${folder.dir}/restored`);
-    await Deno.copyFile(file, `${folder.dir}/restored/${DATABASE_NAME}`);
-    await using restored = await open(`${folder.dir}/restored`);
-    assert(restored.epoch !== broker.epoch);
-    assertEquals((await restored.read("ben", 0, 10)).messages.map(({ content }) => content), ["kept"]);
-    const [again] = await restored.append([{ sender: "ann", recipient: "ben", content: "kept", id: "1", origin: "" }]);
-    assertEquals(again && "duplicate" in again && again.duplicate, true);
-  },
-});
-
-Deno.test({
-  name: "SqliteBroker takes a backup as it is, whatever a killed server left beside the file in whose place it was put",
-  ignore,
-  async fn() {
-    await using folder = temporary();
-    const [used, restored] = [`${folder.dir}/used`, `${folder.dir}/restored`];
-    await using broker = await open(used);
-    await broker.attach("ann", "laptop");
-    const send = (content: string) => broker.append([{ sender: "ann", recipient: "ann", content, id: content, origin: "" }]);
-    await send("before");
-    await backup(used, `${folder.dir}/copy.db`);
-    for (let n = 0; n < 100; n++) await send(`after ${n}`);
-    await Deno.mkdir(restored);
-    await Deno.copyFile(`${used}/${DATABASE_NAME}-wal`, `${restored}/${DATABASE_NAME}-wal`);
-    await Deno.copyFile(`${folder.dir}/copy.db`, `${restored}/${DATABASE_NAME}`);
-    for (const _start of ["first", "second"]) {
-      await using again = await open(restored);
-      assertEquals((await again.read("ann", 0, 1_000)).messages.map(({ content }) => content), ["before"]);
-      assert(again.epoch !== broker.epoch);
-    }
   },
 });

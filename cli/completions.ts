@@ -1,13 +1,13 @@
-/** Completions for shells, made from the tables of options. Pure. */
+/** Completion scripts for shells, made from the tables of options. Pure. */
 
 import type { OptionSpec, OptionTable, ProgramSpec } from "./options.ts";
 
-/** The shells that are served. */
+/** The shells that there are scripts for. */
 export const SHELLS = ["bash", "zsh", "fish"] as const;
-/** One of them. */
+/** A shell that there is a script for. */
 export type Shell = typeof SHELLS[number];
 
-/** The script that a shell reads. */
+/** Returns the script that a shell reads. */
 export function completionScript(program: ProgramSpec, shell: Shell): string {
   return shell === "bash" ? bash(program) : shell === "zsh" ? zsh(program) : fish(program);
 }
@@ -16,7 +16,7 @@ function commandsOf({ commands = {} }: ProgramSpec): [string, { summary: string;
   return Object.entries(commands);
 }
 
-/** The words that stand for themselves after a command: those of `bash|zsh|fish`. */
+/** Returns the words that stand for themselves after a command, as in `bash|zsh|fish`. */
 function literals(operands: string): string[] {
   return /^[a-z]+(\|[a-z]+)+$/.test(operands) ? operands.split("|") : [];
 }
@@ -109,7 +109,7 @@ function zshOptions(options: OptionTable): string {
     const help = option.help.replace(/[[\]:]/g, (character) => `\\${character}`);
     const action = option.choices ? `(${option.choices.join(" ")})` : isPath(option) ? "_files" : "";
     const value = option.kind === "flag" ? "" : `:${option.value ?? "value"}:${action}`;
-    const sign = option.kind === "flag" ? "" : "="; // the value may be a word of its own, too
+    const sign = option.kind === "flag" ? "" : "="; // accepts the value as the next word too
     return [`--${name}${sign}`, ...(option.short ? [`-${option.short}`] : [])].map((flag) =>
       single(`${flag}[${help}]${value}`)
     );
@@ -133,7 +133,7 @@ function fish(program: ProgramSpec): string {
     lines.push(...fishOptions(options).map((option) => line(`${runs} ${name}`, option)));
   }
   return `# Completion of ${program.name} for fish
-# Whether a command stands in the line; "" is for a line without one, and "nothing" for an empty line.
+# Tests which command the line has; "" is for a line without one, and "nothing" for an empty line.
 function ${runs}
     set -l words (commandline -opc)
     if test "$argv[1]" = nothing

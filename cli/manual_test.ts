@@ -1,71 +1,52 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { CLIENT, CLIENT_OPTIONS, VERSION } from "../client/options.ts";
-import { helpText, type OptionTable } from "./options.ts";
-import { lacks } from "../testing/permissions.ts";
-import { CHAT_COMMANDS, helpLines } from "../client/terminal/commands.ts";
-import { completionScript, SHELLS } from "./completions.ts";
-import { EXIT_STATUSES, manualPage, markdownChatCommands, markdownOptions } from "./manual.ts";
-import { EXIT } from "../client/open.ts";
+import { manualPage, markdownOptions } from "./manual.ts";
+import type { ProgramSpec } from "./options.ts";
 
-const TABLES: [string, OptionTable][] = [
-  ["", CLIENT.options],
-  ...Object.entries(CLIENT.commands!).map(([name, { options }]): [string, OptionTable] => [name, options]),
-];
-
-Deno.test("help, manual page and completions name every command and option", () => {
-  const manual = manualPage(CLIENT, VERSION).replaceAll("\\-", "-");
-  for (const [command, options] of TABLES) {
-    const help = helpText(CLIENT, command);
-    assertStringIncludes(helpText(CLIENT), command);
-    assertStringIncludes(manual, command);
-    for (const [name, { env }] of Object.entries(options)) {
-      assertStringIncludes(help, `--${name}`);
-      assertStringIncludes(manual, `--${name}`);
-      if (env) assertStringIncludes(manual, env);
-    }
-    for (const shell of SHELLS) {
-      const script = completionScript(CLIENT, shell);
-      assertStringIncludes(script, command);
-      for (const name of Object.keys(options)) assertStringIncludes(script, shell === "fish" ? `-l ${name}` : `--${name}`);
-    }
-  }
-});
-
-Deno.test("help and manual page name every command of the chat, and every exit status", () => {
-  const manual = manualPage(CLIENT, VERSION);
-  const help = helpLines().join("\n");
-  for (const [name, { help: text }] of Object.entries(CHAT_COMMANDS)) {
-    assertStringIncludes(help, `/${name}`);
-    assertStringIncludes(help, text);
-    assertStringIncludes(manual, `/${name}`);
-  }
-  assertEquals(EXIT_STATUSES.map(([status]) => status), Object.values(EXIT));
-});
-
-Deno.test("no name of an environment variable stands for two options", () => {
-  const names = new Map<string, string>();
-  for (const [, options] of TABLES) {
-    for (const [name, { env }] of Object.entries(options)) {
-      if (env === undefined) continue;
-      assert((names.get(env) ?? name) === name, env);
-      names.set(env, name);
-    }
-  }
-});
-
-Deno.test({
-  name: "docs/CLIENT.md has the tables as they are",
-  ignore: lacks("read"),
-  fn: async () => {
-    const text = await Deno.readTextFile(new URL("../docs/CLIENT.md", import.meta.url));
-    // Only what is said counts, not how wide the columns are.
-    const said = (table: string) => table.replace(/[ \t]+/g, " ").replace(/-{2,}/g, "-");
-    assertStringIncludes(said(text), said(markdownOptions(CLIENT_OPTIONS)));
-    assertStringIncludes(said(text), said(markdownChatCommands()));
-    for (const [command, options] of TABLES) {
-      assertStringIncludes(text, command === "" ? "chat-client" : `### ${command}`);
-      for (const name of Object.keys(options)) assertStringIncludes(text, `--${name}`);
-    }
-    for (const [, meaning] of EXIT_STATUSES) assertStringIncludes(text, meaning);
+const PROGRAM: ProgramSpec = {
+  name: "app",
+  summary: "App 1.0: does things.",
+  options: {
+    port: { kind: "integer", short: "p", value: "PORT", default: 80, env: "APP_PORT", help: "The port" },
+    mode: { kind: "string", choices: ["fast", "safe"], help: "The manner" },
   },
+};
+const PARTS = {
+  source: "App 1.0",
+  name: "does things",
+  description: ".dots do no harm",
+  sections: [{ heading: "Exit status", entries: [["0", "All is well"]] as const }],
+};
+
+Deno.test("the manual page has the program's options and the sections that are handed in, and nothing else", () => {
+  const page = manualPage(PROGRAM, PARTS);
+  for (const line of ['.TH APP 1 "" "App 1.0" "User Commands"', "app \\- does things", "\\&.dots do no harm"]) {
+    assertStringIncludes(page, `${line}\n`);
+  }
+  assertStringIncludes(page, "\\fB\\-p, \\-\\-port PORT\\fR\nThe port (default 80; environment APP_PORT).\n");
+  assertStringIncludes(page, "The manner (one of fast, safe).\n");
+  assertStringIncludes(page, ".SH EXIT STATUS\n.TP\n\\fB0\\fR\nAll is well\n");
+  assert(!page.includes("COMMAND") && !page.includes("EXAMPLES"));
+});
+
+Deno.test("a command in the manual page has the options that the program has not, or means otherwise", () => {
+  const { port, mode } = PROGRAM.options as Required<typeof PROGRAM.options>;
+  const options = {
+    port: port!,
+    mode: { ...mode!, help: "Another manner" },
+    force: { kind: "flag", help: "Overwrite" },
+  } as const;
+  const page = manualPage({ ...PROGRAM, commands: { copy: { summary: "Copies", operands: "FILE", options } } }, PARTS);
+  const [, ofCommand] = page.split(".SS copy FILE\nCopies.\n") as [string, string];
+  assertStringIncludes(ofCommand, "Another manner");
+  assertStringIncludes(ofCommand, "\\-\\-force");
+  assert(!ofCommand.includes("port"));
+});
+
+Deno.test("a table in Markdown has a row for each option", () => {
+  assertEquals(markdownOptions(PROGRAM.options).split("\n"), [
+    "| Option            | Meaning                 | Default | Environment |",
+    "| ----------------- | ----------------------- | ------- | ----------- |",
+    "| `-p, --port PORT` | The port                | `80`    | `APP_PORT`  |",
+    "| `--mode VALUE`    | The manner (fast, safe) |         |             |",
+  ]);
 });

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import fc from "fast-check";
-import { commandOf, helpText, noCommand, type OptionTable, parseOptions, type ProgramSpec, UsageError } from "./options.ts";
+import { helpText } from "./help.ts";
+import { commandOf, noCommand, type OptionTable, parseOptions, type ProgramSpec, UsageError } from "./options.ts";
 
 const OPTIONS = {
   host: { kind: "string", value: "HOST", default: "127.0.0.1", env: "APP_HOST", help: "Where it listens" },
@@ -53,6 +54,21 @@ Deno.test("an option's value comes from the line, the environment, the settings,
   assertEquals([parse("", {}, settings).values.port, parse("", {}, settings).origins.port], [3, "settings"]);
   assertEquals([parse("").values.port, parse("").origins.port], [8080, "default"]);
   assertEquals(parse("", { APP_PORT: "" }).values.port, 8080);
+});
+
+Deno.test("a limit of 0, given or by default, is none, and the help says 0", () => {
+  const options = {
+    most: { kind: "limit", default: 10, env: "APP_MOST", help: "Most; 0 for any" },
+    all: { kind: "limit", default: 0, help: "All; 0 for any" },
+    some: { kind: "limit", help: "Some" },
+  } as const satisfies OptionTable;
+  const of = (args: string[], most = "") => parseOptions(options, args, { env: () => most }).values;
+  assertEquals(of([]), { most: 10, all: Infinity, some: undefined });
+  assertEquals(of(["--most", "0", "--all=7", "--some", "0"]), { most: Infinity, all: 7, some: Infinity });
+  assertEquals(of([], "0").most, Infinity);
+  assertThrows(() => of(["--most", "-1"]), UsageError, "needs a value");
+  assertThrows(() => of(["--most=-1"]), UsageError, "whole number from 0");
+  assertStringIncludes(helpText({ name: "app", summary: "", options }), "[default 0]");
 });
 
 Deno.test("options take their value after a space or an equals sign, and the last one counts", () => {

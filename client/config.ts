@@ -1,9 +1,9 @@
-/** `chat-client config`: every setting and where its value came from. Pure. */
+/** `chat-client config`: every setting and the source of its value. Pure. */
 
 import type { Origin } from "../cli/options.ts";
 import { sanitize } from "./sanitize.ts";
 
-/** Lines for people. A token is not shown; `strange` are names in the file that mean nothing. */
+/** Returns lines for people. The token is hidden; `strange` are names in the file that are no settings. */
 export function configLines(
   values: Readonly<Record<string, unknown>>,
   origins: Readonly<Record<string, Origin>>,
@@ -16,6 +16,8 @@ export function configLines(
   });
   const widths = [0, 1].map((column) => Math.max(...rows.map((row) => row[column]!.length)));
   const lines = rows.map((row) => `${row[0].padEnd(widths[0]!)}  ${row[1].padEnd(widths[1]!)}  ${row[2]}`.trimEnd());
-  const slips = strange.length > 0 ? [`These in it are no settings: ${strange.map((name) => sanitize(name)).join(", ")}`] : [];
+  const slips = strange.length > 0
+    ? [`It has names that are no settings: ${strange.map((name) => sanitize(name)).join(", ")}`]
+    : [];
   return [...lines, "", `Settings are read from ${file}`, ...slips];
 }

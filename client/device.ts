@@ -1,43 +1,51 @@
 /**
- * The device that this process is, and what it remembers: one of a few per server and name, each with a random name of its own,
- * a position and the messages that were not acked. A lock of the operating system says which are in use, so that two clients at
- * once are two devices, and a killed one leaves nothing locked.
+ * The devices of this machine and their state. For each server and name there are a few, each with a random name, a position and
+ * its unacked messages. A lock of the operating system shows which are in use, so that two clients at once are two devices, and
+ * a client that was killed leaves nothing locked.
  */
 
 import type { Saved, Store } from "../chat_client.ts";
 import { type Message, parseAddress, parseContent, Refusal } from "../protocol.ts";
 import { writePrivately } from "./paths.ts";
+import { within } from "./within.ts";
 
-/** Clients of one user at once on one machine: a server has room for few more. */
+/** Devices of one account and purpose on one machine: a server accepts few more of one user. */
 const SLOTS_MAX = 32;
-/** Milliseconds for a lock that nobody holds, where the runtime cannot say at once that one is held. */
+/** Milliseconds in which a free lock is taken, where the runtime has no `tryLock`. */
 const LOCK_MS = 250;
 
 /** A device in use by this process. */
 export interface Device extends AsyncDisposable {
   readonly name: string;
   readonly store: Store;
-  /** Where its account keeps what all its devices share. */
+  /** Folder of the account, for what its devices share. */
   readonly folder: string;
 }
 
-/** What one server and name have in common on this machine. */
-export interface Account {
-  /** The state folder. */
+/** The server and the name that a device is for. */
+export interface DeviceAccount {
+  /** State folder of the client. */
   readonly folder: string;
   readonly server: string;
   readonly name: string;
-  /** What it is for: devices that do different things do not take each other's place. */
+  /** Devices of different purposes do not take each other's place. Default: chat. */
   readonly purpose?: string;
 }
 
-/** Takes the first device that is free, or the one called `wanted`. `warn` is told of state that could not be kept. */
-export async function takeDevice(account: Account, wanted: string | undefined, warn: (line: string) => void): Promise<Device> {
+/**
+ * Takes the first device that is free, or the one called `wanted`. Throws where its folder cannot be made, or none is free;
+ * `warn` is told of state that cannot be read or written.
+ */
+export async function takeDevice(
+  account: DeviceAccount,
+  wanted: string | undefined,
+  warn: (line: string) => void,
+): Promise<Device> {
   const folder = `${account.folder}/${await accountKey(account)}`;
   try {
     Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new Error(`Cannot make a folder for what is to be remembered: ${(error as Error).message}. Set XDG_STATE_HOME`);
+    throw new Error(`Cannot make the folder for the client's state: ${(error as Error).message}. Set XDG_STATE_HOME`);
   }
   if (wanted !== undefined) {
     const state = `${folder}/named-${await digest(wanted)}.json`;
@@ -50,7 +58,7 @@ export async function takeDevice(account: Account, wanted: string | undefined, w
     await adoptOutboxes(folder, slot, device.store, warn);
     return device;
   }
-  throw new Error(`${SLOTS_MAX} clients of "${account.name}" run already`);
+  throw new Error(`${SLOTS_MAX} clients of "${account.name}" are running already`);
 }
 
 function held(lock: Deno.FsFile, folder: string, slot: number, warn: (line: string) => void): Device {
@@ -60,12 +68,12 @@ function held(lock: Deno.FsFile, folder: string, slot: number, warn: (line: stri
     return Promise.resolve();
   };
   const store = new FileStore(`${path}.json`, warn);
-  return { name: nameOf(`${path}.device`), store, folder, [Symbol.asyncDispose]: dispose };
+  return { name: nameIn(`${path}.device`), store, folder, [Symbol.asyncDispose]: dispose };
 }
 
 /**
- * Takes over what clients that run no more could not send: the next one is not always on the same device. Kept here before it
- * is taken there, as what is sent twice under one id arrives once.
+ * Takes over the unacked messages of clients that no longer run, as the next client is not always on the same device. They are
+ * stored here before they are removed there: a message that is sent twice under one id arrives once.
  */
 async function adoptOutboxes(folder: string, own: number, store: Store, warn: (line: string) => void): Promise<void> {
   for (let slot = 0; slot < SLOTS_MAX; slot++) {
@@ -84,8 +92,8 @@ async function adoptOutboxes(folder: string, own: number, store: Store, warn: (l
   }
 }
 
-/** The name in a file; a new one where there is none that can be used. */
-function nameOf(file: string): string {
+/** Returns the device name in a file, or writes a new one where there is none that can be used. */
+function nameIn(file: string): string {
   const known = readIfThere(file)?.trim();
   if (known && /^[a-z0-9-]{4,32}$/.test(known)) return known;
   const name = newDeviceName();
@@ -93,7 +101,7 @@ function nameOf(file: string): string {
   return name;
 }
 
-/** A name that no other device has. */
+/** Returns a name that no other device has. */
 export function newDeviceName(): string {
   return `cli-${crypto.randomUUID().slice(0, 8)}`;
 }
@@ -101,25 +109,20 @@ export function newDeviceName(): string {
 async function tryLock(path: string): Promise<Deno.FsFile | undefined> {
   const file = await Deno.open(path, { create: true, write: true, mode: 0o600 });
   try {
-    if (await isLocked(file)) return file;
-  } catch { /* a file system without locks: not ours to take */ }
+    if (await lock(file)) return file;
+  } catch { /* a file system without locks: nobody can tell whether the device is in use */ }
   file.close();
   return undefined;
 }
 
-async function isLocked(file: Deno.FsFile): Promise<boolean> {
+/** Locks a file. Resolves to false where somebody else holds the lock. */
+async function lock(file: Deno.FsFile): Promise<boolean> {
   if (typeof file.tryLock === "function") return await file.tryLock(true);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<boolean>((resolve) => timer = setTimeout(resolve, LOCK_MS, false));
-  try {
-    return await Promise.race([file.lock(true).then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return await within(file.lock(true).then(() => true), LOCK_MS) ?? false;
 }
 
-/** A folder's name for a server and name: readable, and different for what is different. */
-async function accountKey({ server, name, purpose = "chat" }: Account): Promise<string> {
+/** Returns the name of an account's folder: readable, and different for different accounts. */
+async function accountKey({ server, name, purpose = "chat" }: DeviceAccount): Promise<string> {
   const { host } = new URL(server);
   const readable = `${host}-${name || "me"}-${purpose}`.replace(/[^a-zA-Z0-9.-]+/g, "_").slice(0, 80);
   return `${readable}-${await digest(`${server}\n${name}\n${purpose}`)}`;
@@ -130,7 +133,7 @@ async function digest(text: string): Promise<string> {
   return [...hash.subarray(0, 6)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** Position and outbox in a file. What cannot be read is as good as nothing; what cannot be written is told once. */
+/** Keeps position and outbox in a file. One that cannot be read counts as empty; one that cannot be written is reported once. */
 export class FileStore implements Store {
   readonly #file: string;
   readonly #warn: (line: string) => void;
@@ -177,7 +180,7 @@ function parseSaved(value: unknown): Saved {
   return { position: { epoch: position.epoch, seq: position.seq as number }, outbox: messages };
 }
 
-/** A message to be sent. Its sender may be "": with a token the server says who that is. */
+/** Checks a message of an outbox. Its sender may be "": with a token the server decides. */
 function parseOutgoing(entry: Partial<Message> | null): Message | undefined {
   const recipient = parseAddress(entry?.recipient);
   const content = parseContent(entry?.content, "content", Infinity);

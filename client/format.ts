@@ -3,17 +3,17 @@
 import { isGroup, type Message } from "../protocol.ts";
 import { sanitize } from "./sanitize.ts";
 
-/** What JSON leaves as it is but a terminal or a reader might be deceived by. */
+/** Characters that JSON leaves as they are, and that a terminal would obey or a reader be deceived by. */
 const UNSAFE_REGEXP = /[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** One message as one line, without the line break. */
+/** Returns a message as one line, without a line break. */
 export function messageLine(message: Message, json: boolean): string {
   if (json) return jsonLine(message);
   const { sender, recipient, content } = message;
   return `${isGroup(recipient) ? `${sanitize(recipient)} ` : ""}${sanitize(sender)}: ${sanitize(content)}`;
 }
 
-/** A value as JSON on one line, in which a terminal finds nothing to obey. */
+/** Returns a value as JSON on one line that is safe to write to a terminal. */
 export function jsonLine(value: unknown): string {
   return JSON.stringify(value).replace(
     UNSAFE_REGEXP,

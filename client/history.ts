@@ -1,26 +1,31 @@
-/** `chat-client history NAME`: what was said in a conversation, oldest first. */
+/** `chat-client history NAME`: prints a conversation, oldest message first. */
 
 import { ChatError } from "../chat_client.ts";
 import { UsageError } from "../cli/options.ts";
 import { HISTORY_LIMIT_MAX, type Message } from "../protocol.ts";
+import { EXIT } from "./exit.ts";
 import { jsonLine, messageLine } from "./format.ts";
+import { openClient, type RunContext } from "./open.ts";
+import { print, warn } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { EXIT, isNews, openClient, print, type RunContext, stateWords, timeout, warn } from "./open.ts";
 import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
+import { within } from "./within.ts";
+import { isNews, stateWords } from "./words.ts";
 
-/** Milliseconds of the units that a duration may have. */
+/** Milliseconds of each unit of a duration. */
 const UNITS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
 
-/** What `history` is told. */
+/** Options of `history`. */
 export interface HistoryOptions {
   readonly since: string | undefined;
   readonly limit: number;
   readonly json: boolean;
+  /** Milliseconds for connecting, and for each page. */
   readonly timeoutMs: number;
 }
 
-/** Prints a conversation. The exit status. */
+/** Prints a conversation. Returns the exit status. */
 export async function runHistory(context: RunContext, operands: readonly string[], options: HistoryOptions): Promise<number> {
   const [who, ...rest] = operands;
   if (who === undefined || rest.length > 0) throw new UsageError("history needs one name: chat-client history alice");
@@ -28,21 +33,19 @@ export async function runHistory(context: RunContext, operands: readonly string[
   const since = options.since === undefined ? undefined : parseSince(options.since, Date.now());
   const online = Promise.withResolvers<number>();
   await using open = await openClient(context, "send", {
-    deaf: true,
+    sendOnly: true,
     state(state) {
       if (state.phase === "online") online.resolve(EXIT.ok);
       if (state.phase !== "online" && isNews(state)) warn(stateWords(state, context.account.server));
       if (state.phase === "closed") online.resolve(EXIT.refused);
     },
   });
-  const late = timeout(options.timeoutMs);
   open.client.connect();
-  const code = await Promise.race([online.promise, late.passed]);
-  late.cancel();
-  if (code !== EXIT.ok) return code === "timeout" ? EXIT.unreachable : code;
+  const code = await within(online.promise, options.timeoutMs) ?? EXIT.unreachable;
+  if (code !== EXIT.ok) return code;
   const limit = since === undefined ? options.limit : Infinity;
   try {
-    const source = inTime(open.client, options.timeoutMs);
+    const source = withTimeout(open.client, options.timeoutMs);
     for (const message of await gather(source, conversation, limit, since)) print(line(message, options.json));
     return EXIT.ok;
   } catch (error) {
@@ -52,26 +55,26 @@ export async function runHistory(context: RunContext, operands: readonly string[
   }
 }
 
-/** What {@linkcode gather} needs of a client. */
+/** The part of a client that {@linkcode gather} uses. */
 interface HistorySource {
   history(query: { with: string; before?: number; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;
 }
 
-/** The same where every page has to come within a time. */
-function inTime(source: HistorySource, timeoutMs: number): HistorySource {
+/** Returns a source whose pages have to come within a time each. */
+function withTimeout(source: HistorySource, timeoutMs: number): HistorySource {
   return {
     async history(query) {
-      const late = timeout(timeoutMs);
-      const asked = source.history(query);
-      asked.catch(() => {}); // it may fail later
-      const page = await Promise.race([asked, late.passed]).finally(() => late.cancel());
-      if (page === "timeout") throw new ChatError("timeout", `The server did not answer within ${timeoutMs / 1_000} s`);
+      const page = await within(source.history(query), timeoutMs);
+      if (!page) throw new ChatError("timeout", `The server did not answer within ${timeoutMs / 1_000} s`);
       return page;
     },
   };
 }
 
-/** The newest `limit` messages, none before `since`; pages are read backwards. */
+/**
+ * Returns the newest `limit` messages of a conversation, oldest first, without those before `since` (milliseconds). Pages are
+ * read backwards.
+ */
 export async function gather(
   source: HistorySource,
   conversation: string,
@@ -97,7 +100,7 @@ export async function gather(
   return pages.reverse().flat().slice(-limit);
 }
 
-/** The time that `30m`, `12h`, `2d`, `1w` ago was, or a date; milliseconds. Throws a {@linkcode UsageError}. */
+/** Parses a date, or a time before now as `30m`, `12h`, `2d`, `1w`, to milliseconds. Throws a {@linkcode UsageError}. */
 export function parseSince(text: string, now: number): number {
   const [, count, unit] = /^(\d{1,6})([smhdw])$/.exec(text) ?? [];
   if (count !== undefined) return now - Number(count) * UNITS[unit!]!;

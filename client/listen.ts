@@ -1,17 +1,22 @@
-/** `chat-client listen`: prints messages, or hands each to a program, and goes on where it stopped. */
+/** `chat-client listen`: prints messages, or runs a program for each, and goes on where it stopped. */
 
-import { conversationOf } from "../chat_client.ts";
+import { type ChatClient, conversationOf, type Listeners, type State } from "../chat_client.ts";
 import { UsageError } from "../cli/options.ts";
 import type { Message } from "../protocol.ts";
+import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
+import { openClient, type RunContext } from "./open.ts";
+import { print, warn } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { EXIT, isNews, MISSED_WORDS, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./open.ts";
 import { type Account, addressOf } from "./settings.ts";
+import { onSignal } from "./signals.ts";
+import { within } from "./within.ts";
+import { isNews, MISSED_WORDS, stateWords } from "./words.ts";
 
 /** Milliseconds that a program has to finish with its message when listening is to stop; a service manager waits longer. */
 const STOP_MS = 10_000;
 
-/** What `listen` is told. */
+/** Options of `listen`. */
 export interface ListenOptions {
   readonly from: string | undefined;
   readonly exec: string | undefined;
@@ -19,73 +24,117 @@ export interface ListenOptions {
   readonly last: number | undefined;
 }
 
-/** Listens until a signal or a close that says never. The exit status. */
+/** Listens until a signal, or until the server ends it for good. Returns the exit status. */
 export async function runListen(context: RunContext, operands: readonly string[], options: ListenOptions): Promise<number> {
   if (operands.length > 0) throw new UsageError(`listen takes no ${JSON.stringify(operands[0])}; did you mean --from?`);
-  if (options.exec?.trim() === "") throw new UsageError("--exec needs a command");
+  const { exec, last } = options;
+  if (exec?.trim() === "") throw new UsageError("--exec needs a command");
   const from = options.from === undefined ? undefined : addressOf(options.from.replace(/^@/, ""), "--from");
-  const ended = Promise.withResolvers<number>();
-  const progress = new Progress(Deno.stdout);
-  // What is not done is not confirmed, and comes again.
-  const never = new Promise<void>(() => {});
-  let running: Promise<unknown> = Promise.resolve();
-  let isStopping = false;
-  let isCatchingUp = true;
-  let count = 0;
+  const run = new ListenRun(context.account, { ...options, from });
+  const work = exec === undefined && from === undefined ? "" : `${exec ?? ""} ${from ?? ""}`;
   await using open = await openClient(context, "listen", {
-    ...(options.last === undefined ? {} : { last: options.last }),
+    ...(last === undefined ? {} : { last }),
     // A program may do something that must not be done again: confirm each of its messages.
-    ...(options.exec === undefined ? {} : { confirmEvery: 1 }),
-    async message(message) {
-      const me = client.user;
-      if (message.sender === me || (from !== undefined && !isFrom(message, from, me))) return;
-      if (isCatchingUp && ++count) progress.step(() => `${count} messages so far`);
-      try {
-        if (options.exec === undefined) return print(messageLine(message, options.json));
-        if (isStopping) return await never;
-        running = hand(message, options.exec, me, context.account);
-        const signal = await running;
-        if (isStopping && signal !== null) await never; // the signal was for both of them
-      } catch (error) {
-        warn((error as Error).message);
-        ended.resolve(EXIT.refused);
-        await never;
-      }
-    },
-    synced() {
-      isCatchingUp = false;
-      progress.done(() => `${count} messages: all that was missed`);
-    },
-    welcome: (_, missed) => missed && warn(MISSED_WORDS),
-    state(state) {
-      if (isNews(state)) warn(stateWords(state, context.account.server));
-      if (state.phase === "closed" && state.act) ended.resolve(EXIT.refused);
-    },
-  }, options.exec === undefined && from === undefined ? "" : `${options.exec ?? ""} ${from ?? ""}`);
-  const { client } = open;
-  const off = onSignal(() => {
-    if (isStopping) return ended.resolve(EXIT.ok);
-    isStopping = true;
-    const late = timeout(STOP_MS);
-    // A turn later what the program has done is taken note of.
-    Promise.race([running.catch(() => {}), late.passed]).then(() => setTimeout(() => ended.resolve(EXIT.ok)));
-    ended.promise.then(() => late.cancel());
-  });
-  client.connect();
-  const code = await ended.promise;
-  off();
-  return code;
+    ...(exec === undefined ? {} : { confirmEvery: 1 }),
+    ...run.listeners,
+  }, work);
+  return await run.untilEnd(open.client);
 }
 
+/** Resolves never: the message that waits for it is not confirmed, and comes again in the next run. */
+const NEVER = new Promise<void>(() => {});
+
+/** One run of `listen`. */
+class ListenRun {
+  readonly listeners: Listeners = {
+    message: (message) => this.#receive(message),
+    synced: () => this.#caughtUp(),
+    welcome: (_, missed) => missed && warn(MISSED_WORDS),
+    state: (state) => this.#follow(state),
+  };
+  readonly #account: Account;
+  readonly #options: ListenOptions;
+  readonly #progress = new Progress(Deno.stdout);
+  readonly #ended = Promise.withResolvers<number>();
+  #client!: ChatClient;
+  /** The program that runs, or ran last. */
+  #running: Promise<unknown> = Promise.resolve();
+  #isStopping = false;
+  #isCatchingUp = true;
+  #missed = 0;
+
+  constructor(account: Account, options: ListenOptions) {
+    this.#account = account;
+    this.#options = options;
+  }
+
+  /** Runs until the end. Returns the exit status. */
+  async untilEnd(client: ChatClient): Promise<number> {
+    this.#client = client;
+    const off = onSignal(() => this.#stop());
+    client.connect();
+    const status = await this.#ended.promise;
+    off();
+    return status;
+  }
+
+  async #receive(message: Message): Promise<void> {
+    const { user } = this.#client;
+    const { from } = this.#options;
+    if (message.sender === user || (from !== undefined && !isFrom(message, from, user))) return;
+    if (this.#isCatchingUp) {
+      this.#missed++;
+      this.#progress.step(() => `${this.#missed} messages so far`);
+    }
+    try {
+      await this.#handle(message);
+    } catch (error) {
+      warn((error as Error).message);
+      this.#ended.resolve(EXIT.refused);
+      await NEVER;
+    }
+  }
+
+  /** Prints a message, or runs the program for it. Resolves when the message can be confirmed. */
+  async #handle(message: Message): Promise<void> {
+    const { exec, json } = this.#options;
+    if (exec === undefined) return print(messageLine(message, json));
+    if (this.#isStopping) return await NEVER;
+    const program = runFor(message, exec, this.#client.user, this.#account);
+    this.#running = program;
+    const signal = await program;
+    if (this.#isStopping && signal !== null) await NEVER; // the signal that asked to stop ended the program too
+  }
+
+  #caughtUp(): void {
+    this.#isCatchingUp = false;
+    this.#progress.done(() => `${this.#missed} messages: all that was missed`);
+  }
+
+  #follow(state: State): void {
+    if (isNews(state)) warn(stateWords(state, this.#account.server));
+    if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
+  }
+
+  /** Waits for the program that runs, and ends; at once when asked a second time. */
+  #stop(): void {
+    if (this.#isStopping) return this.#ended.resolve(EXIT.ok);
+    this.#isStopping = true;
+    // A turn later the message of the program that has ended is noted as taken.
+    within(this.#running.catch(() => {}), STOP_MS).then(() => setTimeout(() => this.#ended.resolve(EXIT.ok)));
+  }
+}
+
+/** Returns whether a message is from a person, or in the conversation `from`. */
 function isFrom(message: Message, from: string, me: string): boolean {
   return message.sender === from || conversationOf(message, me) === from;
 }
 
 /**
- * Runs a program with a message on its input; gives the signal that ended it. Rejects where it cannot be run; its status is told
- * and changes nothing.
+ * Runs a program with a message on its input. Resolves to the signal that ended it; rejects where it cannot be run. Its exit
+ * status is reported and changes nothing.
  */
-async function hand(message: Message, command: string, me: string, account: Account): Promise<Deno.Signal | null> {
+async function runFor(message: Message, command: string, me: string, account: Account): Promise<Deno.Signal | null> {
   const { server, files } = account;
   const [program = "", ...args] = command.trim().split(/\s+/);
   const child = spawn(program, {
@@ -95,7 +144,7 @@ async function hand(message: Message, command: string, me: string, account: Acco
       PARLEY_NAME: me,
       ...(files.token === undefined ? {} : { PARLEY_TOKEN_FILE: files.token }),
       ...(files.ca === undefined ? {} : { PARLEY_CA: files.ca }),
-      PARLEY_DEVICE: "", // it is another device, or this one would be replaced
+      PARLEY_DEVICE: "", // a device of its own, as with this one's name it would take its place
       PARLEY_SENDER: message.sender,
       PARLEY_RECIPIENT: message.recipient,
       PARLEY_CONVERSATION: conversationOf(message, me),
@@ -108,7 +157,7 @@ async function hand(message: Message, command: string, me: string, account: Acco
     stderr: "inherit",
   });
   const writer = child.stdin.getWriter();
-  // A program that does not read its input is no fault.
+  // A program need not read its input.
   await writer.write(new TextEncoder().encode(message.content)).then(() => writer.close()).catch(() => {});
   const { code, signal } = await child.status;
   if (code !== 0) warn(`${program} ended with ${signal ?? `status ${code}`}`);

@@ -1,4 +1,4 @@
-/** The options and commands of `chat-client`: what its help, its manual page, its completions and its settings are made from. */
+/** The options and commands of `chat-client`, from which its help, manual page, completions and settings are made. */
 
 import config from "../deno.json" with { type: "json" };
 import type { CommandSpec, OptionTable, ProgramSpec } from "../cli/options.ts";
@@ -8,7 +8,7 @@ export const VERSION: string = config.version;
 
 const HELP = { kind: "flag", short: "h", group: "Other", help: "Show this help" } as const;
 
-/** Where to connect, and as whom. */
+/** Options of everything that connects. */
 const CONNECTION = {
   server: {
     kind: "string",
@@ -25,14 +25,14 @@ const CONNECTION = {
     value: "NAME",
     env: "PARLEY_NAME",
     group: "Connection",
-    help: "Who you are; a token may say it too",
+    help: "Your name; a token may set it too",
   },
   token: {
     kind: "string",
     value: "TOKEN",
     env: "PARLEY_TOKEN",
     group: "Connection",
-    help: "Token to log in with; others on this machine see a command line, so rather use --token-file",
+    help: "Token to log in with; other users of this machine can see it, so prefer --token-file",
   },
   "token-file": {
     kind: "string",
@@ -46,14 +46,14 @@ const CONNECTION = {
     value: "DEVICE",
     env: "PARLEY_DEVICE",
     group: "Connection",
-    help: "Name of this device among yours; chosen and remembered where it is not given",
+    help: "Name of this device among yours; by default one is chosen and remembered",
   },
   ca: {
     kind: "string",
     value: "FILE",
     env: "PARLEY_CA",
     group: "Connection",
-    help: "Certificates (PEM) to trust beside the usual ones",
+    help: "Certificates (PEM) to trust in addition to the usual ones",
   },
 } as const satisfies OptionTable;
 
@@ -78,7 +78,7 @@ export const CLIENT_OPTIONS = {
     value: "NAME",
     env: "PARLEY_TO",
     group: "Chatting",
-    help: "Whom to write to: a name or a #group",
+    help: "Recipient of what you write: a name or a #group",
   },
   last: {
     kind: "integer",
@@ -86,13 +86,13 @@ export const CLIENT_OPTIONS = {
     env: "PARLEY_LAST",
     max: 10_000,
     group: "Chatting",
-    help: "Messages that a device new to the server starts with",
+    help: "Old messages to show on a device that is new to the server",
   },
   "no-receipts": {
     kind: "flag",
     env: "PARLEY_NO_RECEIPTS",
     group: "Chatting",
-    help: "Tell nobody what was read",
+    help: "Do not tell others what you have read",
   },
   notify: {
     kind: "string",
@@ -100,7 +100,7 @@ export const CLIENT_OPTIONS = {
     default: "dm",
     choices: ["all", "dm", "none"],
     group: "Chatting",
-    help: "What rings: everything, direct messages and mentions, or nothing",
+    help: "Ring for everything, for direct messages and mentions, or for nothing",
   },
   color: {
     kind: "string",
@@ -108,16 +108,16 @@ export const CLIENT_OPTIONS = {
     default: "auto",
     choices: ["auto", "always", "never"],
     group: "Output",
-    help: "Colours; auto heeds NO_COLOR and TERM",
+    help: "Use colours; auto respects NO_COLOR and TERM",
   },
   plain: {
     kind: "flag",
     env: "PARLEY_PLAIN",
     group: "Output",
-    help: "Draw nothing twice: for those who have it read out, and where TERM is dumb",
+    help: "Never redraw, for screen readers; the default where TERM is dumb",
   },
   json: JSON_OUTPUT,
-  timeout: { ...TIMEOUT, group: "Output", help: "Seconds to wait at the end of the input for what is not acked" },
+  timeout: { ...TIMEOUT, group: "Output", help: "Seconds to wait for acks after the end of the input" },
   help: HELP,
   version: { kind: "flag", group: "Other", help: "Show the version" },
 } as const satisfies OptionTable;
@@ -129,7 +129,7 @@ export const SEND_OPTIONS = {
     kind: "string",
     value: "ID",
     group: "Sending",
-    help: "Id of the message: sent again with the same one, it arrives once",
+    help: "Id of the message; sent again with the same id, it arrives once",
   },
   timeout: { ...TIMEOUT, group: "Sending" },
   json: JSON_OUTPUT,
@@ -139,12 +139,12 @@ export const SEND_OPTIONS = {
 /** Options of `listen`. */
 export const LISTEN_OPTIONS = {
   ...CONNECTION,
-  from: { kind: "string", value: "NAME", group: "Listening", help: "Only what this person, or a #group, says" },
+  from: { kind: "string", value: "NAME", group: "Listening", help: "Only messages of this person or in this #group" },
   exec: {
     kind: "string",
     value: "COMMAND",
     group: "Listening",
-    help: "Program to run for every message, which it reads on its input; PARLEY_SENDER and others describe it",
+    help: "Program to run for every message, with the message on its input and PARLEY_SENDER and others in its environment",
   },
   last: CLIENT_OPTIONS.last,
   json: JSON_OUTPUT,
@@ -154,7 +154,7 @@ export const LISTEN_OPTIONS = {
 /** Options of `history`. */
 export const HISTORY_OPTIONS = {
   ...CONNECTION,
-  since: { kind: "string", value: "TIME", group: "Reading", help: "Since when: 30m, 12h, 2d, 1w, or a date" },
+  since: { kind: "string", value: "TIME", group: "Reading", help: "Beginning: 30m, 12h, 2d or 1w ago, or a date" },
   limit: {
     kind: "integer",
     value: "N",
@@ -162,7 +162,7 @@ export const HISTORY_OPTIONS = {
     min: 1,
     max: 1_000_000,
     group: "Reading",
-    help: "Messages at most, the newest; without meaning where --since is given",
+    help: "Number of messages, the newest; ignored with --since",
   },
   timeout: { ...TIMEOUT, group: "Reading" },
   json: JSON_OUTPUT,
@@ -175,25 +175,25 @@ export const PLAIN_OPTIONS = { help: HELP } as const satisfies OptionTable;
 /** The client's commands. */
 export const COMMANDS = {
   send: {
-    summary: "Send one message and wait until the server keeps it",
+    summary: "Send one message and wait until the server has stored it",
     operands: "NAME TEXT|-",
     options: SEND_OPTIONS,
     examples: ['chat-client send alice "the build is done"', "make 2>&1 | chat-client send '#ops' - --id build-117"],
   },
   listen: {
-    summary: "Print messages, one per line, and go on where it stopped",
+    summary: "Print messages, one per line, from where it last stopped",
     operands: "",
     options: LISTEN_OPTIONS,
     examples: ["chat-client listen --json | jq .content", "chat-client listen --from alice --exec ./answer.sh"],
   },
   history: {
-    summary: "Print what was said in a conversation",
+    summary: "Print the messages of a conversation",
     operands: "NAME",
     options: HISTORY_OPTIONS,
     examples: ["chat-client history alice", "chat-client history '#ops' --since 2d --json"],
   },
   config: {
-    summary: "Show every setting and where its value came from",
+    summary: "Show every setting and the source of its value",
     operands: "",
     options: CLIENT_OPTIONS,
   },

@@ -1,4 +1,4 @@
-/** Where the client keeps its settings and its state: XDG folders, and what Windows and macOS have in their place. */
+/** The folders of the client's settings and state: those of XDG, and their equivalents on Windows and macOS. */
 
 /** The folders of one user. */
 export interface Folders {
@@ -6,7 +6,7 @@ export interface Folders {
   readonly state: string;
 }
 
-/** The folders for an environment. Throws a `TypeError` where it names no home. */
+/** Returns the folders for an environment. Throws a `TypeError` where it names no home. */
 export function foldersFor(env: (name: string) => string | undefined, os: string): Folders {
   const home = env("HOME") || env("USERPROFILE");
   const [config, state] = [absolute(env("XDG_CONFIG_HOME")), absolute(env("XDG_STATE_HOME"))];
@@ -16,7 +16,7 @@ export function foldersFor(env: (name: string) => string | undefined, os: string
   return { config: config ? `${config}/parley` : base.config, state: state ? `${state}/parley` : base.state };
 }
 
-/** Where it is absolute: XDG has others ignored, and they would be another folder in every folder. */
+/** Returns an absolute path as it is. XDG has relative ones ignored: they would be another folder wherever one is. */
 function absolute(path: string | undefined): string | undefined {
   return path !== undefined && /^(\/|[A-Za-z]:[\\/])/.test(path) ? path : undefined;
 }
@@ -35,7 +35,7 @@ function defaults(env: (name: string) => string | undefined, os: string, home: s
   return { config: `${home}/.config/parley`, state: `${home}/.local/state/parley` };
 }
 
-/** Writes a file that only its owner reads, so that after a crash it is the old one or the new one. */
+/** Writes a file for its owner alone. After a crash it has the old text or the new. */
 export function writePrivately(file: string, text: string): void {
   const draft = `${file}.${crypto.randomUUID().slice(0, 8)}.new`;
   try {
@@ -44,7 +44,7 @@ export function writePrivately(file: string, text: string): void {
   } catch (error) {
     try {
       Deno.removeSync(draft);
-    } catch { /* it was not made, or is in its place */ }
+    } catch { /* it was not made */ }
     throw error;
   }
 }

@@ -1,28 +1,23 @@
-/** The client between other programs: lines in are messages, messages out are lines, all else goes to stderr. */
+/** The client between other programs: every line in is a message, every message out is a line, and stderr has the rest. */
 
-import type { ChatClient, State } from "../chat_client.ts";
+import type { ChatClient, Listeners, State } from "../chat_client.ts";
 import type { ErrorFrame, Message } from "../protocol.ts";
+import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
+import { inputLines } from "./input.ts";
+import { openClient, type RunContext } from "./open.ts";
+import { tryPrint, warn } from "./output.ts";
 import { Progress } from "./progress.ts";
-import {
-  EXIT,
-  isNews,
-  MISSED_WORDS,
-  onSignal,
-  openClient,
-  type RunContext,
-  stateWords,
-  timeout,
-  tryPrint,
-  warn,
-} from "./open.ts";
 import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
+import { onSignal, statusOf } from "./signals.ts";
+import { within } from "./within.ts";
+import { isNews, MISSED_WORDS, refusedWords, stateWords } from "./words.ts";
 
 /** Messages that may wait to be acked before the next line is read. */
 const OUTBOX_MAX = 64;
 
-/** What a run between programs is told. */
+/** Options of a run between programs. */
 export interface PipeOptions {
   readonly to: string | undefined;
   readonly json: boolean;
@@ -31,85 +26,124 @@ export interface PipeOptions {
   readonly timeoutMs: number;
 }
 
-/** Sends every line of stdin and prints what arrives until the input ends. The exit status. */
+/** Sends every line of stdin, and prints what arrives, until the input ends. Returns the exit status. */
 export async function runPipe(context: RunContext, options: PipeOptions): Promise<number> {
-  const { server } = context.account;
   const to = options.to === undefined ? undefined : addressOf(options.to, "--to");
-  const unreachable = Promise.withResolvers<number>();
-  const synced = Promise.withResolvers<void>();
-  let refused = 0;
-  let wasOnline = false;
-  let wasSlowed = false;
-  let isRead = true;
+  const run = new PipeRun(context.account.server, options);
   await using open = await openClient(context, "pipe", {
     ...(options.last === undefined ? {} : { last: options.last }),
-    async message(message) {
-      if (message.sender === client.user) return;
-      if (isRead && !(isRead = tryPrint(messageLine(message, options.json)))) warn("Nobody reads what comes any more");
-      if (isRead) return;
-      synced.resolve(); // there is nothing to wait for
-      await new Promise(() => {}); // not read, so not confirmed: it comes again
-    },
-    synced: () => synced.resolve(),
-    welcome: (_, missed) => missed && warn(MISSED_WORDS),
-    refused: (error, message, retryMs) => {
-      if (message && retryMs === undefined) refused++;
-      if (error.code !== "rate_limited") return warn(refusedWords(error, message, retryMs));
-      if (!wasSlowed) warn(`The server takes no more than ${rateWords(client)}; the rest follows as it lets it`);
-      wasSlowed = true;
-    },
-    state(state: State) {
-      // A script rather hears at once that there is no server than waits for one.
-      if (state.phase === "waiting" && !wasOnline) {
-        warn(sanitize(state.reason));
-        return unreachable.resolve(EXIT.unreachable);
-      }
-      if (isNews(state)) warn(stateWords(state, server));
-      if (state.phase === "online") wasOnline = true;
-      else if (state.phase === "closed" && state.act) unreachable.resolve(EXIT.refused);
-    },
+    ...run.listeners,
   });
-  const { client } = open;
-  const off = onSignal((signal) => unreachable.resolve(signal === "SIGINT" ? 130 : 143));
-  client.connect();
+  return await run.untilEnd(open.client, to);
+}
 
-  const progress = new Progress(Deno.stdin);
-  let handed = 0;
-  const sendAll = async (): Promise<number> => {
+/** One run between programs. */
+class PipeRun {
+  readonly listeners: Listeners = {
+    message: (message) => this.#print(message),
+    synced: () => this.#synced.resolve(),
+    welcome: (_, missed) => missed && warn(MISSED_WORDS),
+    refused: (error, message, retryMs) => this.#refuse(error, message, retryMs),
+    state: (state) => this.#follow(state),
+  };
+  readonly #server: string;
+  readonly #options: PipeOptions;
+  readonly #progress = new Progress(Deno.stdin);
+  /** Resolves to the exit status of a run that ends before its input. */
+  readonly #ended = Promise.withResolvers<number>();
+  readonly #synced = Promise.withResolvers<void>();
+  #client!: ChatClient;
+  /** Numbers of lines that were sent, and that will never be. */
+  #sent = 0;
+  #refused = 0;
+  #wasOnline = false;
+  #wasSlowed = false;
+  #isOutputRead = true;
+
+  constructor(server: string, options: PipeOptions) {
+    this.#server = server;
+    this.#options = options;
+  }
+
+  /** Runs until the end. Returns the exit status. */
+  async untilEnd(client: ChatClient, to: string | undefined): Promise<number> {
+    this.#client = client;
+    const off = onSignal((signal) => this.#ended.resolve(statusOf(signal)));
+    client.connect();
+    const status = await Promise.race([this.#sendInput(to), this.#ended.promise]);
+    off();
+    return status;
+  }
+
+  // ---- In ----
+
+  async #sendInput(to: string | undefined): Promise<number> {
+    const client = this.#client;
     for await (const line of inputLines()) {
       if (line === "") continue;
       const [recipient, content] = to === undefined ? addressed(line) : [to, line];
       if (recipient === undefined) {
-        refused++;
-        warn(`Not sent, as it does not say to whom: start the line with @name, or give --to NAME`);
+        this.#refused++;
+        warn("Not sent, as it does not say to whom: start the line with @name, or give --to NAME");
         continue;
       }
       client.send(recipient, content);
-      handed++;
-      progress.step(() => `${handed - client.outbox.length} messages sent so far`);
+      this.#sent++;
+      this.#progress.step(() => `${this.#sent - client.outbox.length} messages sent so far`);
       await client.flushed(OUTBOX_MAX);
     }
-    const late = timeout(options.timeoutMs);
-    const end = await Promise.race([synced.promise.then(() => client.flushed()), late.passed]);
-    late.cancel();
-    if (end !== "timeout") {
-      progress.done(() => `${handed} messages sent`);
-      return refused > 0 ? EXIT.refused : EXIT.ok;
+    return await this.#finish();
+  }
+
+  /** Waits for the acks of everything sent, and for everything missed. */
+  async #finish(): Promise<number> {
+    const client = this.#client;
+    const finished = this.#synced.promise.then(() => client.flushed()).then(() => true);
+    if (await within(finished, this.#options.timeoutMs)) {
+      this.#progress.done(() => `${this.#sent} messages sent`);
+      return this.#refused > 0 ? EXIT.refused : EXIT.ok;
     }
     warn(client.outbox.length > 0 ? `${client.outbox.length} messages were not acked in time` : "The server took too long");
     return EXIT.unreachable;
-  };
-  const code = await Promise.race([sendAll(), unreachable.promise]);
-  off();
-  return code;
+  }
+
+  // ---- Out ----
+
+  async #print(message: Message): Promise<void> {
+    if (message.sender === this.#client.user) return;
+    if (this.#isOutputRead && tryPrint(messageLine(message, this.#options.json))) return;
+    if (this.#isOutputRead) warn("Nobody reads the output any more");
+    this.#isOutputRead = false;
+    this.#synced.resolve(); // nothing more can be taken, so there is nothing to wait for
+    await new Promise(() => {}); // a message that nobody read is not confirmed, and comes again
+  }
+
+  #refuse(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): void {
+    if (message && retryMs === undefined) this.#refused++;
+    if (error.code !== "rate_limited") return warn(refusedWords(error, message, retryMs));
+    if (!this.#wasSlowed) warn(`The server takes no more than ${rateWords(this.#client)}; the rest follows as it lets it`);
+    this.#wasSlowed = true;
+  }
+
+  #follow(state: State): void {
+    // A script would rather fail at once than wait for a server.
+    if (state.phase === "waiting" && !this.#wasOnline) {
+      warn(sanitize(state.reason));
+      return this.#ended.resolve(EXIT.unreachable);
+    }
+    if (isNews(state)) warn(stateWords(state, this.#server));
+    if (state.phase === "online") this.#wasOnline = true;
+    else if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
+  }
 }
 
+/** Returns the rate limit of the last welcome, in words. */
 function rateWords({ welcome }: ChatClient): string {
   const { rate = 0, burst = 0 } = welcome?.limits ?? {};
   return rate > 0 ? `${burst} messages at once and ${rate} a second` : "so many messages at once";
 }
 
-/** `@name text` or `#group text`. */
+/** Splits a line that says its recipient: `@name text`, `#group text`. The recipient is undefined where it says none. */
 function addressed(line: string): [string | undefined, string] {
   const [, name, text] = /^(?:@(?=[^#])|@?(?=#))(\S+?)[:,]?\s+(.*)$/su.exec(line) ?? [];
   if (name === undefined || text === undefined || text === "") return [undefined, ""];
@@ -118,23 +152,4 @@ function addressed(line: string): [string | undefined, string] {
   } catch {
     return [undefined, ""];
   }
-}
-
-/** Why something was not sent, or not yet, in one line. */
-export function refusedWords(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): string {
-  const words = sanitize(error.message);
-  if (!message) return `The server refused something: ${words}`;
-  if (retryMs === undefined) return `Not sent to ${message.recipient}: ${words}`;
-  return `Waiting to send to ${message.recipient}: ${words}`;
-}
-
-/** The lines of stdin; the last may lack its line break. */
-export async function* inputLines(): AsyncIterable<string> {
-  let rest = "";
-  for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop()!;
-    for (const line of lines) yield line.replace(/\r$/, "");
-  }
-  if (rest !== "") yield rest;
 }

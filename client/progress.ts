@@ -1,11 +1,13 @@
-/** How far long work is, told to people. */
+/** Progress of long work, told to people. */
 
-import { warn } from "./open.ts";
+import { warn } from "./output.ts";
 
-/** Milliseconds between two lines: enough to see that it goes on. */
+/** Milliseconds between two lines: enough to see that the work goes on. */
 const TELL_MS = 1_000;
 
-/** Tells on stderr, where that is a terminal and `other`, the stream that the work goes through, is none. */
+/**
+ * Tells how far work is, on stderr: only where that is a terminal, and `other`, the stream that the work goes through, is none.
+ */
 export class Progress {
   readonly #isWatched: boolean;
   #toldAt = performance.now();
@@ -15,7 +17,7 @@ export class Progress {
     this.#isWatched = Deno.stderr.isTerminal() && !other.isTerminal();
   }
 
-  /** Something was done. `words` are asked for where they are told. */
+  /** Notes a step. `words` is called only when its result is told. */
   step(words: () => string): void {
     if (!this.#isWatched || performance.now() - this.#toldAt < TELL_MS) return;
     this.#toldAt = performance.now();
@@ -23,7 +25,7 @@ export class Progress {
     warn(words());
   }
 
-  /** All was done: told where it took long. */
+  /** Notes the end, which is told only when a step was told before. */
   done(words: () => string): void {
     if (this.#wasTold) warn(words());
     this.#wasTold = false;

@@ -1,12 +1,12 @@
 /**
- * Text from others as text and nothing else: what a terminal would obey is made visible, what would deceive the reader is
- * taken away. Pure; the result is safe to write to any terminal.
+ * Text from others, made safe for any terminal: characters that a terminal would obey are made visible, and those that would
+ * deceive the reader are removed. Pure.
  */
 
-/** Marks that may be stacked on one character: more than any script needs, and too few to leave the line. */
+/** Combining marks on one character at most: more than any script needs, and too few to leave the line. */
 const MARKS_MAX = 4;
 
-/** Everything a terminal or a bidirectional layout might act upon, and what nobody sees. */
+/** Characters that a terminal or a bidirectional layout might act upon, and invisible ones. */
 const SUSPECT_REGEXP =
   // deno-lint-ignore no-control-regex
   /[\x00-\x1f\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}\p{Cs}\p{Co}\p{Cn}\p{Default_Ignorable_Code_Point}]|(?<=\p{M}{4})\p{M}/u;
@@ -20,15 +20,15 @@ const UNASSIGNED_REGEXP = /[\p{Cs}\p{Co}\p{Cn}]/u;
 const JOINING_REGEXP =
   /[\p{Script=Arabic}\p{Script=Syriac}\p{Script=Mongolian}\p{Script=Devanagari}\p{Script=Bengali}\p{Script=Malayalam}\p{Script=Sinhala}\p{Script=Tamil}\p{Script=Telugu}\p{Script=Kannada}\p{Script=Gujarati}\p{Script=Khmer}]/u;
 
-/** How line breaks are shown. */
+/** Options of {@linkcode sanitize}. */
 export interface SanitizeOptions {
   /** Keep line breaks; else they are shown as `\n`, so that the text is one line. */
   readonly multiline?: boolean;
 }
 
 /**
- * `text` without anything that a terminal obeys: controls as `^X` and `\x9b`, direction controls and other invisibles gone,
- * at most four marks on a character. Emoji sequences and the joiners that scripts need stay.
+ * Returns `text` without anything that a terminal obeys: control characters become `^X` and `\x9b`, direction controls and other
+ * invisible characters go, and a character keeps at most four marks. Emoji sequences and the joiners that scripts need stay.
  */
 export function sanitize(text: string, { multiline = false }: SanitizeOptions = {}): string {
   if (!SUSPECT_REGEXP.test(text)) return text;
@@ -62,7 +62,7 @@ function show(character: string, previous: string, next: string, multiline: bool
   return INVISIBLE_REGEXP.test(character) ? "" : character;
 }
 
-/** Whether a joiner stands between two things that it joins. What follows is shown whatever comes after it. */
+/** Returns whether a joiner stands between two characters that it joins; what comes after those does not matter. */
 function isJoined(previous: string, next: string): boolean {
   if (EMOJI_REGEXP.test(previous)) return PICTOGRAPH_REGEXP.test(next);
   return isJoining(previous, next);

@@ -1,21 +1,27 @@
-/** `chat-client send NAME TEXT|-`: one message, and the server's word that it is kept. */
+/** `chat-client send NAME TEXT|-`: sends one message and waits until the server has stored it. */
 
 import { ChatError } from "../chat_client.ts";
 import { UsageError } from "../cli/options.ts";
 import { ID_CHARS_MAX } from "../protocol.ts";
+import { EXIT } from "./exit.ts";
 import { jsonLine } from "./format.ts";
-import { refusedWords } from "./pipe.ts";
-import { EXIT, onSignal, openClient, print, type RunContext, stateWords, timeout, warn } from "./open.ts";
+import { readInput } from "./input.ts";
+import { openClient, type RunContext } from "./open.ts";
+import { print, warn } from "./output.ts";
 import { addressOf } from "./settings.ts";
+import { onSignal, statusOf } from "./signals.ts";
+import { within } from "./within.ts";
+import { refusedWords, stateWords } from "./words.ts";
 
-/** What `send` is told. */
+/** Options of `send`. */
 export interface SendOptions {
   readonly id: string | undefined;
   readonly json: boolean;
+  /** Milliseconds from connecting to the ack. */
   readonly timeoutMs: number;
 }
 
-/** Sends one message. The exit status. */
+/** Sends one message. Returns the exit status. */
 export async function runSend(context: RunContext, operands: readonly string[], options: SendOptions): Promise<number> {
   const [to, ...words] = operands;
   if (to === undefined || words.length === 0) {
@@ -31,7 +37,7 @@ export async function runSend(context: RunContext, operands: readonly string[], 
   let reason = "The server did not answer";
   let wasOnline = false;
   await using open = await openClient(context, "send", {
-    deaf: true,
+    sendOnly: true,
     refused: (error, message, retryMs) => {
       reason = refusedWords(error, message, retryMs);
       if (retryMs !== undefined || !message) warn(reason);
@@ -40,14 +46,13 @@ export async function runSend(context: RunContext, operands: readonly string[], 
     state(state) {
       if (state.phase === "online") wasOnline = true;
       if (state.phase === "waiting") warn(reason = stateWords(state, context.account.server));
-      if (state.phase === "closed" && state.act) {
+      if (state.phase === "closed" && state.needsUser) {
         warn(stateWords(state, context.account.server));
         failed.resolve(EXIT.refused);
       }
     },
   });
-  const late = timeout(options.timeoutMs);
-  const off = onSignal((signal) => failed.resolve(signal === "SIGINT" ? 130 : 143));
+  const off = onSignal((signal) => failed.resolve(statusOf(signal)));
   open.client.connect();
   const { acked } = open.client.send(recipient, content, options.id);
   const sent = acked.then((ack) => {
@@ -57,20 +62,13 @@ export async function runSend(context: RunContext, operands: readonly string[], 
     if (error.code !== "closed") warn(reason);
     return EXIT.refused;
   });
-  const code = await Promise.race([sent, failed.promise, late.passed]);
-  late.cancel();
+  const code = await within(Promise.race([sent, failed.promise]), options.timeoutMs);
   off();
-  if (code !== "timeout") return code;
+  if (code !== undefined) return code;
   const seconds = `${options.timeoutMs / 1_000} s`;
   if (!wasOnline) warn(`Not sent: there was no connection within ${seconds}`);
   else if (options.id === undefined) {
     warn(`Not acked within ${seconds}, so it may or may not have arrived; with an --id it can be repeated`);
   } else warn(`Not acked within ${seconds}, so it may or may not have arrived: sent again with the same --id, it arrives once`);
   return EXIT.unreachable;
-}
-
-/** All of stdin, without the line break at its end. */
-async function readInput(): Promise<string> {
-  const text = await new Response(Deno.stdin.readable).text();
-  return text.replace(/\r?\n$/, "");
 }

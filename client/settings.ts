@@ -1,4 +1,4 @@
-/** Settings from the command line, the environment and `client.json`, made into what the client runs with. */
+/** Settings of the client: the file `client.json`, and the account that they make with command line and environment. */
 
 import { resolve } from "node:path";
 import type { OptionTable, Surroundings } from "../cli/options.ts";
@@ -7,19 +7,22 @@ import { parseAddress, parseName, Refusal } from "../protocol.ts";
 import { type Folders, foldersFor } from "./paths.ts";
 import { serverUrl } from "./transport.ts";
 
-/** Where to connect, and as whom: checked. */
+/** A server and a user on it, checked. */
 export interface Account {
+  /** URL of the server's WebSocket. */
   readonly server: string;
-  /** Canonical, or "" where the token says it. */
+  /** Canonical name, or "" where the token decides. */
   readonly name: string;
+  /** Reads the token anew. */
   readonly token: (() => string | undefined) | undefined;
   readonly device: string | undefined;
+  /** Certificates in PEM. */
   readonly ca: string | undefined;
-  /** Where the token and the certificates come from, for other clients that this one starts. */
+  /** Absolute paths of the files with token and certificates, for clients that this one starts. */
   readonly files: { readonly token: string | undefined; readonly ca: string | undefined };
 }
 
-/** What the commands that connect have in common. */
+/** The options that all commands that connect have in common. */
 export interface ConnectionValues {
   readonly server: string;
   readonly name: string | undefined;
@@ -29,7 +32,7 @@ export interface ConnectionValues {
   readonly ca: string | undefined;
 }
 
-/** This user's folders, by this process's environment. Throws a {@linkcode UsageError}. */
+/** Returns the folders of this process's user. Throws a {@linkcode UsageError}. */
 export function ownFolders(): Folders {
   try {
     return foldersFor((name) => Deno.env.get(name), Deno.build.os);
@@ -38,14 +41,14 @@ export function ownFolders(): Folders {
   }
 }
 
-/** The name of the settings file. */
+/** Returns the path of the settings file. */
 export function settingsFile(folders: Folders): string {
   return `${folders.config}/client.json`;
 }
 
 /**
- * What the options may be set by beside the command line. `servers` in the file holds settings per server by a short name, which
- * `--server` then takes. Throws a {@linkcode UsageError} for a file that is no settings.
+ * Returns environment and settings file as sources of options. `servers` in the file has settings for servers by a short name,
+ * which `--server` accepts. Throws a {@linkcode UsageError} for a file that cannot be used.
  */
 export function surroundings(folders: Folders, options: OptionTable, args: readonly string[]): Surroundings {
   const file = settingsFile(folders);
@@ -62,7 +65,7 @@ export function surroundings(folders: Folders, options: OptionTable, args: reado
   return { env: (name) => Deno.env.get(name), settings: known };
 }
 
-/** What stands in the settings and is none of `known`: likely a slip. */
+/** Returns the names in the settings that are none of `known`: likely slips. */
 export function strangeSettings(folders: Folders, known: readonly string[]): string[] {
   const { servers, ...common } = readSettings(settingsFile(folders));
   const entries = isObject(servers) ? Object.values(servers).filter(isObject) : [];
@@ -70,7 +73,7 @@ export function strangeSettings(folders: Folders, known: readonly string[]): str
   return [...new Set(names)].filter((name) => !known.includes(name));
 }
 
-/** The address that `--server` names in the settings' `servers`; else what was given. */
+/** Returns the address behind a short name in the settings' `servers`; anything else as it was given. */
 export function namedServer(folders: Folders, given: string): string {
   const { servers } = readSettings(settingsFile(folders));
   if (!isObject(servers) || !Object.hasOwn(servers, given)) return given;
@@ -78,7 +81,7 @@ export function namedServer(folders: Folders, given: string): string {
   return isObject(entry) && typeof entry.server === "string" ? entry.server : given;
 }
 
-/** Checks where to connect and as whom. Throws a {@linkcode UsageError}. */
+/** Checks the options of a connection. Throws a {@linkcode UsageError}. */
 export function accountOf(values: ConnectionValues, folders: Folders): Account {
   if (values.device !== undefined) check(parseName(values.device, "--device"), "--device");
   const token = tokenOf(values);
@@ -98,7 +101,7 @@ export function accountOf(values: ConnectionValues, folders: Folders): Account {
   return { server, name, token, device: values.device, ca, files };
 }
 
-/** A name or #group that was typed, in its canonical form. Throws a {@linkcode UsageError}. */
+/** Returns a typed name or #group in its canonical form. Throws a {@linkcode UsageError}. */
 export function addressOf(text: string, where: string): string {
   return check(parseAddress(text, where), where);
 }
@@ -121,17 +124,17 @@ function tokenOf(values: ConnectionValues): (() => string) | undefined {
   return read;
 }
 
-/** A token can stand in a header, and what cannot is none; its text is never said. */
+/** Checks that a token can stand in a header. No error has its text. */
 function checkToken(text: string, where: string): string {
   const token = text.trim();
   if (token === "") throw new UsageError(`There is no token in ${where}`);
   if (!/^[\x21-\x7e]+$/.test(token)) {
-    throw new UsageError(`What is in ${where} is no token: a token is one word, alone on one line`);
+    throw new UsageError(`The text in ${where} is not a token: a token is one word, alone on one line`);
   }
   return token;
 }
 
-/** Whom a token is for, so that state is kept by name before there is a connection; "" where it does not show. */
+/** Returns whom a token is for, as state is kept by name before there is a connection; "" where the token does not show it. */
 function nameIn(token: string): string {
   try {
     const payload = Uint8Array.fromBase64(token.split(".")[1] ?? "", { alphabet: "base64url" });

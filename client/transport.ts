@@ -1,17 +1,21 @@
-/** Sockets as Deno opens them: with a token in a header, with certificates of one's own, and with words for what goes wrong. */
+/** WebSockets of Deno, with the token in a header and with further certificates, and reasons for their failures. */
 
 import type { Diagnosis, Socket, SocketFactory } from "../chat_client.ts";
+import { within } from "./within.ts";
 
-/** Milliseconds that a server has to say why it does not take a connection. */
+/** Milliseconds that a server has to answer why it does not accept a connection. */
 const ASK_MS = 5_000;
-/** Any 16 bytes: nothing is said over a connection that is made with them. */
+/** Key of a WebSocket handshake: any 16 bytes, as nothing is sent after this one. */
 const SAMPLE_KEY = btoa("\0".repeat(16));
 
-/** The address of a server as people write it: `host`, `host:port`, an http or a ws URL. Throws a `TypeError` for others. */
+/**
+ * Returns the URL of a server from an address as people write it: `host`, `host:port`, an http or a ws URL. Throws a `TypeError`
+ * for anything else.
+ */
 export function serverUrl(text: string): string {
   const url = URL.parse(/^[a-z]+:\/\//i.test(text) ? text : `ws://${text}`);
   if (!url || url.hostname === "") {
-    throw new TypeError(`${JSON.stringify(text)} is no address of a server, such as ws://localhost:8080/ws`);
+    throw new TypeError(`${JSON.stringify(text)} is not an address of a server, such as ws://localhost:8080/ws`);
   }
   if (url.protocol === "http:" || url.protocol === "https:") url.protocol = url.protocol === "http:" ? "ws:" : "wss:";
   if (url.protocol !== "ws:" && url.protocol !== "wss:") {
@@ -23,7 +27,7 @@ export function serverUrl(text: string): string {
   return url.href;
 }
 
-/** Opens sockets that trust `caCerts` (PEM) too. */
+/** Returns a factory of sockets that also trust `caCerts` (PEM). */
 export function socketFactory(caCerts: string | undefined): SocketFactory {
   const client = caCerts === undefined ? undefined : Deno.createHttpClient({ caCerts: [caCerts] });
   return (url, token) => {
@@ -34,14 +38,14 @@ export function socketFactory(caCerts: string | undefined): SocketFactory {
   };
 }
 
-/** What a connection is made with. */
+/** The parameters of a connection. */
 export interface Target {
   readonly server: string;
   readonly token: (() => string | undefined) | undefined;
   readonly ca: string | undefined;
 }
 
-/** Words for why a server could not be reached, from what Deno says of it. */
+/** Returns a function that explains why a server could not be reached, from the reason that Deno gives. */
 export function explainFailure(target: Target): (reason: string) => Promise<Diagnosis> {
   return async (reason) => {
     const told = Number(/status code: (\d{3})/.exec(reason)?.[1] ?? 0);
@@ -78,13 +82,12 @@ function explainReason(reason: string, server: string): Diagnosis {
 }
 
 /**
- * The status that the server answers an upgrade with; 0 where that cannot be had. Over TLS the runtime keeps it to itself: it
- * tries again with HTTP/2, and says of that alone what went wrong.
+ * Asks the server for the status with which it answers an upgrade; 0 where it cannot be had. Over TLS the runtime does not
+ * report it: it tries again with HTTP/2, and reports only what went wrong with that.
  */
 async function askStatus({ server, token, ca }: Target): Promise<number> {
   const { host, hostname, port, pathname, search } = new URL(server);
   let connection: Deno.TlsConn | undefined;
-  let timer: ReturnType<typeof setTimeout> | undefined;
   const ask = async () => {
     connection = await Deno.connectTls({
       hostname: hostname.replace(/^\[|\]$/g, ""),
@@ -103,11 +106,9 @@ async function askStatus({ server, token, ca }: Target): Promise<number> {
     const length = await connection.read(buffer) ?? 0;
     return Number(/^HTTP\/1\.1 (\d{3})/.exec(new TextDecoder().decode(buffer.subarray(0, length)))?.[1] ?? 0);
   };
-  const late = new Promise<number>((resolve) => timer = setTimeout(resolve, ASK_MS, 0));
-  const status = await Promise.race([ask().catch(() => 0), late]);
-  clearTimeout(timer);
+  const status = await within(ask().catch(() => 0), ASK_MS);
   connection?.close();
-  return status;
+  return status ?? 0;
 }
 
 type WebSocketOptions = ConstructorParameters<typeof WebSocket>[1];

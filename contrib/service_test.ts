@@ -1,4 +1,4 @@
-/** The unit is one that systemd takes, and configures what there is. */
+/** parley.service: systemd takes it, and it sets variables that the server has. */
 
 import { assert, assertEquals } from "@std/assert";
 import { SERVER_OPTIONS } from "../server/options.ts";

@@ -46,6 +46,17 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "ARCHITECTURE names files that there are",
+  ignore,
+  fn: async () => {
+    for (const [, path] of (await read("docs/ARCHITECTURE.md")).matchAll(/`([a-z0-9_/]+\.ts)`/g)) {
+      if (path === "x.ts") continue; // any
+      await Deno.stat(new URL(path!, ROOT)).catch(() => assert(false, `docs/ARCHITECTURE.md names ${path}`));
+    }
+  },
+});
+
 async function read(file: string): Promise<string> {
   return await Deno.readTextFile(new URL(file, ROOT));
 }

@@ -1,4 +1,4 @@
-/** The client between other programs, against a real server: what goes in and out, and the exit statuses. */
+/** The client between other programs, against a real server: its input, output and exit statuses. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { MemoryBroker } from "../broker/memory.ts";
@@ -39,7 +39,7 @@ class Place implements AsyncDisposable {
   }
 }
 
-/** Whether a shell is there; most machines have but one of them. */
+/** Returns whether a shell is installed; most machines have only one of them. */
 function isThere(shell: string): boolean {
   return ["/bin", "/usr/bin"].some((folder) => {
     try {
@@ -50,7 +50,7 @@ function isThere(shell: string): boolean {
   });
 }
 
-/** A program that answers every message with yes. */
+/** Writes a program that answers every message with yes. Returns its path. */
 async function answering(folder: string): Promise<string> {
   const { command, args } = CLIENT;
   const client = [command, ...args].map(quoted).join(" ");
@@ -58,7 +58,7 @@ async function answering(folder: string): Promise<string> {
   return `${folder}/answer`;
 }
 
-/** A broker that has seen a user. */
+/** Returns a broker that knows a user. */
 async function knowing(user: string): Promise<MemoryBroker> {
   const broker = new MemoryBroker();
   await broker.attach(user, "elsewhere");
@@ -185,7 +185,7 @@ Deno.test({
         [[...trusted, "--name", "bob"], 1, "--token-file FILE"],
         [[...trusted, "--token-file", at("bob"), "--name", "alice"], 1, 'You are "bob" and cannot be "alice"'],
         [[...trusted, "--token-file", at("empty")], 2, "There is no token in"],
-        [[...trusted, "--token-file", at("two")], 2, `What is in ${at("two")} is no token`],
+        [[...trusted, "--token-file", at("two")], 2, `The text in ${at("two")} is not a token`],
         [["--ca", key, "--token-file", at("bob")], 2, "There is no certificate (PEM) in"],
         [["--server", server.url.replace("wss:", "ws:"), "--token-file", at("bob")], 3, "try wss://"],
       ];
@@ -193,9 +193,9 @@ Deno.test({
         const end = await run(...args);
         assertEquals(end.code, code, end.err);
         assertStringIncludes(end.err, words);
-        assert(!end.err.includes("eyJ"), "the token is told");
+        assert(!end.err.includes("eyJ"), "the output has the token");
       }
-      // What it starts connects as it does itself.
+      // A program of --exec connects as the listener does.
       await using listen = new Running(
         CLIENT,
         ["listen", "--server", server.url, ...trusted, "--token-file", at("bob"), "--exec", await answering(folder)],
@@ -360,7 +360,7 @@ Deno.test({
     await using running = new Running(
       { command: "sh", args: ["-c", `cd ${quoted(place.home)} && exec ${line}`] },
       [],
-      { ...place.env, PARLEY_SERVER: place.url, PARLEY_DEVICE: "box" }, // the device of the listener alone
+      { ...place.env, PARLEY_SERVER: place.url, PARLEY_DEVICE: "box" }, // a device for the listener alone
     );
     await untilOnline(place.url, "bot");
     await using alice = place.start("alice", "--to", "bot");
@@ -447,7 +447,7 @@ Deno.test({
     assertEquals(rows.get("notify"), ["all", "settings"]);
     assertEquals(rows.get("color"), ["never", "environment"]);
     assertEquals(rows.get("token"), ["(hidden)", "environment"]);
-    assertStringIncludes(out, `${place.home}/config/parley/client.json\nThese in it are no settings: nmae`);
+    assertStringIncludes(out, `${place.home}/config/parley/client.json\nIt has names that are no settings: nmae`);
     for (const [shell, check] of [["bash", ["-n"]], ["zsh", ["-n"]], ["fish", ["--no-execute"]]] as const) {
       const script = await runToEnd(CLIENT, ["completions", shell], "", place.env);
       assertEquals(script.code, 0);

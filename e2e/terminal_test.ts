@@ -19,7 +19,7 @@ const CLIENTS: [string, Command][] = [
 ];
 const ignore = !CAN_RUN || lacksProgram("tmux", ["-V"]) || lacksProgram("bash");
 
-/** A test for every client that there is. */
+/** Defines a test for the client from source, and for the compiled one where there is one. */
 function onTerminal(name: string, test: (place: Place) => Promise<void>): void {
   for (const [which, client] of CLIENTS) {
     const fn = async () => {
@@ -30,7 +30,7 @@ function onTerminal(name: string, test: (place: Place) => Promise<void>): void {
   }
 }
 
-/** A server, a home, and alice, who is no more than a socket. */
+/** A server, a home for clients, and alice, who is a plain socket. */
 class Place implements AsyncDisposable {
   readonly #home = Deno.makeTempDirSync();
   readonly env = { XDG_STATE_HOME: `${this.#home}/state`, XDG_CONFIG_HOME: `${this.#home}/config` };
@@ -38,7 +38,7 @@ class Place implements AsyncDisposable {
 
   constructor(readonly client: Command) {}
 
-  /** bob's terminal, with a conversation with alice in view. */
+  /** Starts bob's client on a terminal. */
   async bob(size = {}, ...args: string[]): Promise<Terminal> {
     const terminal = await Terminal.start(
       this.client,
@@ -62,7 +62,7 @@ class Place implements AsyncDisposable {
   }
 }
 
-/** A server that welcomes and then says what no server says. */
+/** A server that welcomes a client and then sends what no server sends. */
 class NonsenseServer {
   readonly #http = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, (request) => this.#upgrade(request));
   readonly #sockets: WebSocket[] = [];
@@ -86,7 +86,7 @@ class NonsenseServer {
     return response;
   }
 
-  /** Closes every connection with this reason, and takes no more. */
+  /** Closes every connection with a reason, and accepts no more. */
   leave(reason: string): void {
     this.#isGone = true;
     for (const socket of this.#sockets.splice(0)) socket.close(1012, reason);
@@ -101,7 +101,7 @@ class NonsenseServer {
 const NOT_FRAMES = ["", "null", "[]", "{", "{}", "\x1b[2J", '{"type":"\\u001b[2J"}', '{"type":"__proto__"}', '{"type":7}'];
 const LIMITS = { frame: 1_000, content: 1_000, rate: 0, burst: 0 };
 
-/** What the nonsense server answers a frame with: the wrong things, and much of it. */
+/** Returns the nonsense server's answers to a frame: the wrong ones, and many. */
 function nonsense({ type, id }: { type?: string; id?: string }): (string | object)[] {
   if (type === "conversations") return [{ type: "group", op: "members", id }, { type: "error", id, ...OWNED }];
   if (type === "group" || type === "history") {
@@ -539,7 +539,7 @@ onTerminal("who is ignored stays so the next time, until they are shown again", 
     await bob.shows("as bob");
     await bob.type("/ignore Alice");
     await bob.press("Enter");
-    await bob.shows("What alice says is hidden");
+    await bob.shows("Messages of alice are hidden");
     bob.kill("SIGKILL");
     await bob.shows("ended with 137");
   }
@@ -554,7 +554,7 @@ onTerminal("who is ignored stays so the next time, until they are shown again", 
   assert(!lines.some((line) => line.includes("unheard")));
   await bob.type("/ignore alice");
   await bob.press("Enter");
-  await bob.shows("alice is shown again");
+  await bob.shows("Messages of alice are shown again");
   alice.send(say("heard"));
   await bob.shows(/alice: heard$/);
 });
@@ -567,7 +567,7 @@ onTerminal("others see that something is typed for them, and not that commands a
   await bob.shows("=== alice ===");
   await bob.type("/receipts off");
   await bob.press("Enter", "Enter", "Up", "C-u");
-  await bob.shows("Nobody is told");
+  await bob.shows("Nobody can see");
   await bob.type("@alice hi");
   await bob.press("Enter");
   const nextOf = async (...types: string[]) => {
@@ -612,7 +612,7 @@ onTerminal("what was typed while the server was away goes out once, though the c
   await broker.attach("alice", "~");
   place.server = startServer({ port, broker });
   await using bob = await place.bob();
-  await bob.shows("From the last time, still to be sent: 1");
+  await bob.shows("Messages from the last time that are still to be sent: 1");
   await using alice = await place.alice();
   assertEquals(await alice.next(), say("for later", "alice", "bob") as never);
   await bob.type("@alice and now");
@@ -620,13 +620,13 @@ onTerminal("what was typed while the server was away goes out once, though the c
   assertEquals(await alice.next(), say("and now", "alice", "bob") as never);
 });
 
-/** How each shell is started with completions from `file`, and no settings of its user's. */
+/** Arguments that start each shell with completions from `file` and without settings of its user. */
 const SHELL_ARGS: Record<Shell, (file: string) => { args: string[]; env?: Record<string, string> }> = {
   bash: (file) => ({ args: ["--noprofile", "--rcfile", file, "-i"] }),
   zsh: (file) => ({ args: ["-d", "-i"], env: { ZDOTDIR: file.slice(0, file.lastIndexOf("/")) } }),
   fish: (file) => ({ args: ["--no-config", "-C", `source ${file}; function fish_prompt; echo '> '; end`] }),
 };
-/** What is typed before Tab, and what stands there after it. */
+/** Texts before Tab and after it. */
 const COMPLETED = [
   ["se", "send"],
   ["--notify d", "--notify dm"],
@@ -637,7 +637,7 @@ const COMPLETED = [
   ["listen --exec FOLDER/ans", "listen --exec FOLDER/answer"],
 ] as const;
 
-/** How zsh comes to its completions: by itself, or because it is told. */
+/** Settings of zsh with which it finds its completions by itself, or by a command. */
 const ZSHRC = {
   "": "fpath=($ZDOTDIR $fpath); autoload -Uz compinit; compinit -u -D; PS1='> '",
   " that has sourced them": "autoload -Uz compinit; compinit -u -D; source <(cat $ZDOTDIR/_chat-client); PS1='> '",
@@ -661,7 +661,7 @@ for (const [shell, way] of [...SHELLS.map((shell) => [shell, ""] as const), ["zs
         for (const [typed, completed] of COMPLETED.map((texts) => texts.map((text) => text.replace("FOLDER", folder)))) {
           await terminal.type(`chat-client ${typed}`);
           await terminal.press("Tab");
-          // zsh puts the equals sign that may stand before a value.
+          // zsh adds the equals sign that may stand before a value.
           await terminal.until((lines) => lines.at(-1)!.replace(/=$/, "") === `> chat-client ${completed}`);
           await terminal.press("C-u");
           await terminal.endsWith(">");

@@ -1,7 +1,7 @@
 import { assertEquals } from "@std/assert";
 import { setImmediate } from "node:timers";
 import { MemoryBroker } from "../broker/memory.ts";
-import { base, close, extended, settle, setUp } from "../testing/hub_devices.ts";
+import { base, close, type Device, extended, settle, setUp } from "../testing/hub_devices.ts";
 
 Deno.test("Hub tells the broker at once what a device has, then not before long, and at the end", async () => {
   const broker = new MemoryBroker();
@@ -103,4 +103,22 @@ Deno.test("Hub gathers the receipts of a turn, and counts those that come with n
     ts: alice.last("receipt").ts,
   });
   close(alice, bob);
+});
+
+Deno.test("Hub tells a private read marker to its user's own devices, counts by it, and tells the author nothing", async () => {
+  const { hub } = setUp();
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob"), phone = await extended(hub, "bob", "phone");
+  alice.tell("bob", "hi", "1");
+  await settle();
+  const { seq } = alice.last("ack");
+  bob.say({ type: "receipt", kind: "read", with: "alice", seq, private: true });
+  bob.say({ type: "conversations", id: "c" });
+  await settle();
+  const kinds = ({ frames }: Device) => frames.flatMap((frame) => frame.type === "receipt" ? [frame.kind] : []);
+  assertEquals([kinds(alice), kinds(phone)], [[], ["read"]]);
+  assertEquals(bob.last("conversations").conversations.map(({ read, unread }) => [read, unread]), [[seq, 0]]);
+  bob.say({ type: "receipt", kind: "read", with: "alice", seq });
+  await settle();
+  assertEquals(kinds(alice), ["read"]);
+  close(alice, bob, phone);
 });

@@ -3,7 +3,7 @@
  * device resumes.
  */
 
-import type { Attached, Devices, Markers } from "../broker.ts";
+import { type Attached, BASE_DEVICE, type Devices, type Markers } from "../broker.ts";
 import { type ClientFrame, type ClientFrameOf, type Limits, PROTOCOL_VERSION, Refusal } from "../protocol.ts";
 import { toReceipt } from "./encoding.ts";
 import type { Session, Settled } from "./session.ts";
@@ -12,9 +12,6 @@ import type { Session, Settled } from "./session.ts";
 export const HELLO_TIMEOUT_MS = 10_000;
 /** Milliseconds a connection named in its URL has for `hello`, before it is taken for the base level. */
 export const HELLO_GRACE_MS = 250;
-
-/** The base level's device: no client can name one so. */
-const BASE_DEVICE = "~";
 
 /** Needs of the handshake, which the hub meets. */
 export interface HandshakeHost {
@@ -86,7 +83,13 @@ export class Handshake {
   }
 
   #startBase(session: Session, user: string, first?: string): void {
-    const base: Settled = { user, level: "base", device: BASE_DEVICE, origin: `~${++this.#nextOrigin}`, batch: false };
+    const base: Settled = {
+      user,
+      level: "base",
+      device: BASE_DEVICE,
+      origin: `${BASE_DEVICE}${++this.#nextOrigin}`,
+      batch: false,
+    };
     session.settle(base, first);
     this.#start(session, undefined);
   }

@@ -1,5 +1,5 @@
 /**
- * When users were last connected, told to the broker as they leave, and now and then while they are here: a process that is
+ * Last seen: when users were connected, told to the broker as they leave, and now and then while they are here: a process that is
  * killed tells nobody.
  */
 

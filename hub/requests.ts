@@ -45,7 +45,7 @@ export function handleRequest(host: RequestHost, session: Session, frame: Reques
     case "ack":
       return session.confirm(frame.seq);
     case "receipt":
-      return session.read(frame.with, frame.seq);
+      return session.read(frame.with, frame.seq, frame.private);
     case "watch":
       return watch(host, session, frame);
     case "presence":
@@ -63,6 +63,7 @@ export function handleRequest(host: RequestHost, session: Session, frame: Reques
     case "ping":
       return session.send(frame.id === undefined ? { type: "pong" } : { type: "pong", id: frame.id });
   }
+  frame satisfies never; // every type has its case
 }
 
 function refuse(session: Session, code: ErrorCode, message: string, id: string | undefined): void {

@@ -6,7 +6,15 @@
  * connection takes them, so that a device far behind costs a page and not a backlog.
  */
 
-import type { Appended, DeviceMove, Draft, MarkerMove, MessageLog, Stored } from "../broker.ts";
+import {
+  type Appended,
+  type DeviceMove,
+  type Draft,
+  isBaseDevice,
+  type MarkerMove,
+  type MessageLog,
+  type Stored,
+} from "../broker.ts";
 import {
   CLOSE_CODES,
   type CloseName,
@@ -20,6 +28,7 @@ import {
 } from "../protocol.ts";
 import type { Connection, Identity, Receiver } from "./connection.ts";
 import { encodeAck } from "./encoding.ts";
+import { RefusalCount } from "./refusal_count.ts";
 
 /** Frames that may arrive while the broker settles a name: a script's outbox, not a flood. */
 export const INBOX_FRAMES_MAX = 4_096;
@@ -40,8 +49,6 @@ const BACKLOG_PAGE = 128;
 const DRAIN_POLL_MS = 20;
 /** Milliseconds without any progress after which a reader of backlog is taken for stalled. */
 const STALL_MS = 30_000;
-/** Milliseconds in which bad frames are counted. */
-const REFUSALS_WINDOW_MS = 60_000;
 /** Factor over the frame limit at which the sender is closed: nobody gets there by mistake. */
 const FRAME_ABSURD_FACTOR = 2;
 /** Milliseconds between two typing signals of a device that are passed on. */
@@ -70,6 +77,9 @@ export interface SessionHost {
   /** Tells the operator of a failure that no peer can be blamed for. */
   report(error: unknown, where: string): void;
 }
+
+/** Positions by conversation. */
+type ReadPositions = Map<string, number>;
 
 /** Name, level and device, as a first frame or `hello` settles them. */
 export interface Settled {
@@ -104,8 +114,8 @@ export class Session implements Receiver {
   #closed = false;
   #saidGoodbye = false;
   #away = false;
-  #refusals = 0;
-  #refusalsSince = 0;
+  /** Well-behaved peers have none. */
+  #refusals: RefusalCount | undefined;
   #lastTyping = -Infinity;
   #lastRecipient = "";
 
@@ -126,7 +136,9 @@ export class Session implements Receiver {
   /** Acks and receipts that it may still send for nothing. */
   #confirmations = CONFIRMATIONS_PER_MESSAGE; // the end of the backlog is confirmed too
   /** Positions up to which the person has read conversations, where the broker does not know it yet. Most have none. */
-  #reads: Map<string, number> | undefined;
+  #reads: ReadPositions | undefined;
+  /** The same of what is not told to others. */
+  #privateReads: ReadPositions | undefined;
   /** The highest of those positions. */
   #readsUpTo = 0;
   /** Highest position handed over per conversation and not yet confirmed: what "delivered" is made from. Idle ones have none. */
@@ -298,12 +310,8 @@ export class Session implements Receiver {
   /** Answers a bad frame; too many close the connection. */
   refuse(refusal: Refusal): void {
     this.answer(refusal);
-    const now = performance.now();
-    if (now - this.#refusalsSince > REFUSALS_WINDOW_MS) {
-      this.#refusalsSince = now;
-      this.#refusals = 0;
-    }
-    if (++this.#refusals > this.#host.refusalsMax) this.close("policy", "Too many bad frames");
+    this.#refusals ??= new RefusalCount();
+    if (this.#refusals.add(performance.now()) > this.#host.refusalsMax) this.close("policy", "Too many bad frames");
   }
 
   /** Tells the peer what became of a message. */
@@ -445,7 +453,7 @@ export class Session implements Receiver {
   #isOwn(message: Stored): boolean {
     if (this.#level === "extended") return message.origin === this.#device;
     // A base connection has no copy of what another one of the user sent while this one was away.
-    return message.origin === this.#origin || (!this.#live && message.origin.startsWith("~"));
+    return message.origin === this.#origin || (!this.#live && isBaseDevice(message.origin));
   }
 
   /**
@@ -486,11 +494,11 @@ export class Session implements Receiver {
     if (this.isUnreported) this.#scheduleFlush();
   }
 
-  /** Notes that the person has read the conversation with `other` up to `seq`. */
-  read(other: string, seq: number): void {
+  /** Notes that the person has read the conversation with `other` up to `seq`; privately: others are not told. */
+  read(other: string, seq: number, isPrivate = false): void {
     if (this.#isForeign) return;
-    this.#reads ??= new Map();
-    this.#reads.set(other, Math.max(this.#reads.get(other) ?? 0, seq));
+    const reads = isPrivate ? this.#privateReads ??= new Map() : this.#reads ??= new Map();
+    reads.set(other, Math.max(reads.get(other) ?? 0, seq));
     this.#readsUpTo = Math.max(this.#readsUpTo, seq);
     this.#scheduleFlush();
   }
@@ -502,7 +510,7 @@ export class Session implements Receiver {
 
   /** True where the broker can be told what was read: positions beyond the cursor wait for the backlog. */
   get #hasReads(): boolean {
-    return this.#reads !== undefined && (this.#live || this.#readsUpTo <= this.#cursor);
+    return (this.#reads ?? this.#privateReads) !== undefined && (this.#live || this.#readsUpTo <= this.#cursor);
   }
 
   /** True while the device has something that the broker does not know of. */
@@ -521,10 +529,12 @@ export class Session implements Receiver {
     this.#unreported = 0;
     this.#takeConfirmed(moves, marks);
     if (!this.#hasReads) return;
-    for (const [conversation, seq] of this.#reads!) {
-      marks.push({ user: this.#user, kind: "read", with: conversation, seq: Math.min(seq, this.#cursor) });
-    }
-    this.#reads = undefined;
+    const read = (other: string, seq: number) => {
+      return { user: this.#user, kind: "read", with: other, seq: Math.min(seq, this.#cursor) } as const;
+    };
+    for (const [other, seq] of this.#reads ?? []) marks.push(read(other, seq));
+    for (const [other, seq] of this.#privateReads ?? []) marks.push({ ...read(other, seq), private: true });
+    this.#reads = this.#privateReads = undefined;
     this.#readsUpTo = 0;
   }
 

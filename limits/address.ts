@@ -1,15 +1,15 @@
-/** Who is at the other end, as far as an address and a page's origin tell. */
+/** Addresses and origins of peers: which are this machine, which count as one, which pages may connect. */
 
-/** Whether an address is this machine's own. */
+/** Returns whether an address is this machine's own. */
 export function isLoopback(address: string): boolean {
   return address === "localhost" || address === "::1" || /^127\.\d+\.\d+\.\d+$/.test(address) ||
     address.startsWith("::ffff:127.");
 }
 
 /**
- * The address that a request counts for. `X-Forwarded-For` is believed only as far as there are proxies of ours in front: each
- * adds the address it sees to the end, so the one that the outermost of `hops` proxies added is the client's. What is no address
- * counts for the proxy.
+ * Returns the address that a request counts for. `X-Forwarded-For` is believed only as far as there are proxies of ours in front:
+ * each adds the address it sees to the end, so the one that the outermost of `hops` proxies added is the client's. An entry that
+ * is no address is not believed: then the request counts for the nearest proxy.
  */
 export function clientAddress(remote: string, forwarded: string | null, hops: number): string {
   const chain = forwarded?.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "") ?? [];
@@ -17,7 +17,7 @@ export function clientAddress(remote: string, forwarded: string | null, hops: nu
   return withoutPort(chain.at(-Math.min(hops, chain.length))!) ?? remote;
 }
 
-/** The address in `1.2.3.4`, `1.2.3.4:5678`, `2001:db8::1` or `[2001:db8::1]:5678`, as proxies write it; undefined for others. */
+/** Returns the address in `1.2.3.4`, `1.2.3.4:5678`, `2001:db8::1` or `[2001:db8::1]:5678`, as proxies write it; undefined for others. */
 function withoutPort(text: string): string | undefined {
   const [, v4, bracketed, plain] =
     /^(?:(\d{1,3}(?:\.\d{1,3}){3})(?::\d+)?|\[([\da-f:.]+)\](?::\d+)?|([\da-f]*:[\da-f:.]+))$/i.exec(text) ??
@@ -25,7 +25,7 @@ function withoutPort(text: string): string | undefined {
   return v4 ?? bracketed ?? plain;
 }
 
-/** What an address is counted under: a customer of IPv6 has a whole /64. */
+/** Returns the key that an address is counted under: itself, or for IPv6 its /64, which one customer has as a whole. */
 export function addressKey(address: string): string {
   if (!address.includes(":") || address.startsWith("::ffff:")) return address.replace("::ffff:", "");
   const [head = "", tail] = address.split("%")[0]!.split("::");
@@ -38,8 +38,8 @@ export function addressKey(address: string): string {
 }
 
 /**
- * Whether a page of this origin may connect: one of the server's own host, or one that is allowed by name. Programs other than
- * browsers send no origin, and no cookies that a page could abuse.
+ * Returns whether a page of this origin may connect: one of the server's own host, or one that is allowed by name. Programs other
+ * than browsers send no origin, and no cookies that a page could abuse.
  *
  * In open mode (`named` false) the server's own host has to be an address or localhost: whoever owns a name can let it lead to
  * this machine while a page of theirs is open (DNS rebinding), and in open mode nothing but the origin keeps that page out.

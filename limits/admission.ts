@@ -1,40 +1,55 @@
 /**
- * Who may still come in: connections in all, per address before they said who they are, new ones per second and address, those
- * that are closed but whose peer holds on, and memory. Knows no socket: it is told what happens.
+ * Admission: bounds connections in all, per address before they said who they are, per user, new ones per second and address,
+ * stalled ones, and memory. It knows no socket: it is told what happens.
+ *
+ * A connection is stalled when the server has closed it and its peer holds on: Deno cannot end it, and it keeps what was queued.
  */
 
 import { addressKey } from "./address.ts";
+import { RestingMap, TokenBucket } from "./token_bucket.ts";
 
-/** Milliseconds that one reading of the memory is good for: it costs a system call. */
+/** Milliseconds for which one reading of the memory counts: it costs a system call. */
 const MEMORY_SAMPLE_MS = 1_000;
-/** Addresses after which those that have rested are forgotten. */
-const SWEEP_ADDRESSES = 1_024;
+/** Seconds of new connections that may come at once: people open several tabs. */
+const UPGRADE_BURST_S = 2;
 /** Seconds that a refused client is told to wait. */
 const RETRY_S = 5;
-/**
- * Connections that the server has closed and whose peers hold on, before nobody new is let in: Deno cannot end them, and each may
- * keep as much as a queue, which makes a gibibyte.
- */
-export const ZOMBIES_MAX = 1_000;
-/** The same of one user: nobody has that many stalled devices by accident. */
-export const ZOMBIES_PER_USER_MAX = 4;
-
-const STALLED_RETRY_S = 60;
+/** Seconds that a client is told to wait for connections of its user to go: its devices have to notice first. */
+const USER_RETRY_S = 60;
+/** Stalled connections before nobody new is let in: each may keep as much as a queue, which makes a gibibyte. */
+export const STALLED_MAX = 1_000;
+/** Stalled connections of one user: nobody has that many devices that do not read by accident. */
+export const STALLED_PER_USER_MAX = 4;
 
 /** Bounds; `Infinity` lifts one. */
 export interface AdmissionLimits {
   readonly connections: number;
+  /** Connections of an address that have not said who they are. */
   readonly namelessPerAddress: number;
+  /** New connections of an address. */
   readonly upgradesPerSecond: number;
   /** Bytes of resident memory. */
   readonly memoryBytes: number;
-  readonly zombies: number;
-  readonly zombiesPerUser: number;
-  /** Whatever their state. */
+  /** Connections that the server has closed and whose peers hold on. */
+  readonly stalled: number;
+  /** Stalled connections of one user. */
+  readonly stalledPerUser: number;
+  /** Connections of one user in any state. */
   readonly connectionsPerUser: number;
 }
 
-/** Why somebody may not come in: an HTTP answer. */
+/** Limits of an embedded server: none, except stalled connections, which no well-behaved client causes. */
+export const UNLIMITED: AdmissionLimits = {
+  connections: Infinity,
+  namelessPerAddress: Infinity,
+  upgradesPerSecond: Infinity,
+  memoryBytes: Infinity,
+  stalled: STALLED_MAX,
+  stalledPerUser: STALLED_PER_USER_MAX,
+  connectionsPerUser: Infinity,
+};
+
+/** Refusal of a connection, as an HTTP answer. */
 export interface Denial {
   readonly status: 429 | 503;
   readonly message: string;
@@ -43,54 +58,63 @@ export interface Denial {
 
 /** One admitted connection. */
 export interface Slot {
-  /** It is going to be `user`'s; or why it may not be, and the slot is to be released. Once, before `named`. */
+  /** Claims the slot for `user`, or returns why it is refused and has to be released. Once, before `named`. */
   claim(user: string): Denial | undefined;
-  /** It has said who it is, and no longer counts against its address. */
+  /** Notes that the connection has said who it is: it no longer counts against its address. */
   named(user: string): void;
-  /** The server has closed it; the peer may hold on. */
-  closing(): void;
-  /** It is gone. Idempotent. */
+  /** Notes that the server has closed the connection: it is stalled until its peer lets go. */
+  stalled(): void;
+  /** Frees the slot of a connection that is gone. Idempotent. */
   release(): void;
 }
 
 interface Address {
   nameless: number;
-  /** Upgrades that may be made now, and when that was true. */
-  allowance: number;
-  at: number;
+  readonly upgrades: TokenBucket;
 }
 
 interface User {
   readonly name: string;
   connections: number;
-  /** Those of them that are closed and whose peers hold on. */
-  zombies: number;
+  stalled: number;
 }
 
-/** Counts connections, and says who may come in. */
+/** Numbers of what is counted. */
+export interface AdmissionCounts {
+  readonly connections: number;
+  readonly stalled: number;
+  readonly users: number;
+  readonly addresses: number;
+}
+
+/** Counts connections and decides who may come in. */
 export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #now: () => number;
   readonly #memory: () => number;
-  readonly #addresses = new Map<string, Address>();
+  readonly #addresses: RestingMap<Address>;
   readonly #users = new Map<string, User>();
-  #sweepAt = SWEEP_ADDRESSES;
   #connections = 0;
-  #zombies = 0;
+  #stalled = 0;
   #sampled = { bytes: 0, at: -Infinity };
 
-  /** `memory` reads the resident bytes. */
+  /** `memory` reads the resident bytes; `now` is a monotonic clock, in milliseconds. */
   constructor(limits: AdmissionLimits, memory: () => number, now: () => number = () => performance.now()) {
     this.#limits = limits;
     this.#memory = memory;
     this.#now = now;
+    const rate = limits.upgradesPerSecond;
+    this.#addresses = new RestingMap(
+      (now) => ({ nameless: 0, upgrades: new TokenBucket(rate, rate * UPGRADE_BURST_S, now) }),
+      ({ nameless, upgrades }, now) => nameless === 0 && upgrades.isFull(now),
+    );
   }
 
-  /** What is counted now: all zero when nobody is there and every address has rested. */
-  get counts(): { connections: number; zombies: number; users: number; addresses: number } {
-    this.#sweep();
+  /** Current counts: all zero when nobody is there and every address has rested. */
+  get counts(): AdmissionCounts {
+    this.#addresses.sweep(this.#now());
     const { size: addresses } = this.#addresses;
-    return { connections: this.#connections, zombies: this.#zombies, users: this.#users.size, addresses };
+    return { connections: this.#connections, stalled: this.#stalled, users: this.#users.size, addresses };
   }
 
   /** Addresses that are remembered. */
@@ -98,43 +122,41 @@ export class Admission {
     return this.#addresses.size;
   }
 
-  /** Lets a connection in, or says why not. */
+  /** Lets a connection in, or returns why not. */
   admit(address: string): Slot | Denial {
     const limits = this.#limits;
     if (this.#memoryNow() > limits.memoryBytes) return deny(503, "The server is short of memory; try again later");
     if (this.#connections >= limits.connections) {
       return deny(503, "The server has no room for more connections; try again later");
     }
-    if (this.#zombies >= limits.zombies) {
+    if (this.#stalled >= limits.stalled) {
       return deny(503, "Too many connections are not read by their peers; try again later");
     }
-    const entry = this.#address(addressKey(address));
+    const now = this.#now();
+    const entry = this.#addresses.get(addressKey(address), now);
     if (entry.nameless >= limits.namelessPerAddress) {
       return deny(429, "Too many connections from your address have not said who they are");
     }
-    if (limits.upgradesPerSecond !== Infinity) {
-      if (entry.allowance < 1) return deny(429, "Too many new connections from your address; slow down");
-      entry.allowance--;
-    }
+    if (entry.upgrades.consume(1, now) > 0) return deny(429, "Too many new connections from your address; slow down");
     return this.#slot(entry);
   }
 
   #slot(address: Address): Slot {
-    let state: "nameless" | "named" | "closing" | "gone" = "nameless";
+    let state: "nameless" | "named" | "stalled" | "gone" = "nameless";
     let user: User | undefined;
     this.#connections++;
     address.nameless++;
     const leave = () => {
       if (state === "nameless") address.nameless--;
-      if (state !== "closing") return;
-      this.#zombies--;
-      if (user) user.zombies--;
+      if (state !== "stalled") return;
+      this.#stalled--;
+      if (user) user.stalled--;
     };
     return {
       claim: (name) => {
         const entry = this.#users.get(name);
-        if (entry && entry.zombies >= this.#limits.zombiesPerUser) return STALLED;
-        if (entry && entry.connections >= this.#limits.connectionsPerUser) return TOO_MANY;
+        if (entry && entry.stalled >= this.#limits.stalledPerUser) return USER_STALLED;
+        if (entry && entry.connections >= this.#limits.connectionsPerUser) return USER_FULL;
         user = this.#enter(name);
         return undefined;
       },
@@ -144,12 +166,12 @@ export class Admission {
         state = "named";
         user ??= this.#enter(name);
       },
-      closing: () => {
-        if (state === "closing" || state === "gone") return;
+      stalled: () => {
+        if (state === "stalled" || state === "gone") return;
         leave();
-        state = "closing";
-        this.#zombies++;
-        if (user) user.zombies++;
+        state = "stalled";
+        this.#stalled++;
+        if (user) user.stalled++;
       },
       release: () => {
         if (state === "gone") return;
@@ -163,40 +185,9 @@ export class Admission {
 
   #enter(name: string): User {
     let user = this.#users.get(name);
-    if (!user) this.#users.set(name, user = { name, connections: 0, zombies: 0 });
+    if (!user) this.#users.set(name, user = { name, connections: 0, stalled: 0 });
     user.connections++;
     return user;
-  }
-
-  #address(key: string): Address {
-    if (this.#addresses.size >= this.#sweepAt) this.#sweep();
-    return this.#refill(key);
-  }
-
-  #refill(key: string): Address {
-    const now = this.#now();
-    const burst = this.#burst();
-    let entry = this.#addresses.get(key);
-    if (!entry) this.#addresses.set(key, entry = { nameless: 0, allowance: burst, at: now });
-    entry.allowance = Math.min(burst, entry.allowance + ((now - entry.at) / 1_000) * this.#limits.upgradesPerSecond);
-    entry.at = now;
-    return entry;
-  }
-
-  /** New connections at once: what a second allows, twice, for those who open several tabs. */
-  #burst(): number {
-    return this.#limits.upgradesPerSecond * 2;
-  }
-
-  /** Forgets addresses that have nothing open and have rested; looks again when twice as many as are left have come. */
-  #sweep(): void {
-    for (const key of [...this.#addresses.keys()]) {
-      const { nameless, allowance } = this.#refill(key);
-      if (nameless === 0 && (allowance >= this.#burst() || this.#limits.upgradesPerSecond === Infinity)) {
-        this.#addresses.delete(key);
-      }
-    }
-    this.#sweepAt = Math.max(SWEEP_ADDRESSES, this.#addresses.size * 2);
   }
 
   #memoryNow(): number {
@@ -211,5 +202,5 @@ function deny(status: 429 | 503, message: string, retryAfterS = RETRY_S): Denial
   return { status, message, retryAfterS };
 }
 
-const STALLED = deny(429, "Too many connections of this user are not read; close them first", STALLED_RETRY_S);
-const TOO_MANY = deny(429, "This user has too many connections; close some first", STALLED_RETRY_S);
+const USER_STALLED = deny(429, "Too many connections of this user are not read; close them first", USER_RETRY_S);
+const USER_FULL = deny(429, "This user has too many connections; close some first", USER_RETRY_S);

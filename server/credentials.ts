@@ -1,27 +1,27 @@
-/** `chat-server token` and `chat-server keys`: make what people log in with. */
+/** Credentials: `chat-server token` and `chat-server keys`, and reading the files of keys. */
 
-import type { CommandSpec, OptionTable, Values } from "../cli/options.ts";
-import { UsageError } from "../cli/options.ts";
-import { parseName, Refusal } from "../protocol.ts";
 import { KeyError, makeKeys, makeToken } from "../auth/tokens.ts";
+import { type CommandSpec, type OptionTable, UsageError, type Values } from "../cli/options.ts";
+import { reasonOf } from "../ops/log.ts";
+import { parseName, Refusal } from "../protocol.ts";
 
 const HELP = { kind: "flag", short: "h", help: "Show this help" } as const;
 
 /** Options of `chat-server token`. */
 export const TOKEN_OPTIONS = {
-  name: { kind: "string", value: "NAME", help: "Whom the token is for" },
+  name: { kind: "string", value: "NAME", help: "User that the token is for" },
   days: { kind: "integer", value: "DAYS", default: 30, min: 1, max: 3_650, help: "Days until it expires" },
-  admin: { kind: "flag", help: "May list and disconnect users" },
+  admin: { kind: "flag", help: "Let the user list and disconnect users" },
   out: { kind: "string", value: "FILE", help: "File to write it to, for its owner alone, instead of printing it" },
   "jwt-secret-file": { kind: "string", value: "FILE", env: "PARLEY_JWT_SECRET_FILE", help: "The server's HS256 secret" },
   "jwt-private-key": {
     kind: "string",
     value: "FILE",
     env: "PARLEY_JWT_PRIVATE_KEY",
-    help: "Private key (PEM), such as keys makes",
+    help: "Private key (PEM), such as chat-server keys makes",
   },
-  "jwt-audience": { kind: "string", value: "TEXT", env: "PARLEY_JWT_AUDIENCE", help: "aud of the token" },
-  "jwt-issuer": { kind: "string", value: "TEXT", env: "PARLEY_JWT_ISSUER", help: "iss of the token" },
+  "jwt-audience": { kind: "string", value: "TEXT", env: "PARLEY_JWT_AUDIENCE", help: "Audience (aud) of the token" },
+  "jwt-issuer": { kind: "string", value: "TEXT", env: "PARLEY_JWT_ISSUER", help: "Issuer (iss) of the token" },
   help: HELP,
 } as const satisfies OptionTable;
 
@@ -31,8 +31,8 @@ export const KEYS_OPTIONS = {
   help: HELP,
 } as const satisfies OptionTable;
 
-/** Both commands, for the help. */
-export const AUTH_COMMANDS = {
+/** The commands `token` and `keys`. */
+export const CREDENTIAL_COMMANDS = {
   token: {
     summary: "Make a token that somebody logs in with",
     operands: "",
@@ -47,7 +47,7 @@ export const AUTH_COMMANDS = {
   },
 } as const satisfies Record<string, CommandSpec>;
 
-/** A new token, or where it was written. Throws {@linkcode UsageError} and {@linkcode KeyError}. */
+/** Makes a token; returns it, or with `--out` where it was written. Throws {@linkcode UsageError} and {@linkcode KeyError}. */
 export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>): Promise<string> {
   if (values.name === undefined) throw new UsageError("token needs --name NAME");
   const name = parseName(values.name, "--name");
@@ -70,14 +70,14 @@ export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>): Promis
   return `The token of ${name} is in ${values.out}, for ${values.days} ${values.days === 1 ? "day" : "days"}`;
 }
 
-/** Writes a new pair; says where. Throws {@linkcode KeyError}. */
+/** Writes a new pair and returns where. Throws {@linkcode KeyError}. */
 export async function keysCommand({ out }: Values<typeof KEYS_OPTIONS>): Promise<string> {
   const { privateKey, publicKey } = await makeKeys();
   const files = [[`${out}/private.pem`, privateKey], [`${out}/public.pem`, publicKey]] as const;
   try {
     Deno.mkdirSync(out, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new KeyError(`Cannot make the folder ${out}: ${reason(error)}`);
+    throw new KeyError(`Cannot make the folder ${out}: ${whyNot(error)}`);
   }
   // Both or none: a private key beside the public key of another pair makes tokens that nobody takes.
   for (const [file] of files) requireNone(file);
@@ -85,12 +85,12 @@ export async function keysCommand({ out }: Values<typeof KEYS_OPTIONS>): Promise
   return `${out}/private.pem makes tokens: keep it to yourself\n${out}/public.pem is for the server: chat-server --jwt-public-key ${out}/public.pem`;
 }
 
-/** The text of a file with a key. Throws {@linkcode KeyError}. */
+/** Reads a file with a key, as text. Throws {@linkcode KeyError}. */
 export function readKey(file: string): string {
   try {
     return Deno.readTextFileSync(file);
   } catch (error) {
-    throw new KeyError(`Cannot read ${file}: ${reason(error)}`);
+    throw new KeyError(`Cannot read ${file}: ${whyNot(error)}`);
   }
 }
 
@@ -108,11 +108,11 @@ function write(file: string, text: string): void {
     Deno.writeTextFileSync(file, text, { createNew: true, mode: 0o600 });
   } catch (error) {
     if (error instanceof Deno.errors.AlreadyExists) throw alreadyThere(file);
-    throw new KeyError(`Cannot write ${file}: ${reason(error)}`);
+    throw new KeyError(`Cannot write ${file}: ${whyNot(error)}`);
   }
 }
 
-/** Tokens are renewed, so one may be there; whoever could read that one cannot read this one. */
+/** Replaces a file. Tokens are renewed, so one may be there; whoever could read that one cannot read this one. */
 function replace(file: string, text: string): void {
   const next = `${file}.${crypto.randomUUID()}`;
   write(next, text);
@@ -120,7 +120,7 @@ function replace(file: string, text: string): void {
     Deno.renameSync(next, file);
   } catch (error) {
     Deno.removeSync(next);
-    throw new KeyError(`Cannot write ${file}: ${reason(error)}`);
+    throw new KeyError(`Cannot write ${file}: ${whyNot(error)}`);
   }
 }
 
@@ -128,8 +128,8 @@ function alreadyThere(file: string): KeyError {
   return new KeyError(`${file} is there already; remove it or choose another folder`);
 }
 
-function reason(error: unknown): string {
+function whyNot(error: unknown): string {
   if (error instanceof Deno.errors.NotFound) return "there is no such file";
   if (error instanceof Deno.errors.PermissionDenied) return "this user may not";
-  return error instanceof Error ? error.message : String(error);
+  return reasonOf(error);
 }

@@ -1,36 +1,24 @@
-/**
- * The gate in front of the WebSockets: whoever does not get through it never has a socket.
- */
+/** The gate in front of the WebSockets: whoever does not get through it never has a socket. */
 
 import type { Revoked } from "../auth/revoked.ts";
 import { AuthFailure, type Claims, SUBPROTOCOL, tokenOf, type Tokens } from "../auth/tokens.ts";
-import type { Identity } from "../hub.ts";
 import { clientAddress, isOriginAllowed } from "../limits/address.ts";
 import type { Admission, Denial, Slot } from "../limits/admission.ts";
+import type { Log } from "../ops/log.ts";
 import { ERROR_CODES, type ErrorCode, parseName, Refusal } from "../protocol.ts";
+import type { Admitted } from "./guest.ts";
 
-/** What a gate is made of. */
+/** Parts and rules of a {@linkcode Gate}. */
 export interface GateOptions {
   readonly admission: Admission;
-  /** Undefined: open mode, where whoever says a name is believed. */
+  /** Undefined in open mode, where any name is believed. */
   readonly tokens?: Tokens;
   readonly revoked?: Revoked;
   /** Origins of pages that may connect beside the server's own; `*` for all. */
   readonly allowOrigin?: readonly string[];
-  /** Proxies in front whose X-Forwarded-For counts. */
+  /** Number of proxies in front whose X-Forwarded-For is believed. */
   readonly trustedHops?: number;
-  readonly log?: (line: string) => void;
-}
-
-/** What somebody who got through may do. */
-export interface Admitted {
-  readonly identity: Identity;
-  readonly slot: Slot;
-  /** Milliseconds since 1970; undefined in open mode. */
-  readonly expiresAt: number | undefined;
-  readonly tokenId: string | undefined;
-  /** The subprotocol that the answer names. */
-  readonly protocol: string | undefined;
+  readonly log?: Log;
 }
 
 /** Decides about requests to upgrade. */
@@ -41,7 +29,7 @@ export class Gate {
     this.#options = options;
   }
 
-  /** Lets a request through, or gives the answer that refuses it. */
+  /** Lets a request through, or returns the answer that refuses it. */
   async enter(request: Request, remote: string): Promise<Admitted | Response> {
     const { admission, allowOrigin = [], trustedHops = 0, tokens } = this.#options;
     const { headers } = request;
@@ -83,7 +71,7 @@ export class Gate {
     }
     const claims = await this.#verify(tokens, headers, asked);
     if (claims instanceof AuthFailure) {
-      this.#options.log?.(`login of ${address} refused: ${claims.cause}`);
+      this.#options.log?.("login_refused", { address, cause: claims.cause });
       return refusal(claims.status, claims.status === 401 ? "unauthorized" : "forbidden", claims.message);
     }
     const { user, admin, expiresAt, tokenId } = claims;
@@ -122,7 +110,7 @@ function denial({ status, message, retryAfterS }: Denial): Response {
   return refusal(status, status === 429 ? "rate_limited" : "unavailable", message, { "retry-after": String(retryAfterS) });
 }
 
-/** An answer in the shape of the wire's errors. */
+/** Makes an answer in the shape of the wire's errors. */
 function refusal(status: number, code: ErrorCode, message: string, headers: Record<string, string> = {}): Response {
   const body = { type: "error", code, message, retryable: ERROR_CODES[code].retryable };
   const challenge = status === 401 ? { "www-authenticate": "Bearer" } : {};

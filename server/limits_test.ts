@@ -29,12 +29,12 @@ async function answer(peer: WsPeer, frame: string | object): Promise<string | un
   return answered.type === "error" ? answered.code : undefined;
 }
 
-/** How a connection ends, where it ends soon. */
+/** Returns the code with which a connection ends soon. */
 async function end(peer: WsPeer): Promise<number> {
   return (await deadline(peer.closed, 30_000)).code;
 }
 
-/** The status that an upgrade is answered with, and whether it says when to come back. */
+/** Asks for an upgrade; returns the status of the answer, and whether it says when to come back. */
 async function knock(server: RunningServer, name: string): Promise<{ status: number; retries: boolean }> {
   using socket = await RawSocket.connect(Number(new URL(server.url).port));
   await socket.write(

@@ -1,50 +1,48 @@
 import { assert, assertEquals } from "@std/assert";
+import { sentenceOf } from "../ops/log.ts";
 import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
-import { Serving } from "./listener.ts";
+import { Listener } from "./listener.ts";
 
 Deno.test({
-  name: "Serving answers, and answers nobody once it is shut down",
+  name: "Listener answers, and answers nobody once it is shut down",
   ignore: lacks("net"),
   async fn() {
     const lines: string[] = [];
-    const serving = new Serving({
-      hostname: "127.0.0.1",
+    const listener = new Listener({
       port: 0,
-      handler: (_, { hostname }) => new Response(hostname),
-      onError: () => new Response("", { status: 500 }),
-      report: (line) => lines.push(line),
+      listen: (port) =>
+        Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, (_, { remoteAddr }) => new Response(remoteAddr.hostname)),
+      log: (event, fields) => lines.push(sentenceOf(event, fields)),
     });
-    const url = `http://127.0.0.1:${serving.port}/`;
+    const url = `http://127.0.0.1:${listener.port}/`;
     assertEquals(await (await fetch(url)).text(), "127.0.0.1");
-    await serving.shutdown();
+    await listener.shutdown();
     assertEquals(await fetch(url).catch(() => "refused"), "refused");
     assertEquals(lines, []);
   },
 });
 
-/** Descriptors that the program under test has: a few of its own, the rest for connections. */
+/** Descriptors of the program under test: a few of its own, the rest for connections. */
 const DESCRIPTORS = 64;
 
 /** A server whose one WebSocket echoes, in a process of its own. */
 const PROGRAM = `
-import { Serving } from ${JSON.stringify(new URL("listener.ts", import.meta.url).href)};
-const serving = new Serving({
-  hostname: "127.0.0.1",
+import { Listener } from ${JSON.stringify(new URL("listener.ts", import.meta.url).href)};
+const listener = new Listener({
   port: 0,
-  handler(request) {
+  listen: (port) => Deno.serve({ hostname: "127.0.0.1", port, onListen() {} }, (request) => {
     if (!request.headers.has("upgrade")) return new Response("ok");
     const { socket, response } = Deno.upgradeWebSocket(request);
     socket.onmessage = ({ data }) => socket.send(data);
     return response;
-  },
-  onError: () => new Response("", { status: 500 }),
-  report: (line) => console.log(line),
+  }),
+  log: console.log,
 });
-console.log(serving.port);
+console.log(listener.port);
 `;
 
 Deno.test({
-  name: "Serving survives that descriptors run out: open sockets go on, and new ones come in as soon as there is room",
+  name: "Listener survives that descriptors run out: open sockets go on, and new ones come in as soon as there is room",
   ignore: !CAN_RUN || lacksProgram("sh", ["-c", "ulimit -n 64"]),
   async fn() {
     const args = ["-c", `ulimit -n ${DESCRIPTORS}; exec "$0" eval "$1"`, Deno.execPath(), PROGRAM];

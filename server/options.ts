@@ -1,17 +1,17 @@
-/** The options of `chat-server`: the one place that says what can be configured. */
+/** Options of `chat-server`: the one place that says what can be configured. */
 
 import config from "../deno.json" with { type: "json" };
-import { AUTH_COMMANDS } from "./credentials.ts";
+import { CREDENTIAL_COMMANDS } from "./credentials.ts";
 import { DEFAULT_LIMITS } from "../broker.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
-import { ZOMBIES_MAX, ZOMBIES_PER_USER_MAX } from "../limits/admission.ts";
-import type { OptionTable, ProgramSpec } from "../cli/options.ts";
+import { STALLED_MAX, STALLED_PER_USER_MAX } from "../limits/admission.ts";
+import type { OptionTable, ProgramSpec, Values } from "../cli/options.ts";
 import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "../protocol.ts";
 
-/** The version of both programs. */
+/** Version of both programs. */
 export const VERSION: string = config.version;
 
-/** Where messages are kept, for the server and for `backup`. */
+/** Option for the folder of the messages, of the server and of `backup`. */
 const DATA = {
   kind: "string",
   value: "DIR",
@@ -40,7 +40,7 @@ export const SERVER_OPTIONS = {
     default: "sqlite",
     choices: ["sqlite", "memory"],
     group: "Storage",
-    help: "What keeps them",
+    help: "Storage that keeps them",
   },
   sync: {
     kind: "string",
@@ -51,7 +51,7 @@ export const SERVER_OPTIONS = {
     help: "full: an ack survives a loss of power; normal: only the end of the process",
   },
   "retention-days": {
-    kind: "integer",
+    kind: "limit",
     value: "DAYS",
     env: "PARLEY_RETENTION_DAYS",
     default: DEFAULT_LIMITS.retentionDays,
@@ -59,7 +59,7 @@ export const SERVER_OPTIONS = {
     help: "Days that messages are kept; 0 for ever",
   },
   mailbox: {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAILBOX",
     default: DEFAULT_LIMITS.mailbox,
@@ -72,29 +72,35 @@ export const SERVER_OPTIONS = {
     value: "FILE",
     env: "PARLEY_JWT_SECRET_FILE",
     group: "Who may connect",
-    help: "HS256 secret",
+    help: "HS256 secret that tokens are signed with",
   },
   "jwt-public-key": {
     kind: "string",
     value: "FILE",
     env: "PARLEY_JWT_PUBLIC_KEY",
     group: "Who may connect",
-    help: "Public key (PEM) of EdDSA, ES256 or RS256 tokens",
+    help: "Public key (PEM) that EdDSA, ES256 or RS256 tokens are checked with",
   },
-  jwks: { kind: "string", value: "FILE", env: "PARLEY_JWKS", group: "Who may connect", help: "Key set (JWKS) of tokens" },
+  jwks: {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_JWKS",
+    group: "Who may connect",
+    help: "Key set (JWKS) that tokens are checked with",
+  },
   "jwt-audience": {
     kind: "string",
     value: "TEXT",
     env: "PARLEY_JWT_AUDIENCE",
     group: "Who may connect",
-    help: "Required aud of tokens",
+    help: "Audience (aud) that tokens must have",
   },
   "jwt-issuer": {
     kind: "string",
     value: "TEXT",
     env: "PARLEY_JWT_ISSUER",
     group: "Who may connect",
-    help: "Required iss of tokens",
+    help: "Issuer (iss) that tokens must have",
   },
   revoked: {
     kind: "string",
@@ -114,7 +120,7 @@ export const SERVER_OPTIONS = {
     value: "ORIGIN",
     env: "PARLEY_ALLOW_ORIGIN",
     group: "Who may connect",
-    help: "Web page that may connect beside the server's own; can be repeated",
+    help: "Origin whose web pages may connect, beside the server's own; can be repeated",
   },
   "trust-proxy": {
     kind: "integer",
@@ -123,7 +129,7 @@ export const SERVER_OPTIONS = {
     default: 0,
     max: 10,
     group: "Who may connect",
-    help: "Proxies in front whose X-Forwarded-For counts",
+    help: "Number of proxies in front whose X-Forwarded-For is believed",
   },
   cert: {
     kind: "string",
@@ -135,12 +141,12 @@ export const SERVER_OPTIONS = {
   key: { kind: "string", value: "FILE", env: "PARLEY_KEY", group: "Who may connect", help: "TLS private key (PEM)" },
 
   rate: {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_RATE",
     default: 5,
     group: "Limits (0 lifts one)",
-    help: "Frames per second and user",
+    help: "Frames per second from one user",
   },
   burst: {
     kind: "integer",
@@ -148,10 +154,10 @@ export const SERVER_OPTIONS = {
     env: "PARLEY_BURST",
     default: 20,
     group: "Limits (0 lifts one)",
-    help: "Frames at once per user",
+    help: "Frames at once from one user",
   },
   "max-connections": {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAX_CONNECTIONS",
     default: 10_000,
@@ -159,23 +165,23 @@ export const SERVER_OPTIONS = {
     help: "Connections in all",
   },
   "max-connections-per-address": {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAX_CONNECTIONS_PER_ADDRESS",
     default: 16,
     group: "Limits (0 lifts one)",
-    help: "Connections of one address that have not said who they are",
+    help: "Connections from one address that have not said who they are",
   },
   "max-upgrades-per-second": {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAX_UPGRADES_PER_SECOND",
     default: 10,
     group: "Limits (0 lifts one)",
-    help: "New connections per second and address",
+    help: "New connections per second from one address",
   },
   "max-devices": {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAX_DEVICES",
     default: DEVICES_MAX,
@@ -183,15 +189,15 @@ export const SERVER_OPTIONS = {
     help: "Connections of one user",
   },
   "max-groups": {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAX_GROUPS",
     default: DEFAULT_LIMITS.groupsPerUser,
     group: "Limits (0 lifts one)",
-    help: "Groups that one user is in",
+    help: "Groups that one user may be in",
   },
   "max-group-members": {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAX_GROUP_MEMBERS",
     default: DEFAULT_LIMITS.groupMembers,
@@ -199,7 +205,7 @@ export const SERVER_OPTIONS = {
     help: "Members of one group",
   },
   "max-refusals": {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAX_REFUSALS",
     default: REFUSALS_MAX,
@@ -207,28 +213,28 @@ export const SERVER_OPTIONS = {
     help: "Frames refused within a minute before the connection is closed",
   },
   "max-stalled": {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAX_STALLED",
-    default: ZOMBIES_MAX,
+    default: STALLED_MAX,
     group: "Limits (0 lifts one)",
-    help: "Connections that were closed and whose peers hold on",
+    help: "Stalled connections: closed by the server, while their peers hold on",
   },
   "max-stalled-per-user": {
-    kind: "integer",
+    kind: "limit",
     value: "N",
     env: "PARLEY_MAX_STALLED_PER_USER",
-    default: ZOMBIES_PER_USER_MAX,
+    default: STALLED_PER_USER_MAX,
     group: "Limits (0 lifts one)",
-    help: "The same of one user",
+    help: "Stalled connections of one user",
   },
   "max-memory": {
-    kind: "integer",
+    kind: "limit",
     value: "MIB",
     env: "PARLEY_MAX_MEMORY",
     default: 0,
     group: "Limits (0 lifts one)",
-    help: "Resident memory above which new connections are refused",
+    help: "MiB of resident memory above which new connections are refused",
   },
   "frame-bytes": {
     kind: "integer",
@@ -267,12 +273,15 @@ export const SERVER_OPTIONS = {
     min: 1,
     max: 3_600,
     group: "Sizes and times",
-    help: "Seconds to say who one is",
+    help: "Seconds that a connection has to say who it is",
   },
 
   help: { kind: "flag", short: "h", group: "Other", help: "Show this help" },
   version: { kind: "flag", group: "Other", help: "Show the version" },
 } as const satisfies OptionTable;
+
+/** Values of the server's options. Limits that are lifted are `Infinity`. */
+export type ServerValues = Values<typeof SERVER_OPTIONS>;
 
 /** Options of `chat-server backup`. */
 export const BACKUP_OPTIONS = {
@@ -280,13 +289,13 @@ export const BACKUP_OPTIONS = {
   help: { kind: "flag", short: "h", help: "Show this help" },
 } as const satisfies OptionTable;
 
-/** `chat-server`, its options, commands and examples. */
+/** `chat-server` with its options, commands and examples. */
 export const SERVER: ProgramSpec = {
   name: "chat-server",
   summary: `Parley ${VERSION}: a server for messages over WebSockets, one line of JSON each.`,
   options: SERVER_OPTIONS,
   commands: {
-    ...AUTH_COMMANDS,
+    ...CREDENTIAL_COMMANDS,
     backup: {
       summary: "Copy the messages of a running or stopped server into a file",
       operands: "FILE",

@@ -5,6 +5,7 @@ import { SignJWT } from "jose";
 import { Revoked } from "../auth/revoked.ts";
 import { Tokens } from "../auth/tokens.ts";
 import { TokenBuckets } from "../limits/rate.ts";
+import { sentenceOf } from "../ops/log.ts";
 import { CLOSE_CODES } from "../protocol.ts";
 import { main, type Server, type ServerOptions, startServer } from "../server.ts";
 import { certificate, filesIn } from "../testing/certificate.ts";
@@ -25,7 +26,7 @@ async function serve(options: ServerOptions = {}, open = false): Promise<Server>
   return startServer({ port: 0, helloGraceMs: 0, ...tokens, ...options });
 }
 
-/** Asks for an upgrade with these headers; the status line and the body or what follows. */
+/** Asks for an upgrade with these headers; returns the status and the text of the answer. */
 async function ask(
   server: Server,
   headers: Record<string, string> = {},
@@ -42,7 +43,7 @@ async function ask(
   return { status: Number(text.split(" ")[1]), text };
 }
 
-/** A socket, what it gets, and how it ends. */
+/** Connects; returns the socket, the frames that come, and the code of its end. */
 function connect(server: Server, query: string, bearer?: string) {
   const headers = bearer === undefined ? {} : { headers: { authorization: `Bearer ${bearer}` } };
   // deno-lint-ignore no-explicit-any -- Deno's own option, which the type of the standard constructor does not have
@@ -72,7 +73,7 @@ Deno.test({
   ignore,
   async fn() {
     const lines: string[] = [];
-    await using server = await serve({ log: (line) => lines.push(line) });
+    await using server = await serve({ log: (event, fields) => lines.push(sentenceOf(event, fields)) });
     const good = await token("alice"), other = await token("mallory", -120);
     const refused: [Record<string, string>, string, number][] = [
       [{}, "/ws", 401],
@@ -173,11 +174,8 @@ Deno.test({
   ignore: lacks("net", "read", "write"),
   async fn() {
     const file = await Deno.makeTempFile();
-    // deno-lint-ignore prefer-const -- the callback needs the server, which needs the list
-    let server: Server;
-    const revoked = new Revoked(file, (changed) => server.closeRevoked(changed), () => {});
-    server = await serve({ revoked });
-    await using _server = server;
+    const revoked = new Revoked(file, () => {});
+    await using server = await serve({ revoked });
     const alice = connect(server, "", await token("alice", 60, { jti: "t1" })), bob = connect(server, "", await token("bob"));
     await Promise.all([alice.open, bob.open]);
     await Deno.writeTextFile(file, "t1 # lost her laptop\n");
@@ -250,7 +248,7 @@ Deno.test({
     assertEquals((await ask(server, { "x-forwarded-for": "192.0.2.7" })).status, 101);
 
     const lines: string[] = [];
-    await using guarded = await serve({ trustedHops: 1, log: (line) => lines.push(line) });
+    await using guarded = await serve({ trustedHops: 1, log: (event, fields) => lines.push(sentenceOf(event, fields)) });
     assertEquals((await ask(guarded, { "x-forwarded-for": "192.0.2.7" })).status, 401);
     assertEquals(lines, ["login of 192.0.2.7 refused: no token"]);
   },
@@ -308,13 +306,13 @@ Deno.test({
     await alice.open;
     const content = "x".repeat(16_000);
     // The kernel takes a few MiB, and then it is over.
-    for (let sent = 0; server.admission.counts.zombies === 0 && sent < 2_000;) {
+    for (let sent = 0; server.admission.counts.stalled === 0 && sent < 2_000;) {
       for (const end = sent + 20; sent < end; sent++) {
         alice.socket.send(JSON.stringify({ sender: "alice", recipient: "bob", content, id: String(sent) }));
       }
       await alice.until(() => alice.frames.length === sent);
     }
-    assertEquals(server.admission.counts.zombies, 1);
+    assertEquals(server.admission.counts.stalled, 1);
     assertEquals(server.hub.list().filter(({ user }) => user === "bob"), []);
     alice.socket.send('{"sender":"alice","recipient":"alice","content":"hi","id":"last"}');
     await alice.until(() => alice.frames.some(({ id }) => id === "last"));
@@ -324,7 +322,7 @@ Deno.test({
     while (server.admission.counts.connections > 0) {
       await fetch(`http://127.0.0.1:${server.port}/healthz`).then((r) => r.body?.cancel());
     }
-    assertEquals(server.admission.counts.zombies, 0);
+    assertEquals(server.admission.counts.stalled, 0);
   },
 });
 

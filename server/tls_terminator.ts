@@ -1,20 +1,23 @@
 /**
- * TLS in front of the server, with certificates that can be replaced while connections live on.
+ * TLS terminated in front of the server, with certificates that can be replaced while connections live on.
  *
- * `Deno.serve` keeps the certificate that it was started with, and ends its sockets with it. So TLS ends here, and what comes out
- * goes to the server over loopback, on a port that takes nobody else.
+ * `Deno.serve` keeps the certificate that it was started with, and ends its sockets with it. So TLS ends here, and the plain bytes
+ * go to the server over loopback, on a port that takes nobody else.
  */
 
+import { delay } from "@std/async/delay";
+import { startsWith } from "@std/bytes/starts-with";
+
 /**
- * Milliseconds that a peer has to become a WebSocket: what is none by then is done, or never will be. One that is still in its
- * handshake is given up too, but its socket stays until it goes: Deno does not end a handshake.
+ * Milliseconds that a peer has to become a WebSocket; one that is none by then is done, or never will be. A peer that is still in
+ * its TLS handshake is given up too, but its socket stays until it goes: Deno does not end a handshake.
  */
 const UPGRADE_MS = 10_000;
-/** How the answer to an upgrade begins. */
+/** Beginning of the answer to an upgrade. */
 const SWITCHING = new TextEncoder().encode("HTTP/1.1 101 ");
 /** Milliseconds between attempts to accept where descriptors have run out. */
 const RETRY_MS = 100;
-/** Bytes that are carried at once. */
+/** Bytes that are carried at once: a TLS record. */
 const BUFFER_BYTES = 16_384;
 
 /** Certificate chain and private key, as PEM. */
@@ -23,16 +26,18 @@ export interface Certificate {
   readonly key: string;
 }
 
-/** Where it listens, and to which port of this machine it carries. */
-export interface TlsFrontOptions extends Certificate {
+/** Options of a {@linkcode TlsTerminator}. */
+export interface TlsTerminatorOptions extends Certificate {
   readonly hostname: string;
+  /** 0 for any free port. */
   readonly port: number;
+  /** Port of this machine that the plain bytes go to. */
   readonly target: number;
   readonly upgradeMs?: number;
 }
 
-/** Ends TLS. */
-export class TlsFront {
+/** Terminates TLS. */
+export class TlsTerminator {
   readonly port: number;
   readonly #hostname: string;
   readonly #target: number;
@@ -44,7 +49,7 @@ export class TlsFront {
   readonly #connections = new Set<Deno.Conn>();
 
   /** Throws what listening throws, and for a certificate that cannot be used. */
-  constructor(options: TlsFrontOptions) {
+  constructor(options: TlsTerminatorOptions) {
     this.#hostname = options.hostname;
     this.#target = options.target;
     this.#upgradeMs = options.upgradeMs ?? UPGRADE_MS;
@@ -53,12 +58,12 @@ export class TlsFront {
     this.#accepting = this.#accept(this.#listener);
   }
 
-  /** The address of the peer behind a connection to the server; undefined for one that did not come through here. */
+  /** Returns the address of the peer behind a connection from `port`; undefined for one that did not come through here. */
   peerOf(port: number): string | undefined {
     return this.#peers.get(port);
   }
 
-  /** From now on new connections get this certificate; open ones live on. Rejects for one that cannot be used. */
+  /** Gives new connections this certificate; open ones live on. Rejects for one that cannot be used. */
   async renew(certificate: Certificate): Promise<void> {
     listen(this.#hostname, 0, certificate).close(); // throws before anything is given up
     this.#listener.close();
@@ -67,27 +72,27 @@ export class TlsFront {
     this.#accepting = this.#accept(this.#listener);
   }
 
-  /** Takes nobody in any more. */
+  /** Stops accepting. Idempotent. */
   stop(): void {
     try {
       this.#listener.close();
     } catch { /* closed already */ }
   }
 
-  /** Cuts what is left. */
+  /** Stops accepting and cuts every connection. Idempotent. */
   close(): void {
     this.stop();
     for (const connection of this.#connections) end(connection);
   }
 
-  /** Until the listener is closed. Accepting fails where descriptors have run out: they come back as connections end. */
+  /** Accepts until the listener is closed. Accepting fails when descriptors have run out: they come back as connections end. */
   async #accept(listener: Deno.TlsListener): Promise<void> {
     for (;;) {
       try {
         for await (const peer of listener) void this.#carry(peer);
         return;
       } catch {
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await delay(RETRY_MS);
       }
     }
   }
@@ -103,7 +108,7 @@ export class TlsFront {
       this.#connections.add(inner);
       this.#peers.set(inner.localAddr.port, peer.remoteAddr.hostname);
       const stopTiming = (bytes: Uint8Array) => {
-        const isUpgraded = isSwitching(bytes);
+        const isUpgraded = startsWith(bytes, SWITCHING);
         if (isUpgraded) clearTimeout(timer);
         return isUpgraded;
       };
@@ -120,7 +125,10 @@ export class TlsFront {
   }
 }
 
-/** Carries one direction, and shows it until that was enough; the end of it ends both, as nobody talks half a WebSocket. */
+/**
+ * Carries one direction, and shows what comes to `isEnough` until that returns true. Its end ends both directions, as nobody talks
+ * half a WebSocket.
+ */
 async function pump(from: Deno.Conn, to: Deno.Conn, isEnough: (bytes: Uint8Array) => boolean = () => true): Promise<void> {
   const buffer = new Uint8Array(BUFFER_BYTES);
   let isShown = true;
@@ -131,10 +139,6 @@ async function pump(from: Deno.Conn, to: Deno.Conn, isEnough: (bytes: Uint8Array
   }
   end(from);
   end(to);
-}
-
-function isSwitching(bytes: Uint8Array): boolean {
-  return SWITCHING.every((byte, i) => bytes[i] === byte);
 }
 
 function listen(hostname: string, port: number, { cert, key }: Certificate): Deno.TlsListener {

@@ -1,4 +1,4 @@
-/** Connections through TLS that never become what the server is for. */
+/** Connections through TLS that never become WebSockets. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { deadline } from "@std/async/deadline";
@@ -6,9 +6,9 @@ import { startServer } from "../server.ts";
 import { certificate, filesIn } from "../testing/certificate.ts";
 import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
 import { rawFrame } from "../testing/raw_socket.ts";
-import { TlsFront } from "./tls_terminator.ts";
+import { TlsTerminator } from "./tls_terminator.ts";
 
-/** Milliseconds after which a connection that lives will live on. */
+/** Milliseconds to become a WebSocket; a connection that outlives them is left alone. */
 const UPGRADE_MS = 300;
 
 const HEALTH = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -22,31 +22,31 @@ const BEGINNINGS: [string, string][] = [
 ];
 
 Deno.test({
-  name: "TlsFront ends what is no WebSocket in time, and leaves WebSockets alone",
+  name: "TlsTerminator ends what is no WebSocket in time, and leaves WebSockets alone",
   ignore: !CAN_RUN || lacksProgram("openssl", ["version"]),
   async fn() {
-    const dir = await Deno.makeTempDir({ prefix: "front-" });
+    const dir = await Deno.makeTempDir({ prefix: "terminator-" });
     await certificate(dir);
     const files = filesIn(dir);
     const [ca, cert, key] = await Promise.all([files.ca, files.cert, files.key].map((file) => Deno.readTextFile(file)));
     await using server = startServer({ port: 0 });
-    const front = new TlsFront({
+    const terminator = new TlsTerminator({
       ...{ cert: cert!, key: key!, hostname: "127.0.0.1", port: 0 },
       target: server.port,
       upgradeMs: UPGRADE_MS,
     });
     using client = Deno.createHttpClient({ caCerts: [ca!] });
     // deno-lint-ignore no-explicit-any -- Deno's own option
-    const socket = new WebSocket(`wss://127.0.0.1:${front.port}/ws?name=alice`, { client } as any);
+    const socket = new WebSocket(`wss://127.0.0.1:${terminator.port}/ws?name=alice`, { client } as any);
     await new Promise((resolve) => socket.onopen = resolve);
     // A proxy may have used the connection for something else before.
-    const proxy = await Deno.connectTls({ hostname: "127.0.0.1", port: front.port, caCerts: [ca!] });
+    const proxy = await Deno.connectTls({ hostname: "127.0.0.1", port: terminator.port, caCerts: [ca!] });
     for (const [request, status] of [[HEALTH, "200"], [UPGRADE, "101"]] as const) {
       await proxy.write(new TextEncoder().encode(request));
       assertStringIncludes(await readText(proxy), `HTTP/1.1 ${status} `);
     }
     for (const [what, beginning] of BEGINNINGS) {
-      const peer = await Deno.connectTls({ hostname: "127.0.0.1", port: front.port, caCerts: [ca!] });
+      const peer = await Deno.connectTls({ hostname: "127.0.0.1", port: terminator.port, caCerts: [ca!] });
       await peer.handshake();
       if (beginning) await peer.write(new TextEncoder().encode(beginning));
       await deadline(ended(peer), 30_000).catch(() => Promise.reject(new Error(`${what} was left alone`)));
@@ -61,7 +61,7 @@ Deno.test({
     const closed = new Promise((resolve) => socket.onclose = resolve);
     socket.close();
     await closed;
-    front.close();
+    terminator.close();
     await Deno.remove(dir, { recursive: true });
   },
 });

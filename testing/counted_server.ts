@@ -5,6 +5,7 @@
 
 import { openSqliteBroker } from "../broker/sqlite.ts";
 import { TokenBuckets } from "../limits/rate.ts";
+import { logToStderr } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 import { SERVER_OPTIONS } from "../server/options.ts";
 
@@ -15,7 +16,7 @@ const server = startServer({
   rateLimit: new TokenBuckets(rate, burst),
   rate: { rate, burst },
   admission: { connections: SERVER_OPTIONS["max-connections"].default },
-  log: console.error,
+  log: logToStderr,
 });
 // Not SIGUSR1: Deno starts its debugger at that.
 Deno.addSignalListener("SIGUSR2", () => console.log(JSON.stringify({ ...server.hub.counts, ...server.admission.counts })));

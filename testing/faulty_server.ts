@@ -4,6 +4,7 @@
  */
 
 import { openSqliteBroker } from "../broker/sqlite.ts";
+import { logToStderr } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 
 const [dir, fault] = Deno.args as [string, string];
@@ -14,4 +15,4 @@ if (fault !== "none") {
     }
   };
 }
-console.log(startServer({ port: 0, broker: await openSqliteBroker({ dir }), log: console.error }).url);
+console.log(startServer({ port: 0, broker: await openSqliteBroker({ dir }), log: logToStderr }).url);

@@ -3,7 +3,8 @@
  *
  * A binary needs the runtime that `deno compile` downloads, or that DENORT_BIN names. Where neither is to be had, a launcher
  * that needs `deno` takes its place, so that `./chat-client --name bob` works either way; `--standalone` makes that an error.
- * What was made is run before it is said to be done: a runtime of another version compiles without a word and does not start.
+ * Every program is started once before it is reported as done: with a runtime of another version it compiles without an error,
+ * and does not start.
  */
 
 import { parseArgs } from "@std/cli/parse-args";
@@ -15,7 +16,7 @@ const WINDOWS = Deno.build.os === "windows";
 const INCLUDED: Record<string, readonly string[]> = { "server.ts": ["broker/sqlite/worker.ts"] };
 const USAGE = "usage: deno task compile [--standalone] [--out DIR]";
 
-/** One program: what it is called, and how its task runs it. */
+/** A program: its name, and the command of its task. */
 export interface Program {
   readonly name: string;
   readonly main: string;
@@ -23,7 +24,7 @@ export interface Program {
   readonly flags: readonly string[];
 }
 
-/** The program that the command of a task runs. */
+/** Returns the program that the command of a task runs. Throws where it is not `deno run FLAGS MAIN`. */
 export function programOf(name: string, command: string): Program {
   const [deno, run, ...rest] = command.split(" ");
   const main = rest.pop();
@@ -33,7 +34,7 @@ export function programOf(name: string, command: string): Program {
   return { name, main, flags: rest };
 }
 
-/** Why there is no binary: a runtime that cannot be had. Anything else that fails is a fault of the program. */
+/** The runtime for binaries cannot be had. Any other failure is a defect of the program. */
 class NoRuntime extends Error {}
 
 const PROGRAMS = [
@@ -55,13 +56,13 @@ async function compile(program: Program, file: string): Promise<void> {
   if (!await answers(file)) throw new NoRuntime("does not start what was compiled with it");
 }
 
-/** Deno embeds every package of the lock file, the tests' too, unless it knows better (since 2.9). */
+/** Returns the flags, known since Deno 2.9, without which every package of the lock file is embedded, the tests' too. */
 function leaveOutUnused(): string[] {
   const [major, minor] = Deno.version.deno.split(".").map(Number) as [number, number];
   return major > 2 || (major === 2 && minor >= 9) ? ["--exclude-unused-npm"] : [];
 }
 
-/** A script in the place of a binary. It names this checkout, so it may be linked to and copied. */
+/** Returns a script that takes the place of a binary. It names this checkout, so it may be linked to and copied. */
 export function launcher(program: Program, root: string, windows = WINDOWS): string {
   const args = ["run", "--quiet", ...program.flags];
   if (windows) {
@@ -111,7 +112,7 @@ function pathOf(url: URL): string {
   return WINDOWS ? path.slice(1).replaceAll("/", "\\") : path;
 }
 
-/** Makes all programs in the folder `out`; says what it does line by line. The exit status. */
+/** Makes all programs in the folder `out`, and reports each on a line. Returns the exit status. */
 async function make(out: string, standalone: boolean): Promise<number> {
   let missing: string | undefined;
   for (const program of PROGRAMS) {

@@ -12,13 +12,13 @@ const ROOT = new URL("..", import.meta.url);
 const MAY_IMPORT: Record<string, readonly string[]> = {
   "protocol.ts": [],
   "broker.ts": ["protocol.ts", "broker/"],
-  "broker/": ["protocol.ts", "broker.ts"],
+  "broker/": ["broker.ts"],
   "hub.ts": ["protocol.ts", "broker.ts", "hub/"],
   "hub/": ["protocol.ts", "broker.ts"],
   "chat_client.ts": ["protocol.ts", "chat_client/"],
   "chat_client/": ["protocol.ts"],
   "cli/": [],
-  "auth/": ["protocol.ts"],
+  "auth/": ["protocol.ts", "ops/"],
   "limits/": ["hub.ts"],
   "ops/": [],
   "server.ts": ["hub.ts", "broker.ts", "broker/", "auth/", "limits/", "cli/", "ops/", "server/"],
@@ -30,6 +30,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 };
 /** Tests, and what only tests and measurements use, may import anything. */
 const FREE_REGEXP = /_test\.ts$|_bench\.ts$|^(testing|e2e|bench|types)\/|contract\.ts$/;
+/** Threads of their own, by their first module, with the only folder that they may load modules from. */
+const LOADS_ONLY: Record<string, string> = { "broker/sqlite/worker.ts": "broker/" };
 /** Rooms that are doors too: the engines implement the port, so its door cannot re-export them without a circle. */
 const ENGINES = ["broker/memory.ts", "broker/sqlite.ts"];
 
@@ -56,6 +58,41 @@ Deno.test({
   name: "no modules import each other in a circle, types included",
   ignore: lacks("read"),
   fn: async () => assertEquals(findCircle(await importGraph()), []),
+});
+
+Deno.test({
+  name: "workers load only what they need",
+  ignore: lacks("read"),
+  fn: async () => {
+    const loading = await importGraph(loadedSpecifiersOf);
+    for (const [worker, folder] of Object.entries(LOADS_ONLY)) {
+      const loaded = loadedBy(worker, loading);
+      assert(loaded.length > 1, `${worker} loads nothing`);
+      assertEquals(loaded.filter((path) => !path.startsWith(folder)), [], worker);
+    }
+  },
+});
+
+Deno.test("a worker loads modules on any way, but none that only types are imported from", () => {
+  const graph = (text: string) =>
+    new Map([["broker/w.ts", loadedSpecifiersOf(text).map((specifier) => specifier.replace("..", ".").slice(2))]]);
+  const loaded = (text: string) => loadedBy("broker/w.ts", graph(text));
+  assertEquals(loaded('import type { A } from "../hub.ts";\nimport type {\n  B,\n} from "../hub.ts";'), ["broker/w.ts"]);
+  assertEquals(loaded('export type { A } from "../hub.ts";\nexport type * from "../hub.ts";'), ["broker/w.ts"]);
+  for (
+    const text of [
+      'import { a } from "../hub.ts";',
+      'import {\n  a,\n  type B,\n} from "../hub.ts";',
+      'import "../hub.ts";',
+      'export { a } from "../hub.ts";',
+      'export * from "../hub.ts";',
+      'await import("../hub.ts");',
+      'import type { A } from "../protocol.ts";\nimport { b } from "../hub.ts";',
+    ]
+  ) assertEquals(loaded(text), ["broker/w.ts", "hub.ts"], text);
+
+  const chain = new Map([["broker/w.ts", ["broker/a.ts"]], ["broker/a.ts", ["hub.ts", "broker/w.ts"]], ["hub.ts", ["c.ts"]]]);
+  assertEquals(loadedBy("broker/w.ts", chain), ["broker/w.ts", "broker/a.ts", "hub.ts", "c.ts"]);
 });
 
 Deno.test("the rules forbid what they are for", () => {
@@ -142,10 +179,17 @@ function edges(graph: ReadonlyMap<string, readonly string[]>): Edge[] {
   return [...graph].flatMap(([from, imports]) => imports.map((to): Edge => [from, to]));
 }
 
-/** Every module of the project with what it imports. */
-async function importGraph(): Promise<Map<string, string[]>> {
+/** Lists the modules that are loaded with `entry`, which is the first. */
+function loadedBy(entry: string, graph: ReadonlyMap<string, readonly string[]>): string[] {
+  const loaded = new Set([entry]);
+  for (const path of loaded) for (const next of graph.get(path) ?? []) loaded.add(next);
+  return [...loaded];
+}
+
+/** Every module of the project with what it imports: all of it, or the specifiers that `pick` finds in its text. */
+async function importGraph(pick = specifiersOf): Promise<Map<string, string[]>> {
   const graph = new Map<string, string[]>();
-  for await (const path of modules()) graph.set(path, await importsOf(path));
+  for await (const path of modules()) graph.set(path, await importsOf(path, pick));
   return graph;
 }
 
@@ -159,10 +203,10 @@ async function* modules(folder = ""): AsyncGenerator<string> {
 }
 
 /** The files of this project that a module imports, and loads as a worker. */
-async function importsOf(path: string): Promise<string[]> {
+async function importsOf(path: string, pick: (text: string) => string[]): Promise<string[]> {
   const base = new URL(path, ROOT);
   const text = await Deno.readTextFile(base);
-  return specifiersOf(text).map((specifier) => new URL(specifier, base).href.slice(ROOT.href.length));
+  return pick(text).map((specifier) => new URL(specifier, base).href.slice(ROOT.href.length));
 }
 
 /** The relative specifiers of a module's text, in its order. */
@@ -171,4 +215,9 @@ function specifiersOf(text: string): string[] {
     /^(?:import\b|export\b|\}).*?\bfrom "(\.[^"]+)"|^import "(\.[^"]+)"|\bimport\("(\.[^"]+)"\)|new URL\("(\.[^"]+\.ts)"/gm,
   );
   return [...found].map((match) => match.slice(1).find((specifier) => specifier !== undefined)!);
+}
+
+/** The relative specifiers that are loaded at run time, unlike those that only types come from. */
+function loadedSpecifiersOf(text: string): string[] {
+  return specifiersOf(text.replaceAll(/^(?:import|export) type (?:\*|\{[^}]*\}) from "[^"]+";$/gm, ""));
 }

@@ -3,14 +3,15 @@
  * docs/demo.svg (its last picture) of it. Needs tmux, and port 8080.
  */
 
+import { delay } from "@std/async/delay";
 import { startServer } from "../server.ts";
 import stringWidth from "string-width";
 
 const COLUMNS = 68;
 const ROWS = 14;
-/** Milliseconds between two looks at the screens. */
+/** Milliseconds between two frames. */
 const FRAME_MS = 80;
-/** Milliseconds between two keys: somebody who types well. */
+/** Milliseconds between two keys, as somebody types who types well. */
 const KEY_MS = 55;
 const DOCS = new URL("../docs", import.meta.url);
 
@@ -37,18 +38,18 @@ class Side {
   async type(text: string): Promise<void> {
     for (const key of text) {
       await this.#tmux("send-keys", "-l", key);
-      await wait(KEY_MS);
+      await delay(KEY_MS);
     }
-    await wait(4 * KEY_MS);
+    await delay(4 * KEY_MS);
     await this.press("Enter");
   }
 
   async press(key: string): Promise<void> {
     await this.#tmux("send-keys", key);
-    await wait(6 * KEY_MS);
+    await delay(6 * KEY_MS);
   }
 
-  /** The rows on the screen with their colours, each as wide as the screen. */
+  /** Returns the rows on the screen with their colours, each as wide as the screen. */
   async rows(): Promise<string[]> {
     const lines = (await this.#tmux("capture-pane", "-p", "-e")).split("\n").slice(0, ROWS);
     let style = "";
@@ -61,12 +62,12 @@ class Side {
 
   async close(): Promise<void> {
     await this.#tmux("kill-server");
-    await wait(500);
+    await delay(500);
     await Deno.remove(this.#folder, { recursive: true });
   }
 }
 
-/** The colours that are still on at the end of `text`: tmux names them where they change, and not anew in every row. */
+/** Returns the colours that are on at the end of `text`: tmux writes them where they change, and not anew in every row. */
 export function styleAfter(text: string): string {
   // deno-lint-ignore no-control-regex
   const codes = text.match(/\x1b\[[\d;]*m/g) ?? [];
@@ -74,27 +75,23 @@ export function styleAfter(text: string): string {
   return codes.slice(Math.max(reset, 0)).join("");
 }
 
-function wait(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** What is played. */
+/** Plays the chat. */
 async function play(alice: Side, bob: Side): Promise<void> {
-  await wait(800);
+  await delay(800);
   await bob.type("/to alice");
   await bob.type("lunch at one?");
-  await wait(900);
+  await delay(900);
   await alice.type("/reply yes! the usual place?");
-  await wait(900);
+  await delay(900);
   await bob.type("/group create #lunch");
   await bob.type("/group invite #lunch alice");
-  await wait(600);
+  await delay(600);
   await bob.type("who else is hungry?");
-  await wait(900);
+  await delay(900);
   await alice.type("/to #lunch");
-  await wait(700);
+  await delay(700);
   await alice.type("me, 日本料理 🍣 please");
-  await wait(1_600);
+  await delay(1_600);
 }
 
 type Frame = [seconds: number, "o", data: string];
@@ -114,7 +111,7 @@ async function film(sides: readonly Side[], until: Promise<void>): Promise<{ fra
       frames.push([Number(((performance.now() - start) / 1_000).toFixed(3)), "o", changed.join("")]);
       last = rows;
     }
-    await wait(FRAME_MS);
+    await delay(FRAME_MS);
   }
   await until;
   return { frames, last };
@@ -145,7 +142,7 @@ interface Run {
   readonly style: string;
 }
 
-/** A row cut where its colour changes. */
+/** Cuts a row where its colour changes. */
 function runs(row: string): Run[] {
   const out: Run[] = [];
   let column = 0;
@@ -173,7 +170,7 @@ function styleOf(sgr: string): string {
   }`;
 }
 
-/** One of the 216 colours of the cube. */
+/** Returns one of the 216 colours of the cube. */
 function cube(color: number): string {
   const index = color - 16;
   const level = (part: number) => (part === 0 ? 0 : 55 + part * 40).toString(16).padStart(2, "0");
@@ -195,7 +192,7 @@ async function main(): Promise<void> {
   const sides = [new Side("alice"), new Side("bob")] as const;
   try {
     for (const side of sides) await side.start();
-    await wait(1_000);
+    await delay(1_000);
     const { frames, last } = await film(sides, play(...sides));
     const header = { version: 2, width: 2 * COLUMNS + 3, height: ROWS, title: "Parley: two people chat" };
     await Deno.writeTextFile(

@@ -76,6 +76,11 @@ declare module "@std/async/delay" {
   export function delay(ms: number, options?: { signal?: AbortSignal; persistent?: boolean }): Promise<void>;
 }
 
+declare module "@std/bytes/starts-with" {
+  /** Returns whether `source` begins with `prefix`. */
+  export function startsWith(source: Uint8Array, prefix: Uint8Array): boolean;
+}
+
 declare module "@std/cli/parse-args" {
   export interface ParseArgsOptions<B extends string, S extends string, C extends string> {
     readonly boolean?: readonly B[];
@@ -102,11 +107,28 @@ declare module "@std/cli/parse-args" {
   >(args: readonly string[], options?: ParseArgsOptions<B, S, C>): Args<B, S, C>;
 }
 
+declare module "@std/regexp/escape" {
+  /** Escapes `str` so that a regular expression finds it as it is. */
+  export function escape(str: string): string;
+}
+
+declare module "@std/streams/text-line-stream" {
+  /** Splits text into lines at `\n` and `\r\n`, whatever the chunks; the last line may lack its break. */
+  export class TextLineStream extends TransformStream<string, string> {
+    constructor(options?: { allowCR?: boolean });
+  }
+}
+
 declare module "@std/text/closest-string" {
-  /** The one of `possibleWords` (at least one) that is most like `givenWord`. */
+  /** Returns the one of `possibleWords` (at least one) that is most like `givenWord`, by `compareFn` the least different. */
   export function closestString(
     givenWord: string,
     possibleWords: readonly string[],
     options?: { caseSensitive?: boolean; compareFn?: (a: string, b: string) => number },
   ): string;
+}
+
+declare module "@std/text/levenshtein-distance" {
+  /** Counts the characters to insert, delete or replace to make `str2` of `str1`. */
+  export function levenshteinDistance(str1: string, str2: string): number;
 }

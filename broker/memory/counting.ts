@@ -37,7 +37,10 @@ export function countUnread(log: MessageLog, seqs: readonly number[], name: stri
   return count;
 }
 
-/** Lists authors other than `name` of messages after `after` and up to `upTo`, the most recent first, up to {@linkcode MARK_AUTHORS_MAX}. */
+/**
+ * Lists authors other than `name` of messages after `after` and up to `upTo`, the most recent first, up to
+ * {@linkcode MARK_AUTHORS_MAX}.
+ */
 export function authorsBetween(
   log: MessageLog,
   seqs: readonly number[],

@@ -66,7 +66,7 @@ export class MemoryGroups {
     if (group.owner === name) group.owner = eldest ?? "";
     if (eldest !== undefined) return;
     this.#state.groups.delete(group.group);
-    this.#retention.forget(group.seqs);
+    this.#retention.removeAll(group.seqs);
   }
 
   #list(name: string): GroupAnswer {

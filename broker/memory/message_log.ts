@@ -5,10 +5,10 @@
 
 import type { Stored } from "../../broker.ts";
 
-/** Messages in a block: few enough that one is filled before the collector comes by, when it matters. */
+/** Messages in a block: few enough that, under load, one is full before the collector looks at it. */
 const BLOCK_MESSAGES = 512;
 
-/** The messages at positions `first` to `first + BLOCK_MESSAGES - 1`. */
+/** Messages at positions `first` to `first + BLOCK_MESSAGES - 1`. */
 class Block {
   readonly times: number[] = [];
   /** "" where the message is gone, or never was. */
@@ -17,9 +17,9 @@ class Block {
   readonly origins: string[] = [];
   readonly ids: (string | undefined)[] = [];
   live = 0;
-  /** Until the block is full: the contents one by one. */
+  /** Contents one by one, until the block is full. */
   #contents: string[] = [];
-  /** After that: all of them, and where each ends. */
+  /** Contents of a full block as one string, and the offset at which each ends. */
   #text = "";
   #ends: number[] = [];
 
@@ -47,23 +47,23 @@ class Block {
   }
 }
 
-/** A log of messages whose positions are 1, 2, 3 and so on. */
+/** Log of messages whose positions are 1, 2, 3 and so on. */
 export class MessageLog {
   readonly #blocks = new Map<number, Block>();
   #head = 0;
   #size = 0;
 
-  /** The position of the newest message ever added. */
+  /** Position of the newest message ever added. */
   get head(): number {
     return this.#head;
   }
 
-  /** Messages that are kept. */
+  /** Number of messages that are kept. */
   get size(): number {
     return this.#size;
   }
 
-  /** Adds the message at position `head + 1`. The strings but content and id should be shared ones: they are kept as they are. */
+  /** Adds the message at position `head + 1`. Its names and origin are kept as they are, so they should be shared strings. */
   push(message: Stored): void {
     const number = Math.floor(this.#head / BLOCK_MESSAGES);
     let block = this.#blocks.get(number);
@@ -73,7 +73,7 @@ export class MessageLog {
     this.#size++;
   }
 
-  /** The message at a position, or undefined where it is gone. */
+  /** Returns the message at a position, or undefined where it is gone. */
   get(seq: number): Stored | undefined {
     const block = this.#block(seq);
     const index = (seq - 1) % BLOCK_MESSAGES;
@@ -84,7 +84,7 @@ export class MessageLog {
     return { sender, recipient, content, id, origin, seq, ts };
   }
 
-  /** Who sent the message at a position, or undefined where it is gone. */
+  /** Returns the sender of the message at a position, or undefined where it is gone. */
   sender(seq: number): string | undefined {
     return this.#block(seq)?.senders[(seq - 1) % BLOCK_MESSAGES] || undefined;
   }
@@ -101,7 +101,7 @@ export class MessageLog {
     if (--block.live === 0 && number < Math.floor(this.#head / BLOCK_MESSAGES)) this.#blocks.delete(number);
   }
 
-  /** Every message that is kept, the oldest first, as it is when its turn comes. */
+  /** Yields every message that is kept, the oldest first; one that is deleted before its turn is left out. */
   *all(): Generator<Stored> {
     for (const number of this.#blocks.keys()) {
       for (let seq = number * BLOCK_MESSAGES + 1; seq <= (number + 1) * BLOCK_MESSAGES; seq++) {

@@ -60,8 +60,8 @@ export class Retention {
   }
 
   /** Removes the messages of a group that has ended, which no horizon tells of. */
-  forget(seqs: readonly number[]): void {
-    for (const seq of seqs) this.#forget(this.#state.log.get(seq)!);
+  removeAll(seqs: readonly number[]): void {
+    for (const seq of seqs) this.#removeOne(this.#state.log.get(seq)!);
   }
 
   #makeRoom(): boolean {
@@ -92,7 +92,7 @@ export class Retention {
       const thread = groups.get(message.recipient) ?? users.get(message.sender)!.threads.get(message.recipient)!;
       newest.set(thread, message.seq);
       if (!this.#isDelivered(message)) users.get(message.recipient)!.waiting--;
-      this.#forget(message);
+      this.#removeOne(message);
     }
     for (const [thread, seq] of newest) this.#clean(thread, seq);
   }
@@ -110,7 +110,7 @@ export class Retention {
     else thread.seqs = kept.concat(thread.seqs.slice(end));
   }
 
-  #forget({ sender, id, seq }: Stored): void {
+  #removeOne({ sender, id, seq }: Stored): void {
     if (id !== undefined) this.#state.users.get(sender)!.ids?.delete(id);
     this.#state.log.delete(seq);
     this.#isJammed = false;

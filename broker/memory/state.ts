@@ -11,6 +11,8 @@ export interface MarkerState {
   ts: number;
   /** Position of the head at that time. */
   at: number;
+  /** The private read marker, with its own time and head: those of the others must not tell of it. */
+  readonly own: { read: number; ts: number; at: number };
 }
 
 /** A direct conversation or a group. */

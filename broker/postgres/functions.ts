@@ -46,9 +46,21 @@ export const FUNCTIONS = `
     RETURN h - coalesce(back, 0);
   END $$;
 
-  -- Leaves positions out: after a crash the sequence may have forgotten some that were told as the head.
-  CREATE FUNCTION skip(above bigint, positions bigint) RETURNS bigint LANGUAGE sql AS
-    $$ SELECT setval('log_seq', greatest(last_value, above) + positions) FROM log_seq $$;
+  -- Leaves positions out where PostgreSQL was started or promoted since the last call: its sequence may have forgotten some that
+  -- were told as the head. The first node that comes back does so, before any of them draws.
+  CREATE FUNCTION leave_out(seen bigint, positions bigint) RETURNS void LANGUAGE plpgsql AS $$
+  DECLARE life text := pg_postmaster_start_time()::text || ' ' || left(pg_walfile_name(pg_current_wal_lsn()), 8); last bigint;
+  BEGIN
+    PERFORM pg_advisory_xact_lock(schema_oid() << 32 | 4294967294);
+    IF EXISTS (SELECT 1 FROM meta WHERE key = 'life' AND value = life) THEN RETURN; END IF;
+    SELECT last_value INTO last FROM log_seq;
+    IF EXISTS (SELECT 1 FROM meta WHERE key = 'life') THEN
+      PERFORM setval('log_seq', greatest(last, seen) + positions);
+      INSERT INTO gaps VALUES (last, greatest(last, seen) + positions);
+      DELETE FROM gaps WHERE after IN (SELECT g.after FROM gaps g ORDER BY g.after DESC OFFSET 1000);
+    END IF;
+    INSERT INTO meta VALUES ('life', life) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+  END $$;
 
   -- Appends drafts. \`seqs\`: positions of those that were stored, in order. \`odd\`: undefined where all were; else per draft
   -- whether its sender may write there, and the message that has its id: position, time, and whether it says the same.
@@ -129,10 +141,12 @@ export const FUNCTIONS = `
         (SELECT 1 FROM messages x WHERE x.thread = mb.thread AND x.seq > mb.delivered AND x.sender <> u LIMIT most) y
       WHERE mb.usr = u AND mb.other <> 0 AND mb.other <> u LIMIT most) z) FROM unnest(users_) u $$;
 
-  -- Where devices resume. \`seen\`: what the asking node has seen of the log, which is visible whatever the horizon says.
-  CREATE FUNCTION attach(names text[], devices_ text[], lasts bigint[], seen bigint, kept int,
-    OUT place bigint, OUT is_new boolean, OUT lost bigint, OUT head bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
-  DECLARE i int; u users%ROWTYPE;
+  -- Where devices resume. \`seen\`: what the asking node has seen of the log, which is visible whatever the horizon says. A new
+  -- device of a user who has \`kept\` already is not stored: one of them has to go first, and \`place\` is null.
+  CREATE FUNCTION attach(names text[], devices_ text[], lasts bigint[], temporaries boolean[], resumes bigint[], seen bigint, kept int,
+    OUT place bigint, OUT is_new boolean, OUT lost bigint, OUT head bigint, OUT is_lost boolean)
+    RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE u users%ROWTYPE; d devices%ROWTYPE;
   BEGIN
     head := greatest(horizon(), seen);
     FOR i IN 1 .. cardinality(names) LOOP
@@ -141,12 +155,19 @@ export const FUNCTIONS = `
         INSERT INTO users (name) VALUES (names[i]) ON CONFLICT DO NOTHING;
         SELECT * INTO u FROM users WHERE name = names[i];
       END IF;
-      SELECT d.position INTO place FROM devices d WHERE d.usr = u.id AND d.name = devices_[i];
+      SELECT * INTO d FROM devices x WHERE x.usr = u.id AND x.name = devices_[i];
       is_new := NOT FOUND;
+      place := d.position;
       lost := u.horizon;
-      IF is_new THEN
+      is_lost := coalesce((SELECT resumes[i] < g.upto FROM gaps g WHERE g.after < resumes[i] ORDER BY g.after DESC LIMIT 1), false);
+      IF NOT is_new THEN
+        IF d.attached <> head OR (d.temporary AND NOT temporaries[i]) THEN
+          UPDATE devices x SET attached = head, temporary = d.temporary AND temporaries[i]
+            WHERE x.usr = u.id AND x.name = devices_[i];
+        END IF;
+      ELSIF (SELECT count(*) FROM devices x WHERE x.usr = u.id) < kept THEN
         IF lasts[i] IS NULL THEN
-          SELECT coalesce(max(d.position), head) INTO place FROM devices d WHERE d.usr = u.id;
+          SELECT coalesce(max(x.position), head) INTO place FROM devices x WHERE x.usr = u.id;
         ELSIF lasts[i] = 0 THEN
           place := head;
         ELSE
@@ -155,15 +176,21 @@ export const FUNCTIONS = `
               ORDER BY m.seq DESC LIMIT lasts[i]) y
             WHERE mb.usr = u.id AND mb.until = ${NEVER} ORDER BY y.seq DESC LIMIT lasts[i]) x;
         END IF;
-        INSERT INTO devices VALUES (u.id, devices_[i], place) ON CONFLICT DO NOTHING;
-        IF (SELECT count(*) FROM devices d WHERE d.usr = u.id) > kept THEN
-          DELETE FROM devices d WHERE d.usr = u.id AND d.name = (SELECT x.name FROM devices x
-            WHERE x.usr = u.id AND x.name <> devices_[i] AND x.name NOT LIKE '~%' ORDER BY x.position, x.name LIMIT 1);
-        END IF;
+        INSERT INTO devices VALUES (u.id, devices_[i], place, head, temporaries[i]) ON CONFLICT DO NOTHING;
       END IF;
       RETURN NEXT;
     END LOOP;
   END $$;
+
+  -- Devices of a user, each with whether a message waits that it did not send itself, as broker/device_rules.ts asks.
+  CREATE FUNCTION devices_of(user_name text, scanned int, OUT name text, OUT place bigint, OUT attached bigint, OUT temporary boolean,
+    OUT waits boolean) RETURNS SETOF record LANGUAGE sql STABLE AS $$
+    SELECT d.name, d.position, d.attached, d.temporary, EXISTS (SELECT 1 FROM members mb CROSS JOIN LATERAL
+        (SELECT count(*) AS seen, coalesce(sum((m.sender <> d.usr OR m.origin <> d.name)::int), 0) AS others FROM
+          (SELECT x.sender, x.origin FROM messages x WHERE x.thread = mb.thread AND x.seq > greatest(d.position, mb.since)
+            ORDER BY x.seq DESC LIMIT scanned) m) c
+        WHERE mb.usr = d.usr AND mb.until = ${NEVER} AND (c.others > 0 OR c.seen >= scanned))
+      FROM devices d JOIN users u ON u.id = d.usr WHERE u.name = user_name $$;
 
   -- Moves positions of devices forward.
   CREATE FUNCTION advance(names text[], devices_ text[], seqs bigint[], seen bigint) RETURNS void LANGUAGE plpgsql AS $$
@@ -179,25 +206,28 @@ export const FUNCTIONS = `
 
   -- Moves markers forward. They have the log's last value as their place, taken after the lock: a device that has seen more than
   -- that was connected later, and one that is connected hears of them.
-  CREATE FUNCTION mark(names text[], threads_ text[], reads boolean[], seqs bigint[], now_ms bigint, seen bigint,
+  CREATE FUNCTION mark(names text[], threads_ text[], reads boolean[], privates boolean[], seqs bigint[], now_ms bigint, seen bigint,
     OUT n bigint, OUT moved boolean, OUT authors text, OUT ts bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
   DECLARE head bigint := greatest(horizon(), seen); place bigint; before bigint; upto bigint; m record; mb members%ROWTYPE;
   BEGIN
     PERFORM begin_drawing();
     SELECT last_value INTO place FROM log_seq;
     ts := coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint);
-    FOR m IN SELECT d.n, d.seq, d.is_read, u.id AS usr, t.id AS thread, t.owner
-        FROM unnest(names, threads_, reads, seqs) WITH ORDINALITY AS d(name, thread, is_read, seq, n)
+    FOR m IN SELECT d.n, d.seq, d.is_read, d.is_own, u.id AS usr, t.id AS thread
+        FROM unnest(names, threads_, reads, privates, seqs) WITH ORDINALITY AS d(name, thread, is_read, is_own, seq, n)
         LEFT JOIN users u ON u.name = d.name LEFT JOIN threads t ON t.name = d.thread ORDER BY u.id, t.id, d.n LOOP
       n := m.n;
       moved := false;
       authors := NULL;
       SELECT * INTO mb FROM members x WHERE x.usr = m.usr AND x.thread = m.thread AND x.until = ${NEVER} FOR UPDATE;
       IF FOUND THEN
-        before := CASE WHEN m.is_read THEN mb.read ELSE mb.delivered END;
+        before := CASE WHEN m.is_own THEN greatest(mb.read, mb.own_read) WHEN m.is_read THEN mb.read ELSE mb.delivered END;
         upto := least(m.seq, head);
         moved := upto > before;
-        IF moved THEN
+        IF moved AND m.is_own THEN
+          UPDATE members x SET own_read = upto, own_ts = mark.ts, own_at = place
+            WHERE x.usr = mb.usr AND x.thread = mb.thread AND x.since = mb.since;
+        ELSIF moved THEN
           UPDATE members x SET delivered = greatest(mb.delivered, upto), read = CASE WHEN m.is_read THEN upto ELSE mb.read END,
             marked_ts = mark.ts, marked_at = place WHERE x.usr = mb.usr AND x.thread = mb.thread AND x.since = mb.since;
           SELECT string_agg(u.name, ' ') INTO authors FROM (SELECT DISTINCT r.sender FROM (SELECT x.sender FROM messages x
@@ -246,19 +276,18 @@ export const FUNCTIONS = `
     RETURN place;
   END $$;
 
-  -- Notes that everything up to the horizon is older than this moment.
-  CREATE FUNCTION note_tick(now_ms bigint) RETURNS void LANGUAGE plpgsql AS $$
+  -- Notes where the log stands at a time. Times of ticks never go back, whatever the clock does.
+  CREATE FUNCTION note_tick(at bigint) RETURNS void LANGUAGE plpgsql AS $$
   DECLARE h bigint := horizon();
   BEGIN
-    INSERT INTO ticks VALUES (coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint), h)
+    INSERT INTO ticks VALUES (greatest(at, (SELECT max(ts) FROM ticks)), h)
       ON CONFLICT (ts) DO UPDATE SET seq = greatest(ticks.seq, excluded.seq);
   END $$;
 
-  -- One step of retention; returns how many messages went: those older than \`age\` milliseconds, and what is left of groups that
-  -- have ended. Horizons are raised in the same step.
-  CREATE FUNCTION expire(now_ms bigint, age bigint, most int) RETURNS bigint LANGUAGE plpgsql AS $$
-  DECLARE upto bigint; ended int; gone bigint;
-    limit_ms bigint := coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint) - age;
+  -- One step of retention; returns how many messages went: those up to a position, and what is left of groups that have ended.
+  -- Horizons are raised in the same step.
+  CREATE FUNCTION expire(upto bigint, most int) RETURNS bigint LANGUAGE plpgsql AS $$
+  DECLARE ended int; gone bigint;
   BEGIN
     IF NOT pg_try_advisory_xact_lock(schema_oid() << 32 | 4294967295) THEN RETURN 0; END IF; -- another node does it
     SELECT id INTO ended FROM threads WHERE owner < 0 LIMIT 1;
@@ -271,8 +300,6 @@ export const FUNCTIONS = `
       END IF;
       RETURN greatest(gone, 1);
     END IF;
-    SELECT max(seq) INTO upto FROM ticks WHERE ts < limit_ms;
-    IF upto IS NULL THEN RETURN 0; END IF;
     WITH old AS (SELECT thread, seq FROM messages WHERE seq <= upto ORDER BY seq LIMIT most),
       newest AS (SELECT mb.usr, max(o.seq) AS seq FROM (SELECT thread, max(seq) AS seq FROM old GROUP BY thread) o
         JOIN members mb ON mb.thread = o.thread AND mb.since < o.seq AND mb.until = ${NEVER} GROUP BY mb.usr)
@@ -281,7 +308,7 @@ export const FUNCTIONS = `
       WHERE m.thread = o.thread AND m.seq = o.seq;
     GET DIAGNOSTICS gone = ROW_COUNT;
     IF gone = 0 THEN
-      DELETE FROM ticks WHERE ts < limit_ms AND seq < upto;
+      DELETE FROM ticks WHERE seq <= upto AND ts < (SELECT max(ts) FROM ticks);
       DELETE FROM changes WHERE seq < upto;
     END IF;
     RETURN gone;
@@ -342,7 +369,7 @@ export const FUNCTIONS = `
   BEGIN
     SELECT u.id INTO me FROM users u WHERE u.name = user_name;
     RETURN QUERY WITH rows_ AS MATERIALIZED (
-      SELECT mb.thread, mb.since, mb.read, t.name, mb.other, l.seq FROM members mb JOIN threads t ON t.id = mb.thread
+      SELECT mb.thread, mb.since, greatest(mb.read, mb.own_read) AS read, t.name, mb.other, l.seq FROM members mb JOIN threads t ON t.id = mb.thread
         LEFT JOIN LATERAL (SELECT x.seq FROM messages x WHERE x.thread = mb.thread AND x.seq > mb.since AND x.seq <= h
           ORDER BY x.seq DESC LIMIT 1) l ON true
         WHERE mb.usr = me AND mb.until = ${NEVER} AND (l.seq IS NOT NULL OR t.owner > 0)
@@ -355,24 +382,28 @@ export const FUNCTIONS = `
         ORDER BY coalesce(r.seq, 0) DESC, r.name;
   END $$;
 
-  -- Markers that changed since a position and concern a user; \`with_\`: the conversation as the user sees it.
+  -- Markers that changed since a position and concern a user; \`with_\`: the conversation as the user sees it. Their own is the
+  -- furthest of both, the others' are public.
   CREATE FUNCTION markers(user_name text, from_ bigint, OUT name text, OUT with_ text, OUT mine boolean, OUT delivered bigint,
     OUT read bigint, OUT ts bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
   DECLARE me int;
   BEGIN
     SELECT u.id INTO me FROM users u WHERE u.name = user_name;
+    RETURN QUERY SELECT user_name, CASE WHEN t.owner <> 0 THEN t.name ELSE o.name END, true, 0::bigint,
+        greatest(m.read, m.own_read), CASE WHEN m.own_read > m.read THEN m.own_ts ELSE m.marked_ts END
+      FROM members m JOIN threads t ON t.id = m.thread LEFT JOIN users o ON o.id = m.other
+      WHERE m.usr = me AND m.until = ${NEVER} AND greatest(m.marked_at, m.own_at) >= from_ AND greatest(m.read, m.own_read) > 0;
     RETURN QUERY WITH moved AS MATERIALIZED (
-      SELECT o.usr, o.thread, o.delivered, o.read, o.marked_ts, t.name AS thread_name, t.owner, mb.other FROM members mb
-        JOIN members o ON o.thread = mb.thread AND o.marked_at >= from_ AND o.until = ${NEVER}
+      SELECT o.usr, o.thread, o.delivered, o.read, o.marked_ts, t.name AS thread_name, t.owner FROM members mb
+        JOIN members o ON o.thread = mb.thread AND o.marked_at >= from_ AND o.until = ${NEVER} AND o.usr <> me
         JOIN threads t ON t.id = o.thread WHERE mb.usr = me AND mb.until = ${NEVER}),
       wrote AS MATERIALIZED (
         SELECT d.thread, (SELECT min(r.seq) FROM (SELECT x.seq, x.sender FROM messages x WHERE x.thread = d.thread
           ORDER BY x.seq DESC LIMIT 1000) r WHERE r.sender = me) AS first
-        FROM (SELECT DISTINCT v.thread FROM moved v WHERE v.owner <> 0 AND v.usr <> me) d)
-      SELECT u.name, CASE WHEN v.owner <> 0 THEN v.thread_name WHEN v.usr = me THEN o.name ELSE user_name END, v.usr = me,
-          v.delivered, v.read, v.marked_ts
-        FROM moved v JOIN users u ON u.id = v.usr LEFT JOIN users o ON o.id = v.other LEFT JOIN wrote w ON w.thread = v.thread
-        WHERE v.owner = 0 OR v.usr = me OR v.delivered >= w.first;
+        FROM (SELECT DISTINCT v.thread FROM moved v WHERE v.owner <> 0) d)
+      SELECT u.name, CASE WHEN v.owner <> 0 THEN v.thread_name ELSE user_name END, false, v.delivered, v.read, v.marked_ts
+        FROM moved v JOIN users u ON u.id = v.usr LEFT JOIN wrote w ON w.thread = v.thread
+        WHERE v.owner = 0 OR v.delivered >= w.first;
   END $$;
 
   -- Times of users that only move forward.

@@ -41,6 +41,8 @@ export const MIGRATIONS: readonly Migration[] = [{
     usr int NOT NULL,
     name text COLLATE "C" NOT NULL,
     position bigint NOT NULL,
+    attached bigint NOT NULL,              -- the head when it was attached last
+    temporary boolean NOT NULL,            -- the server made its name up
     PRIMARY KEY (usr, name)
   );
 
@@ -64,6 +66,9 @@ export const MIGRATIONS: readonly Migration[] = [{
     read bigint NOT NULL DEFAULT 0,
     marked_ts bigint NOT NULL DEFAULT 0,
     marked_at bigint NOT NULL DEFAULT -1,  -- where the log stood then
+    own_read bigint NOT NULL DEFAULT 0,    -- the user's own marker, which others do not learn of
+    own_ts bigint NOT NULL DEFAULT 0,
+    own_at bigint NOT NULL DEFAULT -1,
     PRIMARY KEY (usr, thread, since)
   );
   CREATE INDEX members_thread ON members (thread, marked_at);
@@ -86,6 +91,10 @@ export const MIGRATIONS: readonly Migration[] = [{
   CREATE TABLE changes (seq bigint PRIMARY KEY, thread int NOT NULL);
   -- Where the log stood at a time: retention finds the position that an age means.
   CREATE TABLE ticks (ts bigint PRIMARY KEY, seq bigint NOT NULL);
+  -- First of two looks at what is too old, or at a clock that is far ahead.
+  CREATE TABLE looks (name text PRIMARY KEY, value bigint NOT NULL, ts bigint NOT NULL);
+  -- Positions that were left out when PostgreSQL had been started anew: whoever has one got a message that is lost.
+  CREATE TABLE gaps (after bigint PRIMARY KEY, upto bigint NOT NULL);
 
   -- Who is connected where. Empty after a crash of PostgreSQL and on a promoted standby: nodes write theirs again.
   CREATE UNLOGGED TABLE nodes (id text COLLATE "C" PRIMARY KEY, name text NOT NULL, seen_at timestamptz NOT NULL);

@@ -1,11 +1,11 @@
 /**
  * The database as the rooms of the store use it: statements, names, conversations and the head. What is cached here is written
- * by {@linkcode Database.flush} before a commit, and forgotten after a rollback, when it may not have happened.
+ * by {@linkcode Database.flush} before a commit, and cleared after a rollback, when it may not have happened.
  */
 
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 
-/** Names and conversations that are cached: past it everything is forgotten and read again. */
+/** Names and conversations that are cached: past it all of them are cleared and read again. */
 const CACHE_ENTRIES_MAX = 200_000;
 
 /** A row of a query by column. */
@@ -118,7 +118,7 @@ export class Database {
   }
 
   /** Clears all caches. */
-  forget(): void {
+  clear(): void {
     for (const cache of [this.#userIds, this.#userNames, this.#threads, this.#dirty]) cache.clear();
     this.#head = -1;
   }
@@ -177,7 +177,7 @@ export class Database {
   }
 
   /** Clears what is cached of a thread. */
-  forgetThread(name: string): void {
+  clearThread(name: string): void {
     this.#threads.delete(name);
   }
 

@@ -91,7 +91,7 @@ export class Groups {
   #dissolve(group: string, thread: number): GroupAnswer {
     // Its messages may be many: retention removes them, out of everybody's way. No name begins with a space.
     this.#db.run("UPDATE threads SET name = ' ' || id, owner = -1 WHERE id = ?", thread);
-    this.#db.forgetThread(group);
+    this.#db.clearThread(group);
     return { changed: true, members: [], owner: "" };
   }
 

@@ -52,7 +52,7 @@ export class Mailboxes {
   }
 
   /** Clears all numbers: they are counted again when they are asked for. */
-  forget(): void {
+  clear(): void {
     this.#waiting.clear();
   }
 }

@@ -18,7 +18,7 @@ const PAGE_CHARS_MAX = 131_072;
 const HISTORY_CHARS_MAX = 262_144;
 /** Messages that are read at once, before their size is looked at. */
 const READ_STEP = 32;
-/** Fewest messages that each of many conversations gives to a page: with fewer, most of a page would have to wait for the next. */
+/** Fewest messages that each of many conversations gives to a page: with fewer, most of it would wait for the next page. */
 const PART_MIN = 8;
 /** Above every position. */
 const HIGHEST = Number.MAX_SAFE_INTEGER;
@@ -137,14 +137,14 @@ export class Reading {
   membership(name: string, other: string): Row | BrokerRefusal {
     const user = this.#db.userId(name) ?? 0;
     const isOfGroup = isGroup(other);
-    const sql =
-      `SELECT m.thread, m.since, m.delivered, m.read, m.other, t.name, t.owner FROM threads t JOIN members m ON m.thread = t.id
+    const sql = `SELECT m.thread, m.since, m.delivered, m.read, m.own_read, m.other, t.name, t.owner
+      FROM threads t JOIN members m ON m.thread = t.id
       WHERE t.name = ? AND m.user = ?`;
     const row = this.#db.get(sql, isOfGroup ? other : directName(name, other), user);
     if (row) return row;
     if (isOfGroup) return this.#db.thread(other) ? notMember(other) : unknownGroup(other);
     if (this.#db.userId(other) === undefined) return unknownUser(other);
-    return { thread: 0, since: 0, delivered: 0, read: 0, other: 0, name: directName(name, other), owner: 0 };
+    return { thread: 0, since: 0, delivered: 0, read: 0, own_read: 0, other: 0, name: directName(name, other), owner: 0 };
   }
 
   // ---- Conversations ----
@@ -155,7 +155,8 @@ export class Reading {
     if (user === undefined) return { conversations: [], more: false };
     this.#db.flushThreads();
     // A direct conversation of which everything has expired is none; a group always is one.
-    const sql = `SELECT m.thread, m.since, m.read, m.other, t.name, t.owner, iif(t.last_seq > m.since, t.last_seq, 0) AS last
+    const sql = `SELECT m.thread, m.since, max(m.read, m.own_read) AS read, m.other, t.name, t.owner,
+      iif(t.last_seq > m.since, t.last_seq, 0) AS last
       FROM members m JOIN threads t ON t.id = m.thread
       WHERE m.user = ? AND (t.last_seq > 0 OR t.owner > 0) ORDER BY last DESC, t.name LIMIT ?`;
     const rows = this.#db.all(sql, user, limit + 1);

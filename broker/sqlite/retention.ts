@@ -39,7 +39,7 @@ export class Retention {
   }
 
   /** Clears what is remembered of the database. */
-  forget(): void {
+  clear(): void {
     this.#lastTick = 0;
   }
 
@@ -82,7 +82,7 @@ export class Retention {
   #expireThread(thread: SQLInputValue, upTo: number): number {
     const removed = this.#removeOldest(thread, upTo);
     if (removed < EXPIRE_STEP) this.#db.run("UPDATE threads SET last_seq = 0 WHERE id = ? AND last_seq <= ?", thread, upTo);
-    this.#mailboxes.forget();
+    this.#mailboxes.clear();
     return removed;
   }
 

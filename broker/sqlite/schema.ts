@@ -64,6 +64,12 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX threads_groups ON threads (name) WHERE owner > 0;
   CREATE INDEX threads_ended ON threads (id) WHERE owner < 0;
   `,
+  // What a user has read without telling others. It has a time of its own: that of the public markers must not tell of it.
+  `
+  ALTER TABLE members ADD COLUMN own_read INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE members ADD COLUMN own_ts INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE members ADD COLUMN own_at INTEGER NOT NULL DEFAULT -1;
+  `,
 ];
 
 /** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */

@@ -3,7 +3,7 @@
  * devices and sending are here; the other rooms have the rest.
  *
  * Transactions are the caller's: before a commit it calls {@linkcode SqliteStore.flush}, after a rollback
- * {@linkcode SqliteStore.forget}, since what is cached may not have happened.
+ * {@linkcode SqliteStore.clearCaches}, since what is cached may not have happened.
  */
 
 import type { DatabaseSync } from "node:sqlite";
@@ -87,12 +87,12 @@ export class SqliteStore {
   /** Writes what is only cached: before every commit. */
   flush(): void {
     this.#db.flush();
-    if (this.#db.isOverfull) this.forget();
+    if (this.#db.isOverfull) this.clearCaches();
   }
 
   /** Clears what is cached of the database: after every rollback. */
-  forget(): void {
-    for (const part of [this.#db, this.#mailboxes, this.#retention]) part.forget();
+  clearCaches(): void {
+    for (const part of [this.#db, this.#mailboxes, this.#retention]) part.clear();
   }
 
   // ---- Users and devices ----
@@ -236,7 +236,7 @@ export class SqliteStore {
     return this.#groups.members(group);
   }
 
-  /** Takes one small step of removing what is too old, or left from a group. Returns 0 when there is nothing left to do for now. */
+  /** Removes some of what is too old, or left from a group that has ended. Returns 0 when nothing is left to do for now. */
   expire(): number {
     return this.#retention.expire(this.#now());
   }

@@ -132,7 +132,7 @@ function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
   return answers;
 }
 
-/** Carries out some requests of each list in one transaction. Throws where it cannot be committed: nothing has happened then. */
+/** Carries out some requests of each list in one transaction. Throws where it cannot be committed: nothing has happened. */
 function transact({ urgent, bulk }: Requests): WorkerAnswers {
   database.exec("BEGIN IMMEDIATE");
   try {
@@ -145,13 +145,13 @@ function transact({ urgent, bulk }: Requests): WorkerAnswers {
     try {
       database.exec("ROLLBACK");
     } catch { /* It has. */ }
-    store.forget();
+    store.clearCaches();
     known.clear();
     throw error;
   }
 }
 
-/** Carries out requests in one transaction, or, where it fails, each in its own, so that only those fail that cannot be done. */
+/** Carries out requests in one transaction, or, where it fails, each in its own, so that only the impossible ones fail. */
 function settle(requests: Requests): WorkerAnswers {
   try {
     return transact(requests);

@@ -27,7 +27,7 @@ export type WorkerRequest =
   | { readonly op: "expire" }
   | { readonly op: "close" };
 
-/** Answer to an append: the results, and the members of groups that were written to where they changed since the last answer. */
+/** Answer to an append: the results, and the members of each group written to that the broker does not know or that changed. */
 export interface AppendAnswer extends AppendedRows {
   readonly members: Readonly<Record<string, readonly string[]>>;
 }

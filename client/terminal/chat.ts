@@ -1,42 +1,46 @@
-/** The client on a terminal: what is typed goes to the chat, what comes goes to the screen. */
+/** The client on a terminal: connects what is typed with the chat client, and what arrives with the screen. */
 
 import { type ChatClient, ChatError, type Listeners, type State } from "../../chat_client.ts";
 import { type ErrorFrame, isGroup, type Message, WATCHED_USERS_MAX } from "../../protocol.ts";
-import { complete, helpLines, isForView, parseInput } from "./commands.ts";
+import { type ChatCommandName, complete, helpLines, isForView, parseInput } from "./commands.ts";
 import { ChatCommands } from "./chat_commands.ts";
 import { IgnoredFile } from "./ignored.ts";
 import { Chats, mentions } from "./model.ts";
 import { toContent } from "./paste.ts";
 import { Recall } from "./recall.ts";
-import { EXIT, MISSED_WORDS, onSignal, openClient, type RunContext, stateWords } from "../open.ts";
+import { EXIT } from "../exit.ts";
+import { openClient, type RunContext } from "../open.ts";
+import { onSignal, statusOf } from "../signals.ts";
+import { within } from "../within.ts";
+import { MISSED_WORDS, stateWords } from "../words.ts";
 import { sanitize } from "../sanitize.ts";
 import { PlainScreen, Screen, type Surface } from "./screen.ts";
 import { addressOf } from "../settings.ts";
 import { styleFor } from "./style.ts";
 import { ChatDisplay } from "./display.ts";
 
-/** Milliseconds between two words that this person types. */
+/** Milliseconds between two typing signals: the server believes each for a while. */
 const TYPING_EVERY_MS = 3_000;
-/** Milliseconds after which the prompt is looked at again: somebody has stopped typing. */
+/** Milliseconds between two updates of the prompt, in which a typing signal may have run out. */
 const PROMPT_EVERY_MS = 2_000;
-/** Milliseconds that leaving may take while something waits to be acked. */
+/** Milliseconds that leaving waits for acks at most. */
 const LEAVE_MS = 3_000;
 
-/** What rings. */
+/** Messages that ring: all, direct ones and mentions, or none. */
 export type NotifyChoice = "all" | "dm" | "none";
 
-/** What a chat on a terminal is told. */
+/** Options of the chat on a terminal. */
 export interface ChatViewOptions {
   readonly to: string | undefined;
   readonly last: number | undefined;
   readonly receipts: boolean;
   readonly notify: NotifyChoice;
   readonly color: boolean;
-  /** Nothing is drawn again. */
+  /** Never redraws. */
   readonly plain: boolean;
 }
 
-/** Chats until the person leaves. The exit status. */
+/** Chats until the person leaves. Returns the exit status. */
 export async function runChat(context: RunContext, options: ChatViewOptions): Promise<number> {
   const to = options.to === undefined ? undefined : addressOf(options.to.replace(/^@/, ""), "--to");
   const chat = new TerminalChat(context, options);
@@ -63,7 +67,7 @@ class TerminalChat {
   #synced = false;
   #wasSynced = false;
   #watched = "";
-  #lastTyping = 0;
+  #lastTyping = -Infinity;
 
   constructor(context: RunContext, options: ChatViewOptions) {
     this.#context = context;
@@ -73,7 +77,7 @@ class TerminalChat {
     this.listeners = {
       message: (message) => this.#received(message),
       receipt: (receipt) => this.#changed(() => this.chats.receipt(receipt)),
-      typing: (typing) => this.#changed(() => this.chats.typing(typing, Date.now())),
+      typing: (typing) => this.#changed(() => this.chats.typing(typing, performance.now())),
       presence: ({ user, status, last_seen: lastSeen }) =>
         this.#changed(() => this.chats.presence.set(user, { status, ...(lastSeen === undefined ? {} : { lastSeen }) })),
       group: (notice) => this.#display.notice(this.#commands.groupNotice(notice)),
@@ -100,16 +104,16 @@ class TerminalChat {
           groups: this.chats.names().filter((name) => isGroup(name)),
         }),
     });
-    const restore = this.#restoreWhatever();
+    const restore = this.#restoreAtEnd();
     this.#display = new ChatDisplay(this.#screen, this.chats, styleFor(this.#options.color));
     const quit = () => this.#end.resolve(EXIT.ok);
     this.#commands = new ChatCommands(client, this.chats, ignored, this.#display, this.#screen, quit);
     const ticking = setInterval(() => this.#showPrompt(), PROMPT_EVERY_MS);
     try {
       const waiting = client.outbox.length;
-      if (waiting > 0) this.#display.notice(`From the last time, still to be sent: ${waiting}`);
+      if (waiting > 0) this.#display.notice(`Messages from the last time that are still to be sent: ${waiting}`);
       for (const message of client.outbox) this.#follow(message as Message & { id: string });
-      if (to !== undefined) this.#commands.owe(to);
+      if (to !== undefined) this.#commands.openWhenOnline(to);
       this.#showPrompt();
       client.connect();
       const code = await this.#end.promise;
@@ -121,19 +125,19 @@ class TerminalChat {
     }
   }
 
-  /** The terminal is put back by a signal, an exception and the end of the process alike. */
-  #restoreWhatever(): () => void {
+  /** Restores the terminal at the end, whether a signal, an exception or the end of the process. Returns what does it now. */
+  #restoreAtEnd(): () => void {
     const close = () => this.#screen.close();
     const crash = (event: Event) => {
       event.preventDefault();
       close();
       const error = event instanceof ErrorEvent ? event.error : (event as PromiseRejectionEvent).reason;
       console.error(
-        `chat-client: this is a fault of the program: ${sanitize(String(error?.stack ?? error), { multiline: true })}`,
+        `chat-client: this is a defect of the program: ${sanitize(String(error?.stack ?? error), { multiline: true })}`,
       );
       Deno.exit(EXIT.refused);
     };
-    const off = onSignal((signal) => this.#end.resolve(signal === "SIGINT" ? 130 : signal === "SIGTERM" ? 143 : 129));
+    const off = onSignal((signal) => this.#end.resolve(statusOf(signal)));
     globalThis.addEventListener("error", crash);
     globalThis.addEventListener("unhandledrejection", crash);
     globalThis.addEventListener("unload", close);
@@ -146,15 +150,13 @@ class TerminalChat {
     };
   }
 
-  /** What was typed a moment ago still goes out. */
+  /** Waits for what was typed a moment ago to be sent. */
   async #leave(): Promise<void> {
     if (this.#client.outbox.length === 0 || this.#client.state.phase !== "online") return;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await Promise.race([this.#client.flushed(), new Promise((resolve) => timer = setTimeout(resolve, LEAVE_MS))]);
-    clearTimeout(timer);
+    await within(this.#client.flushed(), LEAVE_MS);
   }
 
-  // ---- What is typed ----
+  // ---- Typed lines ----
 
   #line(line: string): void {
     const input = parseInput(toContent(line));
@@ -165,7 +167,7 @@ class TerminalChat {
         break;
       case "text":
         if (this.chats.current !== undefined) this.#send(this.chats.current, input.text);
-        else this.#display.warning("To whom? Write @NAME TEXT, or open a conversation with /to NAME", line);
+        else this.#display.warning("There is no conversation in view: write @NAME TEXT, or open one with /to NAME", line);
         break;
       case "message":
         this.#send(input.to, input.text);
@@ -174,28 +176,32 @@ class TerminalChat {
         this.#display.warning(input.why, line);
         break;
       case "command":
-        if (input.name === "help") this.#display.notice(helpLines(input.rest, this.#screen.columns).join("\n"));
-        else {this.#commands.run(input.name, input.rest, (recipient, text) => this.#send(recipient, text)).catch((error) =>
-            this.#failed(error)
-          );}
+        this.#runCommand(input.name, input.rest);
     }
     this.#showPrompt();
   }
 
+  #runCommand(name: ChatCommandName, rest: string): void {
+    if (name === "help") return this.#display.notice(helpLines(rest, this.#screen.columns).join("\n"));
+    const send = (recipient: string, text: string) => this.#send(recipient, text);
+    this.#commands.run(name, rest, send).catch((error) => this.#failed(error));
+  }
+
+  /** Shows why a command failed; anything but a {@linkcode ChatError} is a defect, and thrown again. */
   #failed(error: unknown): void {
     if (!(error instanceof ChatError)) throw error;
-    this.#display.warning(error.code === "offline" ? "Not now: there is no connection" : error.message);
+    this.#display.warning(error.code === "offline" ? "That needs a connection, and there is none now" : error.message);
   }
 
   #send(recipient: string, text: string): void {
     if (text.trim() === "") return;
     const { message } = this.#client.send(recipient, text);
-    const mark = this.#client.state.phase === "online" ? undefined : "waiting";
-    if (!this.#screen.keepsTyped) this.#display.message(message, "view", mark);
+    const status = this.#client.state.phase === "online" ? undefined : "waiting";
+    if (!this.#screen.keepsTyped) this.#display.message(message, "view", status);
     this.#follow(message);
   }
 
-  /** Keeps the marks of an own message. */
+  /** Follows the status of an own message. */
   #follow(message: Message & { readonly id: string }): void {
     this.chats.sent(message);
     this.#client.acked(message.id)?.then(
@@ -206,19 +212,19 @@ class TerminalChat {
 
   #key(): void {
     const { current } = this.chats;
-    const now = Date.now();
+    const now = performance.now();
     if (current === undefined || now - this.#lastTyping < TYPING_EVERY_MS) return;
     if (!isForView(this.#screen.line)) return;
     this.#lastTyping = now;
     this.#client.typing(current);
   }
 
-  // ---- What comes ----
+  // ---- Events ----
 
   #received(message: Message): void {
     const { conversation, placement } = this.chats.received(message);
     this.#watch();
-    // What was missed before the first view is part of its history, or counted at the end.
+    // Messages missed before the first view are part of its history, or counted at the end.
     if (!this.#wasSynced && this.chats.current !== undefined) return;
     if (placement !== "nowhere") this.#display.message(message, placement);
     if (placement === "view" && message.sender !== this.chats.me) this.#markRead(conversation, message.seq);
@@ -237,7 +243,7 @@ class TerminalChat {
     if (seq !== undefined && this.chats.receipts) this.#client.markRead(conversation, seq);
   }
 
-  /** All that was missed is here: counts are taken from the server, and the first view is filled. */
+  /** Loads counts and groups from the server when everything missed has arrived, and fills the first view. */
   async #caughtUp(): Promise<void> {
     const first = !this.#wasSynced;
     this.#synced = this.#wasSynced = true;
@@ -250,9 +256,9 @@ class TerminalChat {
       for (const { group } of groups) this.chats.groups.add(group);
       this.#watch();
       const { current } = this.chats;
-      if (current !== undefined && this.#commands.isOwed(current)) await this.#commands.open(current);
+      if (current !== undefined && this.#commands.isToOpen(current)) await this.#commands.open(current);
     } catch (error) {
-      // Nobody asked for this: where the connection is gone again, it is asked again with the next.
+      // Nobody asked for this, and the next connection loads it again.
       if (!(error instanceof ChatError && error.code === "offline")) this.#failed(error);
     }
     if (first) this.#display.unread();
@@ -268,7 +274,7 @@ class TerminalChat {
 
   #refused(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): void {
     if (!message) {
-      // Typing and the like may be refused for their number; nobody misses them.
+      // Typing signals and the like may exceed the rate; nobody misses them.
       if (error.code !== "rate_limited") this.#display.warning(error.message);
     } else if (retryMs === undefined) {
       this.#display.warning(`Not sent to ${message.recipient}: ${error.message}`, message.content);
@@ -286,9 +292,9 @@ class TerminalChat {
       this.#display.stateGood();
     } else if (state.phase === "waiting") {
       this.#synced = false;
-      this.chats.presence.clear(); // nobody tells any more
+      this.chats.presence.clear(); // it is unknown until there is a connection again
       this.#display.stateWarning(words);
-    } else if (state.phase === "closed" && state.act) {
+    } else if (state.phase === "closed" && state.needsUser) {
       this.#display.warning(words);
       this.#end.resolve(EXIT.refused);
     }

@@ -1,8 +1,17 @@
-/** What the commands of the chat do. */
+/** The commands of the chat at work. */
 
 import { type ChatClient, ChatError } from "../../chat_client.ts";
-import { isGroup, parseAddress, parseGroup, parseName, Refusal, type ServerFrameOf } from "../../protocol.ts";
-import { type ChatCommandName, GROUP_OPS, nearest } from "./commands.ts";
+import {
+  isGroup,
+  parseAddress,
+  parseGroup,
+  parseName,
+  Refusal,
+  type ServerFrameOf,
+  WATCHED_USERS_MAX,
+} from "../../protocol.ts";
+import { nearest } from "../../cli/suggest.ts";
+import { type ChatCommandName, GROUP_OPS } from "./commands.ts";
 import type { ChatDisplay } from "./display.ts";
 import type { IgnoredFile } from "./ignored.ts";
 import type { Chats } from "./model.ts";
@@ -11,16 +20,16 @@ import { sanitize } from "../sanitize.ts";
 import type { Surface } from "./screen.ts";
 import { clock, dayOf } from "./view.ts";
 
-/** Messages that opening a conversation shows. */
+/** Messages that opening a conversation shows at least. */
 const HISTORY_SHOWN = 50;
-/** Messages that `/history` shows at most: more is for `chat-client history`. */
+/** Messages that `/history` shows at most; `chat-client history` is for more. */
 const HISTORY_MAX = 5_000;
-/** Messages that `/search` looks at. */
+/** Messages that `/search` looks at: the newest ones. */
 const SEARCHED_MAX = 5_000;
 
 type Send = (recipient: string, text: string) => void;
 
-/** Runs commands. Rejects with a ChatError where the server did not do what it was asked. */
+/** Runs the commands of the chat. */
 export class ChatCommands {
   readonly #client: ChatClient;
   readonly #chats: Chats;
@@ -28,7 +37,8 @@ export class ChatCommands {
   readonly #display: ChatDisplay;
   readonly #screen: Surface;
   readonly #quit: () => void;
-  #owed: string | undefined;
+  /** Conversation to open with the next connection. */
+  #toOpen: string | undefined;
 
   constructor(
     client: ChatClient,
@@ -46,7 +56,7 @@ export class ChatCommands {
     this.#quit = quit;
   }
 
-  /** Runs one; `send` is for those that send. */
+  /** Runs a command. Rejects with a `ChatError` where the server does not do what it is asked. */
   async run(name: Exclude<ChatCommandName, "help">, rest: string, send: Send): Promise<void> {
     switch (name) {
       case "to":
@@ -76,26 +86,26 @@ export class ChatCommands {
     }
   }
 
-  /** Brings a conversation into view whose history comes with the connection. */
-  owe(name: string): void {
-    this.#owed = name;
+  /** Brings a conversation into view, and leaves loading its history for when there is a connection. */
+  openWhenOnline(name: string): void {
+    this.#toOpen = name;
     this.#chats.open(name);
   }
 
-  /** Whether the history of a conversation was promised for when there is a connection. */
-  isOwed(name: string): boolean {
-    return this.#owed === name;
+  /** Returns whether the history of a conversation is still to be loaded. */
+  isToOpen(name: string): boolean {
+    return this.#toOpen === name;
   }
 
-  /** Brings a conversation into view, with what was said in it. */
+  /** Brings a conversation into view, with its latest messages. Rejects with a `ChatError`. */
   async open(name: string): Promise<void> {
-    this.#owed = undefined;
+    this.#toOpen = undefined;
     const { current } = this.#chats;
     const { unread } = this.#chats.get(name);
     this.#chats.open(name);
     this.#display.prompt(this.#client.state.phase);
     if (this.#client.state.phase !== "online") {
-      this.#owed = name;
+      this.#toOpen = name;
       return this.#display.notice(`=== ${sanitize(name)} === (its history comes with the connection)`);
     }
     try {
@@ -107,7 +117,7 @@ export class ChatCommands {
     }
   }
 
-  /** A group that this user is no longer in goes out of view. */
+  /** Takes a group out of view that this user is no longer in. */
   #left(group: string): void {
     this.#chats.groups.delete(group);
     if (this.#chats.current === group) this.#chats.open(undefined);
@@ -161,13 +171,13 @@ export class ChatCommands {
       const seen = known?.lastSeen ? `, last seen ${dayOf(known.lastSeen)} ${clock(known.lastSeen)}` : "";
       lines.push(`  ${sanitize(name)}  ${known?.status ?? "not known yet"}${seen}`);
     }
-    if (rest !== "") this.#client.watch(this.#chats.people().slice(0, 100));
+    if (rest !== "") this.#client.watch(this.#chats.people().slice(0, WATCHED_USERS_MAX));
     this.#display.notice(lines.length > 0 ? lines.join("\n") : "You have no conversations with anybody yet");
   }
 
   async #history(rest: string): Promise<void> {
     const { current } = this.#chats;
-    if (current === undefined) return this.#display.warning("Of which conversation? Open one with /to NAME");
+    if (current === undefined) return this.#display.warning("There is no conversation in view: open one with /to NAME");
     const count = rest === "" ? HISTORY_SHOWN : Number(rest);
     if (!Number.isInteger(count) || count < 1) return this.#display.warning("/history takes a number of messages");
     await this.#show(current, Math.min(count, HISTORY_MAX));
@@ -175,7 +185,7 @@ export class ChatCommands {
 
   async #search(text: string): Promise<void> {
     const { current } = this.#chats;
-    if (current === undefined) return this.#display.warning("In which conversation? Open one with /to NAME");
+    if (current === undefined) return this.#display.warning("There is no conversation in view: open one with /to NAME");
     if (text === "") return this.#display.warning("/search needs a text to look for");
     const messages = await gather(this.#client, current, SEARCHED_MAX, undefined);
     const wanted = text.toLowerCase();
@@ -215,7 +225,7 @@ export class ChatCommands {
     return current !== undefined && isGroup(current) ? current : undefined;
   }
 
-  /** What happened to a group, in words. */
+  /** Notes what happened to a group. Returns it as a sentence, or undefined where it is not worth telling. */
   groupNotice({ op, group, user, by }: ServerFrameOf<"group">): string | undefined {
     if (group === undefined || user === undefined) return undefined;
     const [where, who, actor] = [sanitize(group), sanitize(user), sanitize(by ?? "somebody")];
@@ -223,7 +233,7 @@ export class ChatCommands {
     if (user === this.#chats.me && op === "remove") this.#left(group);
     if (op === "invite") return `${actor} brought ${user === this.#chats.me ? "you" : who} into ${where}`;
     if (op === "remove") return `${actor} took ${user === this.#chats.me ? "you" : who} out of ${where}`;
-    // Who comes and goes by themselves is told where one looks, and nowhere else.
+    // People who come and go by themselves are told of in the group in view alone.
     if (this.#chats.current !== group) return undefined;
     return op === "join" ? `${who} joined ${where}` : op === "leave" ? `${who} left ${where}` : undefined;
   }
@@ -242,18 +252,18 @@ export class ChatCommands {
     try {
       this.#ignored.add(name, !isShown);
     } catch (error) {
-      this.#display.warning(`This is forgotten when you leave, as it cannot be written down: ${(error as Error).message}`);
+      this.#display.warning(`This lasts until you leave, as it cannot be stored: ${(error as Error).message}`);
     }
-    if (isShown) return this.#display.notice(`${sanitize(name)} is shown again`);
+    if (isShown) return this.#display.notice(`Messages of ${sanitize(name)} are shown again`);
     this.#chats.get(name).unread = 0;
-    this.#display.notice(`What ${sanitize(name)} says is hidden; /ignore ${sanitize(name)} shows it again`);
+    this.#display.notice(`Messages of ${sanitize(name)} are hidden; /ignore ${sanitize(name)} shows them again`);
   }
 
   #receipts(rest: string): void {
     const on = toSwitch(rest, !this.#chats.receipts);
     if (on === undefined) return this.#display.warning("/receipts can be on or off");
     this.#chats.receipts = on;
-    this.#display.notice(on ? "Others are told what you have read" : "Nobody is told what you have read");
+    this.#display.notice(on ? "Others can see what you have read" : "Nobody can see what you have read");
   }
 
   #away(rest: string): void {
@@ -265,7 +275,7 @@ export class ChatCommands {
   }
 }
 
-/** Codes of a conversation that cannot be opened. */
+/** Error codes of a conversation that does not exist for this user. */
 const NOT_THERE = new Set(["unknown_recipient", "unknown_group", "not_member"]);
 
 function toSwitch(text: string, otherwise: boolean): boolean | undefined {

@@ -1,34 +1,39 @@
-/** What can be typed: the table of commands, and what a typed line means. Pure. */
+/** The commands of the chat, and the meaning of a typed line. Pure. */
 
-import { closestString } from "@std/text/closest-string";
+import { nearest } from "../../cli/suggest.ts";
+import { wrap } from "../../cli/wrap.ts";
 import { parseAddress, Refusal } from "../../protocol.ts";
 
-/** One command, as `/help` shows it. */
+/** A command, as `/help` shows it. */
 export interface ChatCommand {
   readonly args: string;
   readonly help: string;
-  /** What its first argument is completed with. */
+  /** Source of completions for its first argument. */
   readonly completes?: "names" | "people" | "groups" | readonly string[];
 }
 
-/** What `/group` can do. */
+/** The operations of `/group`. */
 export const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
 
 /** Every command, by its name without the slash. */
 export const CHAT_COMMANDS = {
   to: { args: "[NAME]", help: "Open a conversation with a person or a #group; without a name, see all", completes: "names" },
-  reply: { args: "[TEXT]", help: "Open the conversation in which something was said last, and answer" },
+  reply: { args: "[TEXT]", help: "Open the conversation with the latest message, and answer" },
   list: { args: "", help: "List conversations, unread ones first" },
-  who: { args: "[NAME]", help: "Show who is online, or when they were", completes: "people" },
+  who: { args: "[NAME]", help: "Show who is online, or when they last were", completes: "people" },
   history: { args: "[N]", help: "Show the last N messages of the conversation (50)" },
-  search: { args: "TEXT", help: "Find messages of the conversation" },
+  search: { args: "TEXT", help: "Search the conversation" },
   group: { args: "OP [#GROUP] [NAME]", help: `Groups: ${GROUP_OPS.join(", ")}`, completes: GROUP_OPS },
-  ignore: { args: "[NAME]", help: "Hide what somebody says, or show it again; without a name, list them", completes: "people" },
+  ignore: {
+    args: "[NAME]",
+    help: "Hide somebody's messages, or show them again; without a name, list who is hidden",
+    completes: "people",
+  },
   receipts: { args: "[on|off]", help: "Tell others what you have read, or not", completes: ["on", "off"] },
-  away: { args: "[on|off]", help: "Say that you are away, or back", completes: ["on", "off"] },
+  away: { args: "[on|off]", help: "Set your status to away, or back to online", completes: ["on", "off"] },
   clear: { args: "", help: "Clear the screen" },
   help: { args: "[COMMAND]", help: "Show this list" },
-  quit: { args: "", help: "Leave; what is not sent yet goes out the next time" },
+  quit: { args: "", help: "Leave; unsent messages go out the next time" },
 } as const satisfies Record<string, ChatCommand>;
 
 /** The name of a command. */
@@ -36,7 +41,7 @@ export type ChatCommandName = keyof typeof CHAT_COMMANDS;
 
 const NAMES = Object.keys(CHAT_COMMANDS) as ChatCommandName[];
 
-/** What a typed line means. */
+/** The meaning of a typed line. */
 export type Input =
   | { readonly kind: "nothing" }
   | { readonly kind: "text"; readonly text: string }
@@ -44,11 +49,11 @@ export type Input =
   | { readonly kind: "command"; readonly name: ChatCommandName; readonly rest: string }
   | { readonly kind: "wrong"; readonly why: string };
 
-/** Understands a typed line. `//` at its beginning stands for a slash that is text. */
+/** Parses a typed line. `//` at its beginning stands for a slash that is text. */
 export function parseInput(line: string): Input {
   if (line.trim() === "") return { kind: "nothing" };
   if (line.startsWith("//")) return { kind: "text", text: line.slice(1) };
-  // Of several lines none is a command: they were pasted, and what is pasted is said.
+  // Several lines were pasted, and pasted text is never a command.
   if (line.startsWith("/") && !line.includes("\n")) return parseCommand(line);
   const [, to, text = ""] = /^@(\S+)\s*(.*)$/su.exec(line) ?? [];
   if (to === undefined) return { kind: "text", text: line };
@@ -58,7 +63,7 @@ export function parseInput(line: string): Input {
   return { kind: "message", to: name, text };
 }
 
-/** Whether a line that is being typed is for the conversation in view: no command, nothing to another, and not empty. */
+/** Returns whether a line that is being typed is a message to the conversation in view: neither empty, nor a command, nor `@`. */
 export function isForView(line: string): boolean {
   return /^(?!\/(?!\/)|@)/.test(line) && line.trim() !== "";
 }
@@ -73,7 +78,7 @@ function parseCommand(line: string): Input {
   return { kind: "wrong", why: `There is no command /${word}, so nothing was sent. ${hint}` };
 }
 
-/** What commands are called in other clients. */
+/** Commands of other clients, with the name that they have here. */
 const ELSEWHERE: Record<string, string> = {
   block: "ignore",
   exit: "quit",
@@ -89,57 +94,40 @@ const ELSEWHERE: Record<string, string> = {
   switch: "to",
 };
 
-/** The word of `words` that `word` was meant to be; undefined where none is near. */
-export function nearest(word: string, words: readonly string[]): string | undefined {
-  if (word === "") return undefined;
-  const letters = (text: string) => [...text].sort().join("");
-  const near = words.find((other) => other.startsWith(word)) ??
-    words.find((other) => letters(other) === letters(word)) ?? closestString(word, [...words]);
-  const shared = [...word].filter((letter) => near.includes(letter)).length;
-  return shared * 2 > word.length ? near : undefined;
-}
-
 const HELP_HEAD = [
-  "A line goes to the conversation in view; @NAME TEXT goes to NAME, and //TEXT begins with a slash.",
-  "Tab completes, Up recalls, what is pasted is one message. Commands:",
+  "A line goes to the conversation in view, @NAME TEXT to NAME; //TEXT sends a text that begins with a slash.",
+  "Tab completes, Up recalls earlier lines, and pasted text is one message. Commands:",
 ];
 
-/** Columns under which what a command does stands below it, not beside it. */
+/** Columns of the narrowest terminal on which the meaning of a command stands beside it, and not below. */
 const BESIDE_MIN = 66;
 
-/** The lines of `/help`, on a terminal of `columns` columns. */
+/** Returns a command of the chat as it is typed, with its arguments. */
+export function usageOf(name: string): string {
+  return `/${name} ${CHAT_COMMANDS[name as ChatCommandName].args}`.trim();
+}
+
+/** Returns the lines of `/help`, for all commands or one; each is shorter than `columns`, which leaves room for a cursor. */
 export function helpLines(command = "", columns = Infinity): string[] {
   const wanted = NAMES.filter((name) => command === "" || name === command.replace(/^\//, ""));
   if (wanted.length === 0) return [`There is no command /${command}`];
-  const rows = wanted.map((name) => [`/${name} ${CHAT_COMMANDS[name].args}`.trim(), CHAT_COMMANDS[name].help] as const);
+  const rows = wanted.map((name) => [usageOf(name), CHAT_COMMANDS[name].help] as const);
   const width = Math.max(...rows.map(([left]) => left.length)) + 4;
   const lines = rows.flatMap(([left, right]) => {
-    if (columns < BESIDE_MIN) return [`  ${left}`, ...filled(right, columns - 6).map((line) => `      ${line}`)];
-    return filled(right, columns - width).map((line, index) => (index === 0 ? `  ${left}` : "").padEnd(width) + line);
+    if (columns < BESIDE_MIN) return [`  ${left}`, ...wrap(right, columns - 7).map((line) => `      ${line}`)];
+    return wrap(right, columns - width - 1).map((line, index) => (index === 0 ? `  ${left}` : "").padEnd(width) + line);
   });
-  return command === "" ? [...HELP_HEAD.flatMap((line) => filled(line, columns)), ...lines] : lines;
+  return command === "" ? [...HELP_HEAD.flatMap((line) => wrap(line, columns - 1)), ...lines] : lines;
 }
 
-/** Plain text as lines shorter than `columns`, cut between words. */
-function filled(text: string, columns: number): string[] {
-  const lines = [""];
-  for (const word of text.split(" ")) {
-    const line = lines.at(-1)!;
-    if (line === "") lines[lines.length - 1] = word;
-    else if (line.length + 1 + word.length < columns) lines[lines.length - 1] = `${line} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
-}
-
-/** What completion can choose from. */
+/** Words to complete with. */
 export interface Completable {
   readonly names: readonly string[];
   readonly people: readonly string[];
   readonly groups: readonly string[];
 }
 
-/** What the last word of `line` can become, and that word. */
+/** Returns the words that the last word of `line` can become, and that word. */
 export function complete(line: string, from: Completable): { readonly candidates: string[]; readonly word: string } {
   const word = /\S*$/u.exec(line)![0];
   const before = line.slice(0, line.length - word.length);
@@ -158,7 +146,7 @@ export function complete(line: string, from: Completable): { readonly candidates
   return { candidates: fitting(typeof completes === "string" ? from[completes] : completes), word };
 }
 
-/** What all words begin with. */
+/** Returns the longest beginning that all words share. */
 export function commonStart(words: readonly string[]): string {
   const [first = "", ...rest] = words;
   let length = first.length;

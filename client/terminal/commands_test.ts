@@ -67,5 +67,5 @@ Deno.test("helpLines are cut between words, and never wider than the terminal", 
     assertEquals(lines.filter((line) => line.length >= columns), []);
     assertEquals(words(lines), words(helpLines()));
   }
-  assertEquals(helpLines("who", 30), ["  /who [NAME]", "      Show who is online, or", "      when they were"]);
+  assertEquals(helpLines("who", 30), ["  /who [NAME]", "      Show who is online, or", "      when they last were"]);
 });

@@ -1,22 +1,22 @@
-/** Puts what happens onto the screen: messages in their place, days between them, notices aside. */
+/** Display of the chat: messages with days between them, notices, warnings, the prompt. */
 
 import { isGroup, type Message } from "../../protocol.ts";
-import type { Chats, Mark, Placement } from "./model.ts";
+import type { Chats, MessageStatus, Placement } from "./model.ts";
 import { sanitize } from "../sanitize.ts";
 import type { Surface } from "./screen.ts";
 import type { Style } from "./style.ts";
 import { dayOf, dayText, messageText, previewText, promptText, ringText } from "./view.ts";
 
-/** Milliseconds between two bells or notifications: a flood of messages is none of those. */
+/** Milliseconds between two bells or notifications: a flood of messages rings once. */
 const RING_EVERY_MS = 1_000;
 
-/** What a person sees of the chat. */
+/** Writes the chat to a screen. Everything from others is made harmless on its way. */
 export class ChatDisplay {
   readonly style: Style;
   readonly #screen: Surface;
   readonly #chats: Chats;
   #day: string | undefined;
-  #stateWords = "";
+  #warnedState = "";
   #rangAt = -Infinity;
 
   constructor(screen: Surface, chats: Chats, style: Style) {
@@ -25,17 +25,17 @@ export class ChatDisplay {
     this.style = style;
   }
 
-  /** A message, whole where it is in view. */
-  message(message: Message, placement: Placement, mark?: Mark): void {
+  /** Shows a message: whole where it is in view, else as one line. */
+  message(message: Message, placement: Placement, status?: MessageStatus): void {
     this.#newDay(message.ts);
     const { me, current } = this.#chats;
     const own = message.sender === me;
     const beside = placement === "beside" || (own && current !== undefined && message.recipient !== current);
     if (beside && !own) return this.#screen.print(previewText(message, this.style, this.#screen.columns));
-    this.#screen.print(messageText(message, me, this.style, current === undefined || beside, mark));
+    this.#screen.print(messageText(message, me, this.style, current === undefined || beside, status));
   }
 
-  /** A page of a conversation, with a heading, and marks on what this user said. */
+  /** Shows messages of a conversation under a heading, own ones with their status. `more`: there are older ones. */
   history(conversation: string, messages: readonly Message[], more: boolean): void {
     const { me } = this.#chats;
     const lines = [this.style.bold(`=== ${sanitize(conversation)} ===`)];
@@ -46,8 +46,8 @@ export class ChatDisplay {
       const line = dayText(message.ts, day, this.style);
       if (line !== undefined) lines.push(line);
       day = dayOf(message.ts);
-      const mark = message.sender === me ? this.#chats.markOf(message) : undefined;
-      lines.push(messageText(message, me, this.style, false, mark));
+      const status = message.sender === me ? this.#chats.statusOf(message) : undefined;
+      lines.push(messageText(message, me, this.style, false, status));
     }
     if (day !== undefined) this.#day = day;
     this.#screen.print(lines.join("\n"));
@@ -59,31 +59,31 @@ export class ChatDisplay {
     this.#day = dayOf(ts);
   }
 
-  /** Something worth knowing. */
+  /** Shows a notice, which has to be harmless already; nothing for undefined. */
   notice(text: string | undefined): void {
     if (text !== undefined) this.#screen.print(this.style.dim(text));
   }
 
-  /** Something that went wrong; `typed` is what was typed for it. */
+  /** Shows a warning; `typed` is the line that it is about, which the screen may have taken away. */
   warning(text: string, typed?: string): void {
     if (typed !== undefined && !this.#screen.keepsTyped) this.#screen.print(this.style.dim(sanitize(typed)));
     this.#screen.print(this.style.warning(`! ${sanitize(text)}`));
   }
 
-  /** What is wrong with the connection, once for as long as it is the same. */
+  /** Shows a problem of the connection, once for as long as it stays the same. */
   stateWarning(words: string): void {
     const [what = ""] = words.split(";");
-    if (what === this.#stateWords) return;
-    this.#stateWords = what;
+    if (what === this.#warnedState) return;
+    this.#warnedState = what;
     this.warning(words);
   }
 
-  /** The connection is good: the next failure is told again. */
+  /** Notes that the connection is good: the next problem is shown again. */
   stateGood(): void {
-    this.#stateWords = "";
+    this.#warnedState = "";
   }
 
-  /** What is unread elsewhere, where anything is. */
+  /** Lists the conversations with unread messages, if any. */
   unread(): void {
     const unread = this.#chats.unread();
     if (unread.length === 0) return;
@@ -91,7 +91,7 @@ export class ChatDisplay {
     this.notice(`Unread: ${listed}. /to NAME opens a conversation`);
   }
 
-  /** Rings for a message, now and then where many come. */
+  /** Rings for a message, at most once in a while. */
   ring({ sender, recipient, content }: Message): void {
     const now = performance.now();
     if (now - this.#rangAt < RING_EVERY_MS) return;
@@ -99,7 +99,8 @@ export class ChatDisplay {
     this.#screen.ring(ringText(isGroup(recipient) ? `${sender} in ${recipient}` : sender, content));
   }
 
+  /** Updates the prompt. */
   prompt(phase: string): void {
-    this.#screen.prompt = promptText(this.#chats, phase, Date.now());
+    this.#screen.prompt = promptText(this.#chats, phase, performance.now());
   }
 }

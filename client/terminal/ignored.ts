@@ -1,8 +1,8 @@
-/** Whom a user ignores, kept for the next time. Clients at once append, each what was typed in it; the last word counts. */
+/** People whom a user ignores, kept in a file. Clients that run at once append their decisions; the last one counts. */
 
 import { parseName } from "../../protocol.ts";
 
-/** The ignored of one account, in a file of its folder that only its owner reads. */
+/** The ignored people of one account, in a file that only its owner can read. */
 export class IgnoredFile {
   readonly #file: string;
 
@@ -10,7 +10,7 @@ export class IgnoredFile {
     this.#file = `${folder}/ignored`;
   }
 
-  /** Who is ignored; nobody where that cannot be read. */
+  /** Returns the names of those who are ignored; none where the file cannot be read. */
   load(): Set<string> {
     const names = new Set<string>();
     for (const line of this.#lines()) {
@@ -30,7 +30,7 @@ export class IgnoredFile {
     }
   }
 
-  /** Keeps one decision. Throws where it cannot be kept. */
+  /** Stores a decision. Throws where it cannot be stored. */
   add(name: string, isIgnored: boolean): void {
     Deno.writeTextFileSync(this.#file, `${isIgnored ? "+" : "-"}${name}\n`, { append: true, mode: 0o600 });
   }

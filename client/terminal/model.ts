@@ -1,37 +1,40 @@
-/** What a person is chatting about: conversations, unread counts, marks. Pure state; time is given, nothing is printed. */
+/** State of the chat: conversations, unread counts, status of own messages. Pure; time is a parameter, nothing is printed. */
 
+import { escape } from "@std/regexp/escape";
 import { conversationOf, conversationOfReceipt } from "../../chat_client.ts";
 import { isGroup, type Message, type ServerFrameOf } from "../../protocol.ts";
 
-/** Own messages per conversation whose marks are followed. */
+/** Own messages per conversation whose status is followed. */
 const OWN_MAX = 200;
 /** Milliseconds for which a typing signal is believed. */
 const TYPING_MS = 6_000;
 
-/** What became of an own message. */
-export type Mark = "waiting" | "sent" | "delivered" | "read" | "refused";
+/** Status of an own message. */
+export type MessageStatus = "waiting" | "sent" | "delivered" | "read" | "refused";
 
 interface Own {
   readonly id: string;
   seq: number;
-  mark: Mark;
+  status: MessageStatus;
 }
 
-/** One conversation. */
+/** One conversation. Positions are those of the server's log; 0 where there is none. */
 export interface Conversation {
   readonly name: string;
   unread: number;
   /** Position of the newest message of others. */
   newest: number;
-  /** Position of the newest message of all; orders the list. */
+  /** Position of the newest message of all, by which the list is ordered. */
   last: number;
   readonly own: Own[];
+  /** Position up to which others have received and read. */
   delivered: number;
   read: number;
+  /** The last typing signal; `until` in milliseconds, as `now` of {@linkcode Chats.typing}. */
   typing: { who: string; until: number } | undefined;
 }
 
-/** How a message that came is to be shown: in view, in one line beside the view, or not at all. */
+/** Place of a message: in view, as one line beside the view, or not shown. */
 export type Placement = "view" | "beside" | "nowhere";
 
 /** All conversations of one user. */
@@ -39,7 +42,7 @@ export class Chats {
   me = "";
   /** The conversation in view; undefined shows all. */
   current: string | undefined;
-  /** Who wrote last, for a reply. */
+  /** The conversation with the latest message of others, for a reply. */
   lastFrom: string | undefined;
   away = false;
   receipts = true;
@@ -48,7 +51,7 @@ export class Chats {
   readonly presence = new Map<string, { status: "online" | "away" | "offline"; lastSeen?: string }>();
   readonly #conversations = new Map<string, Conversation>();
 
-  /** The conversation of that name, made where there is none. */
+  /** Returns the conversation of a name, and creates it where there is none. */
   get(name: string): Conversation {
     let conversation = this.#conversations.get(name);
     if (!conversation) {
@@ -58,7 +61,7 @@ export class Chats {
     return conversation;
   }
 
-  /** Those in which something was said, and the one in view: something unread first, then the most recent. */
+  /** Returns conversations with messages, the one in view, and groups: unread ones first, then the most recent. */
   list(): Conversation[] {
     const shown = [...this.#conversations.values()].filter(({ name, last, own }) => {
       return last > 0 || own.length > 0 || name === this.current || this.groups.has(name);
@@ -66,29 +69,29 @@ export class Chats {
     return shown.sort((a, b) => Math.sign(b.unread) - Math.sign(a.unread) || b.last - a.last);
   }
 
-  /** Conversations beside the one in view that have something unread. */
+  /** Returns the conversations with unread messages, without the one in view. */
   unread(): Conversation[] {
     return this.list().filter(({ name, unread }) => unread > 0 && name !== this.current);
   }
 
-  /** Names and groups to complete with. */
+  /** Returns names and groups to complete with. */
   names(): string[] {
     return [...new Set([...this.list().map(({ name }) => name), ...this.groups])].sort();
   }
 
-  /** People whose presence matters, the most recent conversations first. */
+  /** Returns the people of all conversations, in the order of {@linkcode list}. */
   people(): string[] {
     return this.list().map(({ name }) => name).filter((name) => !isGroup(name) && name !== this.me);
   }
 
-  /** A message came, of another or of another device of this user's. */
+  /** Notes a message that arrived, from somebody else or from another device of this user. */
   received(message: Message): { readonly conversation: string; readonly placement: Placement } {
     const name = conversationOf(message, this.me);
     const seq = message.seq ?? 0;
     const conversation = this.get(name);
     conversation.last = Math.max(conversation.last, seq);
     if (message.sender === this.me) {
-      if (message.id !== undefined) this.#own(conversation, { id: message.id, seq, mark: markFor(conversation, seq) });
+      if (message.id !== undefined) this.#own(conversation, { id: message.id, seq, status: statusAt(conversation, seq) });
       return { conversation: name, placement: this.#inView(name) ? "view" : "nowhere" };
     }
     if (this.ignored.has(message.sender)) return { conversation: name, placement: "nowhere" };
@@ -104,9 +107,9 @@ export class Chats {
     return this.current === undefined || this.current === name;
   }
 
-  /** An own message was handed over. */
+  /** Notes an own message that was queued. */
   sent(message: Message & { readonly id: string }): void {
-    this.#own(this.get(message.recipient), { id: message.id, seq: 0, mark: "waiting" });
+    this.#own(this.get(message.recipient), { id: message.id, seq: 0, status: "waiting" });
   }
 
   #own(conversation: Conversation, own: Own): void {
@@ -114,23 +117,23 @@ export class Chats {
     if (conversation.own.length > OWN_MAX) conversation.own.shift();
   }
 
-  /** The server keeps an own message. */
+  /** Notes that the server has stored an own message. */
   acked(recipient: string, id: string, seq: number): void {
     const conversation = this.get(recipient);
     conversation.last = Math.max(conversation.last, seq);
     const own = conversation.own.find((entry) => entry.id === id);
     if (!own) return;
     own.seq = seq;
-    own.mark = markFor(conversation, seq);
+    own.status = statusAt(conversation, seq);
   }
 
-  /** The server will not take an own message. */
+  /** Notes that the server will never take an own message. */
   refused(recipient: string, id: string): void {
     const own = this.get(recipient).own.find((entry) => entry.id === id);
-    if (own) own.mark = "refused";
+    if (own) own.status = "refused";
   }
 
-  /** Markers moved; they only move forward. */
+  /** Notes a marker that moved; markers only move forward. */
   receipt(receipt: ServerFrameOf<"receipt">): void {
     const { conversation: name, own } = conversationOfReceipt(receipt, this.me);
     const conversation = this.get(name);
@@ -140,41 +143,38 @@ export class Chats {
     }
     if (receipt.kind === "read") conversation.read = Math.max(conversation.read, receipt.seq);
     conversation.delivered = Math.max(conversation.delivered, receipt.seq);
-    for (const entry of conversation.own) if (entry.seq > 0) entry.mark = markFor(conversation, entry.seq);
+    for (const entry of conversation.own) if (entry.seq > 0) entry.status = statusAt(conversation, entry.seq);
   }
 
-  /** What became of the newest own message of a conversation. */
-  lastMark(name: string): Mark | undefined {
-    return this.#conversations.get(name)?.own.at(-1)?.mark;
+  /** Returns the status of the newest own message of a conversation. */
+  lastStatus(name: string): MessageStatus | undefined {
+    return this.#conversations.get(name)?.own.at(-1)?.status;
   }
 
-  /** What became of a message of this user's that history showed. */
-  markOf(message: Message): Mark {
-    return markFor(this.get(message.recipient), message.seq ?? 0);
+  /** Returns the status of an own message that history has. */
+  statusOf(message: Message): MessageStatus {
+    return statusAt(this.get(message.recipient), message.seq ?? 0);
   }
 
-  /** Somebody types. */
+  /** Notes that somebody is typing; `now` in milliseconds. */
   typing({ sender, recipient }: ServerFrameOf<"typing">, now: number): void {
     if (this.ignored.has(sender)) return;
     this.get(isGroup(recipient) ? recipient : sender).typing = { who: sender, until: now + TYPING_MS };
   }
 
-  /** Who types in a conversation now. */
+  /** Returns who is typing in a conversation at `now`. */
   typist(name: string, now: number): string | undefined {
     const typing = this.#conversations.get(name)?.typing;
     return typing && typing.until > now ? typing.who : undefined;
   }
 
-  /** Opens a conversation: nothing of it is unread any more. Returns the position to mark as read, where there is one. */
-  open(name: string | undefined): number | undefined {
+  /** Brings a conversation into view, so that nothing of it is unread; undefined brings all into view. */
+  open(name: string | undefined): void {
     this.current = name;
-    if (name === undefined) return undefined;
-    const conversation = this.get(name);
-    conversation.unread = 0;
-    return conversation.newest > 0 ? conversation.newest : undefined;
+    if (name !== undefined) this.get(name).unread = 0;
   }
 
-  /** What the server knows of the conversations. */
+  /** Adopts the conversations as the server lists them. */
   load(rows: ServerFrameOf<"conversations">["conversations"]): void {
     for (const row of rows) {
       const conversation = this.get(row.with);
@@ -186,12 +186,12 @@ export class Chats {
   }
 }
 
-function markFor({ delivered, read }: Conversation, seq: number): Mark {
+/** Returns the status of an own message at a position. */
+function statusAt({ delivered, read }: Conversation, seq: number): MessageStatus {
   return seq <= read ? "read" : seq <= delivered ? "delivered" : "sent";
 }
 
-/** Whether `text` speaks to `me`. */
+/** Returns whether `text` mentions `me`, as a word of its own. */
 export function mentions(text: string, me: string): boolean {
-  const escaped = me.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  return new RegExp(`(?<![\\p{L}\\p{N}_])@?${escaped}(?![\\p{L}\\p{N}_])`, "iu").test(text);
+  return new RegExp(`(?<![\\p{L}\\p{N}_])@?${escape(me)}(?![\\p{L}\\p{N}_])`, "iu").test(text);
 }

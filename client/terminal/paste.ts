@@ -1,10 +1,10 @@
-/** Bracketed paste: what is pasted becomes text to edit, its line breaks signs, and nothing in it a key. Pure. */
+/** Bracketed paste: pasted text is edited as one line, its line breaks shown as signs, and nothing in it is a key. Pure. */
 
 import { BREAK_SIGN } from "./view.ts";
 
-/** Asks the terminal to say what was pasted. */
+/** Asks the terminal to mark pasted text. */
 export const PASTE_ON = "\x1b[?2004h";
-/** The end of that. */
+/** Ends that. */
 export const PASTE_OFF = "\x1b[?2004l";
 
 const START = "\x1b[200~";
@@ -13,15 +13,15 @@ const END = "\x1b[201~";
 const JOIN_SIGN = "\u2040";
 const JOINER_REGEXP = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u200d(?=\p{Extended_Pictographic}|$)/gu;
 const JOIN_SIGN_REGEXP = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f])\u2040(?=\p{Extended_Pictographic}|$)/gu;
-/** Characters from which on a sequence that is cut short is waited for; a lone escape key is not held back. */
+/** Characters of a sequence that has to be there for the rest to be waited for: a lone escape key is not held back. */
 const HELD_MIN = 3;
 
-/** Turns what a terminal sends into keys; keeps what a chunk cut in two. */
+/** Turns the input of a terminal into keys, whatever its chunks. */
 export class PasteFilter {
   #pasting = false;
   #rest = "";
 
-  /** The keys in the next chunk. */
+  /** Returns the keys of the next chunk. */
   feed(chunk: string): string {
     let text = this.#rest + chunk;
     this.#rest = "";
@@ -58,14 +58,14 @@ function pasted(text: string): string {
 }
 
 /**
- * Keys with the joiners of emoji as signs: terminals do not agree on how wide joined ones are, and the line being typed would be
- * drawn in the wrong place. `before` is what stands before the cursor: a joiner may come alone.
+ * Returns keys with the joiners of emoji replaced by signs: terminals do not agree on the width of joined emoji, and the line
+ * being typed would be drawn in the wrong place. `before` is the text before the cursor, as a joiner may come alone.
  */
 export function withJoinSigns(keys: string, before = ""): string {
   return (before + keys).replace(JOINER_REGEXP, JOIN_SIGN).slice(before.length);
 }
 
-/** The message that an edited line stands for: signs become what they stand for again, line breaks at its end nothing. */
+/** Returns the message that an edited line stands for: signs become line breaks and joiners again, breaks at the end go. */
 export function toContent(line: string): string {
   return line.replaceAll(BREAK_SIGN, "\n").replace(/\n+$/, "").replace(JOIN_SIGN_REGEXP, "\u200d");
 }

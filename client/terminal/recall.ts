@@ -1,4 +1,4 @@
-/** Typed lines, kept for the next time in a file that only its owner reads. Clients at once append, each its own lines. */
+/** Typed lines, kept in a file that only its owner can read. Clients that run at once append their lines. */
 
 import { writePrivately } from "../paths.ts";
 
@@ -13,7 +13,7 @@ export class Recall {
     this.#file = `${folder}/typed`;
   }
 
-  /** Lines, the newest first; none where there are none that can be read. */
+  /** Returns the lines, newest first; none where the file cannot be read. */
   load(): string[] {
     let lines: string[];
     try {
@@ -27,7 +27,7 @@ export class Recall {
     return [...new Set(lines.reverse())].slice(0, LINES_MAX);
   }
 
-  /** Adds a line. What cannot be kept is not. */
+  /** Adds a line, where it can be stored. */
   add(line: string): void {
     try {
       Deno.writeTextFileSync(this.#file, line + "\n", { append: true, mode: 0o600 });
@@ -35,7 +35,7 @@ export class Recall {
   }
 }
 
-/** What is called back is written to the terminal as it is. */
+/** Removes control characters, as recalled lines are written to the terminal as they are. */
 function withoutControls(line: string): string {
   // deno-lint-ignore no-control-regex
   return line.replace(/[\x00-\x1f\x7f-\x9f]/g, "");

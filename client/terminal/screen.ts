@@ -1,35 +1,37 @@
 /**
- * The one file that touches the terminal: keys in, lines out above the line being typed, and the terminal as it was at the end,
- * however the end comes.
+ * The terminal: reads keys, prints lines above the line being typed, and restores the terminal at the end. No other file
+ * touches it.
  *
- * Nothing is redrawn while somebody types but by readline itself; what arrives moves the line being typed down.
+ * While somebody types, readline alone redraws; what arrives moves the line being typed down.
  */
 
 import { Buffer } from "node:buffer";
 import process from "node:process";
 import readline from "node:readline";
 import { PassThrough } from "node:stream";
+import { inputLines } from "../input.ts";
 import { commonStart } from "./commands.ts";
 import { PASTE_OFF, PASTE_ON, PasteFilter, withJoinSigns } from "./paste.ts";
 import { sanitize } from "../sanitize.ts";
 import { rowsOf } from "./view.ts";
 
-/** Typed lines that can be called back. */
+/** Typed lines that can be recalled. */
 const RECALL_MAX = 500;
 const CTRL_Z = "\x1a";
-/** Milliseconds after which a process that was told to stop has stopped. */
+/** Milliseconds after which a process that still runs was not stopped by SIGTSTP. */
 const NOT_STOPPED_MS = 200;
-/** One key that is no text. */
+/** Matches one key that is no text. */
 // deno-lint-ignore no-control-regex
 const KEY_REGEXP = /(\x1b(?:\[[\d;]*[ -/]*[@-~]|O.|[^])?|[\x00-\x1f\x7f])/u;
-/** The end of a chunk in the middle of a key. */
+/** Matches the end of a chunk that was cut in the middle of a key. */
 // deno-lint-ignore no-control-regex
 const CUT_KEY_REGEXP = /\x1b(?:\[[\d;]*|O)?$/;
 
-/** What a screen tells. */
+/** Callbacks of a screen, and the lines that it can recall. */
 export interface ScreenOptions {
-  /** Lines typed before, the newest first. */
+  /** Lines typed before, newest first. */
   readonly recall: string[];
+  /** A line was entered. */
   line(text: string): void;
   /** A key was pressed. */
   key(): void;
@@ -38,20 +40,20 @@ export interface ScreenOptions {
   complete(line: string): { readonly candidates: string[]; readonly word: string };
 }
 
-/** What a chat is shown on. */
+/** The place where a chat is shown. */
 export interface Surface {
   readonly columns: number;
-  /** The line being typed, where that is known. */
+  /** The line being typed; "" where that is not known. */
   readonly line: string;
-  /** What was typed stays where it was typed. */
+  /** Entered lines stay on the screen as they were typed. */
   readonly keepsTyped: boolean;
-  /** Writes lines. `text` has to be harmless already. */
+  /** Prints lines. `text` has to be harmless already. */
   print(text: string): void;
-  /** Writes what changes nothing on the screen, such as a bell. */
+  /** Writes a sequence that changes nothing on the screen, such as a bell. */
   ring(text: string): void;
   set prompt(text: string);
   clear(): void;
-  /** Puts the terminal back as it was. Idempotent. */
+  /** Restores the terminal. Idempotent. */
   close(): void;
 }
 
@@ -110,7 +112,7 @@ export class Screen implements Surface {
     if (this.#open) write(text);
   }
 
-  /** Shows another prompt; what is typed stays. */
+  /** Shows another prompt; the line being typed stays. */
   set prompt(text: string) {
     if (text === this.#prompt || !this.#open) return;
     this.#hide();
@@ -122,7 +124,7 @@ export class Screen implements Surface {
   clear(): void {
     if (!this.#open) return;
     write("\x1b[H\x1b[2J\x1b[3J");
-    this.#forgetRows();
+    this.#resetRows();
     this.#readline.prompt(true);
   }
 
@@ -148,7 +150,7 @@ export class Screen implements Surface {
       if (keys.includes(CTRL_Z)) this.#suspend();
       const rest = withJoinSigns(keys.replaceAll(CTRL_Z, ""), this.#readline.line.slice(0, this.#readline.cursor));
       if (rest === "") continue;
-      // What follows a key that was cut in two may belong to it: readline knows.
+      // The text after a key that was cut in two may belong to the key: readline knows.
       if (isCut) this.#give(rest, true);
       else for (const part of rest.split(KEY_REGEXP)) if (part !== "") this.#give(part, KEY_REGEXP.test(part));
       isCut = CUT_KEY_REGEXP.test(rest);
@@ -158,9 +160,9 @@ export class Screen implements Surface {
   }
 
   /**
-   * Text is inserted whole, which does not draw a long paste once for every character; keys go by events, at once, so that the
-   * order stays. Either way readline has to know the row that the cursor is in: it does not count one that a wide character
-   * began, as it did not fit.
+   * Gives readline text or a key. Text is inserted whole, so that a long paste is not drawn once for every character; keys are
+   * emitted as events, synchronously, so that the order stays. Then readline is told the row of the cursor: it does not count a
+   * row that began because a wide character did not fit.
    */
   #give(part: string, isKey: boolean): void {
     if (!this.#open) return;
@@ -169,12 +171,12 @@ export class Screen implements Surface {
     if (this.#open) this.#rows = this.#readline.getCursorPos().rows;
   }
 
-  /** What was typed stands on the screen as it was typed; it is taken away, for the message to be shown in its place. */
+  /** Takes an entered line off the screen, so that the message can be shown in its place. */
   #entered(line: string): void {
     readline.moveCursor(process.stdout, 0, -rowsOf(this.#prompt + line, this.columns));
     readline.cursorTo(process.stdout, 0);
     readline.clearScreenDown(process.stdout);
-    this.#forgetRows();
+    this.#resetRows();
     this.#options.line(line);
     if (this.#open) this.#readline.prompt();
   }
@@ -190,28 +192,28 @@ export class Screen implements Surface {
     if (candidates.length === 1) return [[`${candidates[0]} `], word];
     const common = commonStart(candidates);
     if (common.length > word.length) return [[common], word];
-    // Written here, as readline's own list swallows the next key in some releases.
+    // Printed here, as readline's own list swallows the next key in some releases.
     if (candidates.length > 1) queueMicrotask(() => this.print(candidates.map((candidate) => sanitize(candidate)).join("  ")));
     return [[], word];
   }
 
   // ---- The terminal ----
 
-  /** Takes the line being typed off the screen, all its rows. */
+  /** Takes all rows of the line being typed off the screen. */
   #hide(): void {
     const { rows } = this.#readline.getCursorPos();
     readline.moveCursor(process.stdout, 0, -rows);
     readline.cursorTo(process.stdout, 0);
     readline.clearScreenDown(process.stdout);
-    this.#forgetRows();
+    this.#resetRows();
   }
 
-  /** The cursor is at the beginning of an empty line, which readline cannot know. */
-  #forgetRows(): void {
+  /** Tells readline that the cursor is at the beginning of an empty line, which it cannot know. */
+  #resetRows(): void {
     this.#rows = 0;
   }
 
-  /** Rows above the cursor that belong to the line being typed, as readline believes. */
+  /** Sets the number of rows above the cursor that readline counts to the line being typed. */
   set #rows(rows: number) {
     (this.#readline as unknown as { prevRows: number }).prevRows = rows;
   }
@@ -226,16 +228,16 @@ export class Screen implements Surface {
     }
   }
 
-  /** As the terminal itself would, for the whole group: the shell notices when what it started has stopped. */
+  /** Stops the whole process group, as the terminal itself would: the shell notices when what it started has stopped. */
   #suspend(): void {
     if (Deno.build.os === "windows" || this.#isSuspended) return;
     this.#isSuspended = true;
     this.#hide();
     this.#raw(false);
-    // `deno task` passes this signal on, and does not stop by it.
+    // `deno task` forwards SIGTSTP, and does not stop itself.
     if (isStartedByWrapper()) Deno.kill(Deno.ppid, "SIGSTOP");
     Deno.kill(0, "SIGTSTP");
-    // Where no shell would bring it back the system has not stopped it.
+    // Without a shell that could continue it, the system does not stop the process.
     setTimeout(() => this.#isSuspended && Deno.kill(0, "SIGCONT"), NOT_STOPPED_MS);
   }
 
@@ -252,7 +254,7 @@ export class Screen implements Surface {
   }
 }
 
-/** Whether the process that started this one is in its group, and so part of what the shell started. */
+/** Returns whether the parent process is in this one's group, and so part of what the shell started. */
 function isStartedByWrapper(): boolean {
   try {
     const args = ["-o", "pgid=", "-p", `${Deno.pid},${Deno.ppid}`];
@@ -265,8 +267,8 @@ function isStartedByWrapper(): boolean {
 }
 
 /**
- * The terminal as a typewriter: it echoes what is typed, line by line, and nothing is drawn twice. For those who have it read
- * out, and for terminals that can do no more.
+ * A screen that never redraws: the terminal itself echoes what is typed, line by line. For screen readers, and for terminals
+ * that can do no more.
  */
 export class PlainScreen implements Surface {
   readonly columns = 80;
@@ -284,7 +286,7 @@ export class PlainScreen implements Surface {
     if (this.#open) write(text + "\n");
   }
 
-  /** The bell alone: other sequences could be shown as text. */
+  /** Writes the bell alone: other sequences could be shown as text. */
   ring(text: string): void {
     if (this.#open && text.includes("\x07")) write("\x07");
   }
@@ -298,20 +300,14 @@ export class PlainScreen implements Surface {
   }
 
   async #read(): Promise<void> {
-    const decoder = new TextDecoder();
-    const buffer = new Uint8Array(16_384);
-    let rest = "";
-    for (let count; (count = await Deno.stdin.read(buffer).catch(() => null)) !== null;) {
-      const lines = (rest + decoder.decode(buffer.subarray(0, count), { stream: true })).split(/\r?\n/);
-      rest = lines.pop()!;
-      for (const line of lines) if (this.#open) this.#options.line(line);
-    }
-    if (this.#open && rest !== "") this.#options.line(rest);
+    try {
+      for await (const line of inputLines()) if (this.#open) this.#options.line(line);
+    } catch { /* the terminal is gone */ }
     if (this.#open) this.#options.end();
   }
 }
 
-/** By the same way as readline's own writes, which keeps the order. */
+/** Writes the same way as readline does, which keeps the order. */
 function write(text: string): void {
   process.stdout.write(text);
 }

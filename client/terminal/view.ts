@@ -1,19 +1,19 @@
-/** How things look: messages, days, the prompt. Pure; everything from others is made harmless here. */
+/** Text of the view: messages, days, the prompt. Pure; everything from others is made harmless here. */
 
 import stringWidth from "string-width";
 import { isGroup, type Message } from "../../protocol.ts";
-import type { Chats, Mark } from "./model.ts";
+import type { Chats, MessageStatus } from "./model.ts";
 import { sanitize } from "../sanitize.ts";
 import type { Style } from "./style.ts";
 
 /** Stands for a line break in the line being typed. */
 export const BREAK_SIGN = "\u2424";
-/** Lines and UTF-16 units of one message of others on the screen: it must not push all else out of sight. */
+/** Lines and UTF-16 units that are shown of one message of others: it must not push everything else out of sight. */
 const SHOWN_LINES_MAX = 24, SHOWN_CHARS_MAX = 4_000;
 /** Columns of the prompt at most: the rest of the line is for typing. */
 const PROMPT_COLUMNS_MAX = 48;
 
-const MARK_WORDS: Record<Mark, string> = {
+const STATUS_WORDS: Record<MessageStatus, string> = {
   waiting: "waiting",
   sent: "sent",
   delivered: "delivered",
@@ -21,8 +21,8 @@ const MARK_WORDS: Record<Mark, string> = {
   refused: "not sent",
 };
 
-/** A message in the view. `label` is said where all conversations are in view. */
-export function messageText(message: Message, me: string, style: Style, label: boolean, mark?: Mark): string {
+/** Returns a message for the view. `label`: the conversation is named, as several are in view. */
+export function messageText(message: Message, me: string, style: Style, label: boolean, status?: MessageStatus): string {
   const { sender, recipient, content } = message;
   const own = sender === me;
   const to = label && (own || isGroup(recipient)) ? style.dim(` to ${sanitize(recipient)}`) : "";
@@ -36,7 +36,7 @@ export function messageText(message: Message, me: string, style: Style, label: b
       style.dim(`      (it goes on: "chat-client history ${sanitize(isGroup(recipient) ? recipient : sender)}" has all)`),
     );
   }
-  return lines.join("\n") + (mark ? style.dim(`  (${MARK_WORDS[mark]})`) : "");
+  return lines.join("\n") + (status ? style.dim(`  (${STATUS_WORDS[status]})`) : "");
 }
 
 function beginning(text: string): string {
@@ -44,7 +44,7 @@ function beginning(text: string): string {
   return lines === text ? text : lines.toWellFormed();
 }
 
-/** A message beside the view: one line, cut at the width of the terminal. */
+/** Returns a message of another conversation as one line, cut at the width of the terminal. */
 export function previewText(message: Message, style: Style, columns: number): string {
   const { sender, recipient, content } = message;
   const where = isGroup(recipient) ? `${sanitize(recipient)} ${sanitize(sender)}` : sanitize(sender);
@@ -52,7 +52,7 @@ export function previewText(message: Message, style: Style, columns: number): st
   return style.dim(head) + cut(sanitize(content), columns - stringWidth(head) - 1);
 }
 
-/** `text` in at most `columns` columns. */
+/** Cuts `text` to at most `columns` columns, with an ellipsis. */
 export function cut(text: string, columns: number): string {
   if (stringWidth(text) <= columns) return text;
   let out = "";
@@ -65,32 +65,32 @@ export function cut(text: string, columns: number): string {
   return columns < 1 ? "" : `${out}…`;
 }
 
-/** Hours and minutes, here. */
+/** Returns hours and minutes in the local time zone. */
 export function clock(ts: string | undefined): string {
   const time = timeOf(ts);
   return [time.getHours(), time.getMinutes()].map((part) => String(part).padStart(2, "0")).join(":");
 }
 
-/** The line between two days; undefined where both are the same day, here. */
+/** Returns the line between two days; undefined where `ts` is on the day `previous`. */
 export function dayText(ts: string | undefined, previous: string | undefined, style: Style): string | undefined {
   const day = dayOf(ts);
   return day === previous ? undefined : style.dim(`--- ${day} ---`);
 }
 
-/** A day in words, here. */
+/** Returns the day in words, in the local time zone. */
 export function dayOf(ts: string | undefined): string {
   const time = timeOf(ts);
   const words = time.toLocaleDateString("en-GB", { weekday: "long", day: "numeric", month: "long", year: "numeric" });
   return words.replaceAll(",", ""); // some releases have one
 }
 
-/** Now, where no time is said, or what is none. */
+/** Parses a time; now where there is none that can be parsed. */
 function timeOf(ts: string | undefined): Date {
   const time = new Date(ts ?? Date.now());
   return Number.isNaN(time.getTime()) ? new Date() : time;
 }
 
-/** The prompt: what is wrong, what is unread, and to whom one writes. */
+/** Returns the prompt: problems, unread messages, and the conversation in view. */
 export function promptText(chats: Chats, phase: string, now: number): string {
   const notes: string[] = [];
   if (phase === "connecting") notes.push("connecting");
@@ -110,13 +110,13 @@ function aboutConversation(chats: Chats, name: string, phase: string, now: numbe
   const isOnline = phase === "online";
   const typist = isOnline ? chats.typist(name, now) : undefined;
   if (typist !== undefined) return isGroup(name) ? `${sanitize(typist)} types` : "types";
-  const mark = chats.lastMark(name);
-  if (mark) return MARK_WORDS[mark];
+  const sent = chats.lastStatus(name);
+  if (sent) return STATUS_WORDS[sent];
   const status = isOnline ? chats.presence.get(name)?.status : undefined;
   return status === "away" || status === "offline" ? status : undefined;
 }
 
-/** Rows that `text` takes on a terminal of `columns` columns when it is followed by a cursor. */
+/** Counts the rows that `text` and a cursor after it take on a terminal of `columns` columns. */
 export function rowsOf(text: string, columns: number): number {
   let row = 0;
   let column = 0;
@@ -135,7 +135,7 @@ export function rowsOf(text: string, columns: number): number {
   return row + 1;
 }
 
-/** What rings: nothing for most, a bell and the desktop's own notification for what matters. Safe for any terminal. */
+/** Returns a bell and the sequences for a desktop notification (OSC 9 and 777), safe for any terminal. */
 export function ringText(title: string, body: string): string {
   const text = (part: string) => sanitize(part).replaceAll(";", ",");
   const [head, tail] = [cut(text(title), 60), cut(text(body), 120)];

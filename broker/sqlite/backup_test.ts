@@ -1,0 +1,54 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { lacks } from "../../testing/permissions.ts";
+import { open, temporary } from "../../testing/sqlite_folder.ts";
+import { BrokerError } from "../errors.ts";
+import { backup } from "./backup.ts";
+import { DATABASE_NAME } from "./files.ts";
+
+const ignore = lacks("read", "write");
+
+Deno.test({
+  name: "backup copies a running broker's messages into a file that can be put in their place, under another epoch",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    const file = `${folder.dir}/copy.db`;
+    await using broker = await open(`${folder.dir}/data`);
+    for (const user of ["ann", "ben"]) await broker.attach(user, "laptop");
+    await broker.append([{ sender: "ann", recipient: "ben", content: "kept", id: "1", origin: "" }]);
+    await backup(`${folder.dir}/data`, file);
+    await assertRejects(() => backup(`${folder.dir}/data`, file), BrokerError, "is there already");
+    await assertRejects(() => backup(`${folder.dir}/nothing`, `${file}2`), BrokerError, "There are no messages");
+    if (Deno.build.os !== "windows") assertEquals((Deno.statSync(file).mode ?? 0) & 0o777, 0o600);
+    await Deno.mkdir(`${folder.dir}/restored`);
+    await Deno.copyFile(file, `${folder.dir}/restored/${DATABASE_NAME}`);
+    await using restored = await open(`${folder.dir}/restored`);
+    assert(restored.epoch !== broker.epoch);
+    assertEquals((await restored.read("ben", 0, 10)).messages.map(({ content }) => content), ["kept"]);
+    const [again] = await restored.append([{ sender: "ann", recipient: "ben", content: "kept", id: "1", origin: "" }]);
+    assertEquals(again && "duplicate" in again && again.duplicate, true);
+  },
+});
+
+Deno.test({
+  name: "SqliteBroker takes a backup as it is, whatever a killed server left beside the file in whose place it was put",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    const [used, restored] = [`${folder.dir}/used`, `${folder.dir}/restored`];
+    await using broker = await open(used);
+    await broker.attach("ann", "laptop");
+    const send = (content: string) => broker.append([{ sender: "ann", recipient: "ann", content, id: content, origin: "" }]);
+    await send("before");
+    await backup(used, `${folder.dir}/copy.db`);
+    for (let n = 0; n < 100; n++) await send(`after ${n}`);
+    await Deno.mkdir(restored);
+    await Deno.copyFile(`${used}/${DATABASE_NAME}-wal`, `${restored}/${DATABASE_NAME}-wal`);
+    await Deno.copyFile(`${folder.dir}/copy.db`, `${restored}/${DATABASE_NAME}`);
+    for (const _start of ["first", "second"]) {
+      await using again = await open(restored);
+      assertEquals((await again.read("ann", 0, 1_000)).messages.map(({ content }) => content), ["before"]);
+      assert(again.epoch !== broker.epoch);
+    }
+  },
+});

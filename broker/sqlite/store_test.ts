@@ -1,0 +1,109 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { DatabaseSync } from "node:sqlite";
+import { DEFAULT_LIMITS } from "../limits.ts";
+import { migrate } from "./schema.ts";
+import { SqliteStore } from "./store.ts";
+
+Deno.test("SqliteStore has lost nothing and can go on after a transaction that was rolled back", () => {
+  const database = new DatabaseSync(":memory:");
+  migrate(database);
+  const store = new SqliteStore(database, DEFAULT_LIMITS);
+  const message = (content: string) => ({ sender: "ann", recipient: "ben", content, id: content, origin: "" });
+  for (const user of ["ann", "ben"]) store.attach(user, "laptop", undefined);
+  const seqs = (content: string) => [...store.append([message(content)]).seqs];
+  assertEquals(seqs("one"), [1]);
+  store.flush();
+  database.exec("BEGIN");
+  assertEquals(seqs("lost"), [2]);
+  store.flush();
+  database.exec("ROLLBACK");
+  store.clearCaches();
+  assertEquals(seqs("two"), [2]);
+  assertEquals(store.read("ben", 0, 10).messages.map(({ content }) => content), ["one", "two"]);
+  database.close();
+});
+
+Deno.test("SqliteStore loses nothing of what it had when the disk is full, and goes on when there is room", () => {
+  const database = new DatabaseSync(":memory:");
+  migrate(database);
+  const store = new SqliteStore(database, DEFAULT_LIMITS);
+  const transact = (content: string) => {
+    database.exec("BEGIN IMMEDIATE");
+    store.append([{ sender: "ann", recipient: "ann", content, id: content.slice(0, 9), origin: "" }]);
+    store.flush();
+    database.exec("COMMIT");
+  };
+  const { page_count: pages } = database.prepare("PRAGMA page_count").get()!;
+  database.exec(`PRAGMA max_page_count = ${pages}`);
+  let stored = 0;
+  const error = assertThrows(() => {
+    for (;; stored++) transact(`${stored}`.padEnd(1_000));
+  }, Error);
+  assertStringIncludes(error.message, "full");
+  if (database.isTransaction) database.exec("ROLLBACK");
+  store.clearCaches();
+  assertEquals(store.read("ann", 0, 100).messages.length, stored);
+  database.exec("PRAGMA max_page_count = 1000");
+  transact(`${stored}`.padEnd(1_000));
+  assertEquals(store.read("ann", 0, 100).messages.map(({ content }) => content.trim()).at(-1), String(stored));
+  assertEquals(database.prepare("PRAGMA integrity_check").get()!.integrity_check, "ok");
+  database.close();
+});
+
+Deno.test("SqliteStore finds a backlog, a page of history, what is unread and the groups on an index", () => {
+  const plans: string[] = [];
+  const database = new DatabaseSync(":memory:");
+  migrate(database);
+  const prepare = database.prepare.bind(database);
+  database.prepare = (sql: string) => {
+    if (/\b(FROM|JOIN) (messages|members|threads)\b/.test(sql)) {
+      plans.push(...prepare(`EXPLAIN QUERY PLAN ${sql}`).all().map(({ detail }) => `${detail}  <- ${sql}`));
+    }
+    return prepare(sql);
+  };
+  const store = new SqliteStore(database, DEFAULT_LIMITS);
+  for (const user of ["ann", "ben"]) store.attach(user, "laptop", undefined);
+  store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
+  store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
+  store.flush();
+  store.attach("ben", "phone", 10);
+  store.read("ben", 0, 10);
+  store.history("ben", { with: "ann", limit: 10 });
+  store.history("ben", { with: "ann", after: 0, limit: 10 });
+  store.conversations("ben", 10);
+  store.mark([{ user: "ben", kind: "read", with: "ann", seq: 1 }]);
+  store.markers("ann", 0);
+  store.group({ op: "create", user: "ben", group: "#g", open: true });
+  store.group({ op: "list", user: "ann" });
+  assert(plans.filter((plan) => /^SEARCH (messages|m) /.test(plan)).length >= 8, plans.join("\n"));
+  for (const plan of plans) {
+    assert(!plan.startsWith("SCAN") || /^SCAN (\(subquery|t USING INDEX threads_groups)/.test(plan), plan);
+    // A user's conversations and a group's members are sorted, as both are bounded. Messages never are.
+    assert(!/^USE TEMP B-TREE FOR .*ORDER BY.* <- .*FROM messages/s.test(plan), plan);
+  }
+  database.close();
+});
+
+Deno.test("SqliteStore reads no more of a long history than fits into an answer, from either end, and says that there is more", () => {
+  const database = new DatabaseSync(":memory:");
+  migrate(database);
+  const store = new SqliteStore(database, DEFAULT_LIMITS);
+  store.attach("ann", "laptop", undefined);
+  const content = "x".repeat(16_000);
+  store.append(Array.from({ length: 500 }, () => ({ sender: "ann", recipient: "ann", content, id: undefined, origin: "" })));
+  const newest = store.history("ann", { with: "ann", limit: 500 });
+  assert("messages" in newest && newest.more && newest.messages.length < 100, "a page");
+  assertEquals(newest.messages.at(-1)?.seq, 500);
+  const seen = newest.messages.map(({ seq }) => seq);
+  for (let more = true; more;) {
+    const page = store.history("ann", { with: "ann", limit: 500, before: seen[0]! });
+    assert("messages" in page);
+    seen.unshift(...page.messages.map(({ seq }) => seq));
+    more = page.more;
+  }
+  assertEquals(seen, Array.from({ length: 500 }, (_, i) => i + 1));
+  const oldest = store.history("ann", { with: "ann", limit: 500, after: 0 });
+  assert("messages" in oldest && oldest.more && oldest.messages.length < 100, "a page");
+  assertEquals(oldest.messages[0]?.seq, 1);
+  database.close();
+});

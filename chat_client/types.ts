@@ -1,0 +1,131 @@
+/** The shapes that a chat client, its parts and its application have in common. */
+
+import type { ErrorFrame, Message, ServerFrameOf } from "../protocol.ts";
+
+/** The part of a WebSocket that a client uses; a `WebSocket` is one. */
+export interface Socket {
+  onopen: ((event: Event) => void) | null;
+  onmessage: ((event: MessageEvent) => void) | null;
+  onerror: ((event: Event) => void) | null;
+  onclose: ((event: CloseEvent) => void) | null;
+  send(text: string): void;
+  close(code?: number, reason?: string): void;
+}
+
+/** Opens a socket. May throw, for an address that cannot be one; the client ends then. */
+export type SocketFactory = (url: string, token: string | undefined) => Socket;
+
+/** A source of time and timers; tests give one that they drive by hand. */
+export interface Clock {
+  /** Milliseconds since any moment; never goes back. */
+  now(): number;
+  /** Calls `run` in `ms` milliseconds. Returns a function that cancels the call. */
+  after(ms: number, run: () => void): () => void;
+}
+
+/** A position in the log of a server. Positions of different epochs cannot be compared. */
+export interface Position {
+  readonly epoch: string;
+  readonly seq: number;
+}
+
+/** State that outlives the process. */
+export interface Saved {
+  /** The application has taken every message up to this position; undefined before the first. */
+  readonly position?: Position | undefined;
+  /** Messages that were sent and not acked, in their order. */
+  readonly outbox: readonly Message[];
+}
+
+/**
+ * Keeps one {@linkcode Saved} for one server, name and device. Neither method may throw: a store that cannot read gives
+ * `{ outbox: [] }`, and one that cannot write tells its owner in its own way.
+ */
+export interface Store {
+  load(): Saved;
+  save(saved: Saved): void;
+}
+
+/**
+ * The state of a client. `delayMs` is the wait until the next attempt in milliseconds, `code` a close code, or 0 where no
+ * socket was closed. `needsUser` tells an end that only the user can do something about from one that was asked for.
+ */
+export type State =
+  | { readonly phase: "connecting" }
+  | { readonly phase: "online" }
+  | { readonly phase: "waiting"; readonly reason: string; readonly delayMs: number }
+  | { readonly phase: "closed"; readonly code: number; readonly reason: string; readonly needsUser: boolean };
+
+/** The server's confirmation that a message is stored. */
+export type Ack = ServerFrameOf<"ack">;
+
+/** A message as the server delivers it to a client that said hello. */
+export type ReceivedMessage = Required<Omit<Message, "type" | "id">> & Message;
+
+/** A failed request or message. `code` is an error code of the protocol, or `offline`, `timeout` or `closed`. */
+export class ChatError extends Error {
+  override readonly name = "ChatError";
+  constructor(readonly code: string, message: string) {
+    super(message);
+  }
+}
+
+/** Callbacks of the application. None may throw. */
+export interface Listeners {
+  /** A message, once. The client confirms it when the promise resolves, and only then gives the next. */
+  message?(message: ReceivedMessage): void | Promise<void>;
+  receipt?(receipt: ServerFrameOf<"receipt">): void;
+  presence?(presence: ServerFrameOf<"presence">): void;
+  typing?(typing: ServerFrameOf<"typing">): void;
+  group?(notice: ServerFrameOf<"group">): void;
+  state?(state: State): void;
+  /** The server accepted this device. `missed`: it cannot replay everything since the position, so reload what is shown. */
+  welcome?(welcome: ServerFrameOf<"welcome">, missed: boolean): void;
+  /** The application has taken every message that it had missed. */
+  synced?(): void;
+  /**
+   * The server refused something. With `message` and `retryMs`, the message is sent again after `retryMs` milliseconds; with
+   * `message` alone, it never will be; without `message`, the error is about something else.
+   */
+  refused?(error: ErrorFrame, message: Message | undefined, retryMs: number | undefined): void;
+}
+
+/** The reason why an attempt to connect failed. `fatal`: every further attempt would fail too. */
+export interface Diagnosis {
+  readonly reason: string;
+  readonly fatal: boolean;
+}
+
+/** Options of a client. */
+export interface ChatOptions extends Listeners {
+  readonly url: string;
+  /** A function is called before every attempt, so that the token may be renewed. */
+  readonly token?: string | (() => string | undefined | Promise<string | undefined>);
+  /** Canonical name of the user. With a token the server decides. */
+  readonly name?: string;
+  readonly device: string;
+  /** Number of old messages that a device new to the server asks for. */
+  readonly last?: number;
+  /** Default: nothing outlives the process. */
+  readonly store?: Store;
+  /** Default: a WebSocket that carries the token as a subprotocol, as browsers need it. */
+  readonly socket?: SocketFactory;
+  /** Explains why a socket failed to open. `reason` is the socket's own, often empty. Default: the reason as it is. */
+  readonly explain?: (reason: string) => Diagnosis | undefined | Promise<Diagnosis | undefined>;
+  /** Asks for every marker on the first connection, and not only for those that moved since the last run. */
+  readonly allMarkers?: boolean;
+  /** Drops every message that arrives and confirms none: they stay for the user's other devices. */
+  readonly sendOnly?: boolean;
+  /** Number of taken messages after which they are confirmed. Default 32. */
+  readonly confirmEvery?: number;
+  /** A number from 0 up to 1, as `Math.random`, which is the default. */
+  readonly random?: () => number;
+  readonly clock?: Clock;
+}
+
+/** A message on its way to the server. */
+export interface Outgoing {
+  readonly message: Message & { readonly id: string };
+  /** Resolves when the server has stored the message; rejects with a {@linkcode ChatError} when it never will. */
+  readonly acked: Promise<Ack>;
+}

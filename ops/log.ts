@@ -1,0 +1,72 @@
+/**
+ * The log for the operator: one port, an event with its fields. {@linkcode sentenceOf} renders an event as text, and
+ * {@linkcode logToStderr} is the log of the programs. Events never carry content of messages, tokens or secrets.
+ */
+
+/** Characters of one line: text that others chose must not fill the log. */
+const LINE_CHARS_MAX = 1_000;
+/** Characters that a terminal or a reader of logs might obey: controls, invisible ones, and separators of lines. */
+const UNSAFE_REGEXP = /[\p{C}\p{Zl}\p{Zp}]/gu;
+
+/** Events by name, with their fields. */
+export interface LogEvents {
+  /** A part of the server failed at a task that no peer can be blamed for; `task` names it. */
+  failed: { task: string; reason: string };
+  /** Answering one HTTP request failed. */
+  request_failed: { reason: string };
+  /** An upgrade was refused for its credentials; `cause` has no secret in it. */
+  login_refused: { address: string; cause: string };
+  /** Connections cannot be accepted, as descriptors have run out. */
+  accept_failed: { reason: string };
+  /** The list of the revoked cannot be read any more. */
+  revoked_unreadable: { file: string; reason: string };
+  /** Lines of the list of the revoked are neither names nor token ids: how many, and the number of the first. */
+  revoked_odd_lines: { file: string; lines: number; first: number };
+  /** SIGHUP had a certificate read again. */
+  certificate_renewed: Record<never, never>;
+  /** SIGHUP could not have the certificate read again; the old one stays. */
+  certificate_kept: { reason: string };
+  /** SIGHUP came to a server without a certificate. */
+  certificate_missing: Record<never, never>;
+  /** A promise was rejected and nobody handled it. */
+  unhandled_rejection: { reason: string };
+  /** An error was thrown and nobody caught it. */
+  uncaught_error: { reason: string };
+}
+
+/** Name of an event. */
+export type LogEvent = keyof LogEvents;
+
+/** Takes one event for the operator. Never throws, never blocks. */
+export type Log = <E extends LogEvent>(event: E, fields: LogEvents[E]) => void;
+
+const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } = {
+  failed: ({ task, reason }) => `${task} failed: ${reason}`,
+  request_failed: ({ reason }) => `request failed: ${reason}`,
+  login_refused: ({ address, cause }) => `login of ${address} refused: ${cause}`,
+  accept_failed: ({ reason }) => `cannot take more connections (${reason}); open ones go on, and it tries again until it can`,
+  revoked_unreadable: ({ file, reason }) => `${file} cannot be read, what was revoked stays so: ${reason}`,
+  revoked_odd_lines: ({ file, lines, first }) =>
+    `lines of ${file} that are no names and no token ids: ${lines}, the first is line ${first}`,
+  certificate_renewed: () => "the certificate was read again",
+  certificate_kept: ({ reason }) => `the certificate stays as it was: ${reason}`,
+  certificate_missing: () => "SIGHUP: there is no --cert to read again",
+  unhandled_rejection: ({ reason }) => `unhandled rejection: ${reason}`,
+  uncaught_error: ({ reason }) => `uncaught: ${reason}`,
+};
+
+/** Renders an event as one sentence on one line, with whatever a terminal or a reader of logs might obey spelled out. */
+export function sentenceOf<E extends LogEvent>(event: E, fields: LogEvents[E]): string {
+  return SENTENCES[event](fields).slice(0, LINE_CHARS_MAX)
+    .replace(UNSAFE_REGEXP, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`);
+}
+
+/** Writes an event to stderr as a line of text, with its time. */
+export const logToStderr: Log = (event, fields) => {
+  console.error(`${new Date().toISOString()} ${sentenceOf(event, fields)}`);
+};
+
+/** Returns the message of whatever was thrown. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

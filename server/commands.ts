@@ -1,0 +1,34 @@
+/** Commands of `chat-server` beside serving: `backup`, `token` and `keys`. */
+
+import { backup } from "../broker/sqlite.ts";
+import { helpText } from "../cli/help.ts";
+import { type OptionTable, parseOptions, UsageError, type Values } from "../cli/options.ts";
+import { KEYS_OPTIONS, keysCommand, TOKEN_OPTIONS, tokenCommand } from "./credentials.ts";
+import { BACKUP_OPTIONS, SERVER } from "./options.ts";
+
+/**
+ * Runs the command that a command line names; `args` follow it. Returns what to print. Throws {@linkcode UsageError}, and for
+ * what cannot be done `KeyError` or `BrokerError`.
+ */
+export async function runCommand(
+  command: string,
+  args: readonly string[],
+  env: (name: string) => string | undefined,
+): Promise<string> {
+  if (command === "backup") return await runBackup(args, env);
+  const options = command === "token" ? TOKEN_OPTIONS : KEYS_OPTIONS;
+  const { values, operands } = parseOptions<OptionTable>(options, args, { env });
+  if (values.help) return helpText(SERVER, command);
+  if (operands.length > 0) throw new UsageError(`${command} takes options only, not "${operands[0]}"`);
+  if (command === "token") return await tokenCommand(values as Values<typeof TOKEN_OPTIONS>);
+  return await keysCommand(values as Values<typeof KEYS_OPTIONS>);
+}
+
+async function runBackup(args: readonly string[], env: (name: string) => string | undefined): Promise<string> {
+  const { values, operands } = parseOptions(BACKUP_OPTIONS, args, { env });
+  if (values.help) return helpText(SERVER, "backup");
+  const [file] = operands;
+  if (operands.length !== 1 || file === undefined) throw new UsageError("backup takes one FILE");
+  await backup(values.data, file);
+  return `The messages in ${values.data} are copied to ${file}`;
+}

@@ -1,0 +1,133 @@
+/** HTTP: a table of routes, and plain answers. A new path is a new row: it says its methods and whether it reads a body. */
+
+import { VERSION } from "./options.ts";
+
+/** Characters of a request's URL: a name fits many times. */
+const URL_CHARS_MAX = 2_048;
+/** Milliseconds for an answer to leave before its connection is cut off. */
+const CUT_OFF_MS = 50;
+const TEXT_HEADERS = { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" };
+/** 16 bytes in base64 (RFC 6455, 4.2.1). */
+const WEBSOCKET_KEY_REGEXP = /^[+/0-9A-Za-z]{22}==$/;
+
+/** Parts of the server that the routes need. */
+export interface HttpOptions {
+  /** Scheme of the server's own port. */
+  readonly scheme: "ws" | "wss";
+  /** Proxies in front: only one of ours is believed that it speaks TLS for this server. */
+  readonly trustedHops: number;
+  readonly isDraining: () => boolean;
+  /** Answers a request that is a proper WebSocket handshake; `address` is the peer's. */
+  readonly upgrade: (request: Request, address: string) => Promise<Response>;
+}
+
+/** One path of the server. */
+interface Route {
+  readonly methods: readonly string[];
+  /** True for a route that reads a body. At the others the body is never read, and the connection is cut off. */
+  readonly readsBody: boolean;
+  answer(request: Request, address: string): Response | Promise<Response>;
+}
+
+const READ = { methods: ["GET", "HEAD"], readsBody: false } as const;
+
+/** Returns the handler of all requests. `address` is the peer's, or undefined for one that came around the TLS in front. */
+export function httpHandler(
+  { scheme, trustedHops, isDraining, upgrade }: HttpOptions,
+): (request: Request, address: string | undefined) => Response | Promise<Response> {
+  const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
+    ["/", { ...READ, answer: (request) => plain(200, landingPage(request, schemeOf(request, scheme, trustedHops))) }],
+    ["/healthz", { ...READ, answer: () => isDraining() ? plain(503, "draining") : plain(200, "ok") }],
+    ["/ws", {
+      ...READ,
+      answer(request, address) {
+        const refused = refuseHandshake(request);
+        if (refused) return refused;
+        return isDraining() ? plain(503, "The server is restarting", { "retry-after": "5" }) : upgrade(request, address);
+      },
+    }],
+  ]);
+  return (request, address) => {
+    if (address === undefined) return plain(403, "Connect with TLS, on the server's own port");
+    const route = findRoute(routes, request);
+    const isAnswered = !(route instanceof Response) && route.methods.includes(request.method);
+    if (hasBody(request.headers) && !(isAnswered && route.readsBody)) return refuseBody(request);
+    if (route instanceof Response) return route;
+    return isAnswered ? route.answer(request, address) : refuseMethod(route);
+  };
+}
+
+/** Finds the route of a request, or the answer to one that leads nowhere. */
+function findRoute(routes: ReadonlyMap<string, Route>, { url }: Request): Route | Response {
+  if (url.length > URL_CHARS_MAX) return plain(414, "The address is too long");
+  if (!URL.canParse(url)) return plain(400, "Host is no name of a host");
+  return routes.get(new URL(url).pathname) ?? plain(404, "There is nothing at this address; try /");
+}
+
+function hasBody(headers: Headers): boolean {
+  return headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";
+}
+
+function refuseBody({ method }: Request): Response {
+  return cutOff(READ.methods.some((read) => read === method) ? 400 : 405, "Only GET is answered here, and no body is read");
+}
+
+function refuseMethod({ methods }: Route): Response {
+  const named = methods.filter((method) => method !== "HEAD").join(" and ");
+  return plain(405, `Only ${named} is answered here`, { allow: methods.join(", ") });
+}
+
+/** Returns the answer to an upgrade that is no handshake of WebSocket version 13, or undefined for one that is. */
+function refuseHandshake({ headers, method }: Request): Response | undefined {
+  if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
+    return plain(426, "This is a WebSocket; connect with a WebSocket client", { upgrade: "websocket", connection: "Upgrade" });
+  }
+  if (method !== "GET") return plain(405, "A WebSocket begins with GET", { allow: "GET" });
+  if (headers.get("sec-websocket-version") !== "13") {
+    return plain(426, "Only version 13 of WebSockets is spoken here", { "sec-websocket-version": "13" });
+  }
+  if (!WEBSOCKET_KEY_REGEXP.test(headers.get("sec-websocket-key") ?? "")) {
+    return plain(400, "Sec-WebSocket-Key is missing, or not 16 bytes in base64");
+  }
+  return undefined;
+}
+
+/** Returns the scheme that clients connect with. */
+function schemeOf(request: Request, own: "ws" | "wss", trustedHops: number): "ws" | "wss" {
+  const isForwarded = trustedHops > 0 && request.headers.get("x-forwarded-proto") === "https";
+  return isForwarded ? "wss" : own;
+}
+
+function landingPage(request: Request, scheme: string): string {
+  const url = `${scheme}://${new URL(request.url).host}/ws`;
+  return `Parley ${VERSION}: messages over a WebSocket, one line of JSON each.
+
+Connect to ${url}?name=you with anything that speaks WebSocket and send
+  {"sender":"you","recipient":"somebody","content":"hello"}
+
+With the terminal client:
+  chat-client --server ${url} --name you`;
+}
+
+/** Makes an answer of one line of text. */
+export function plain(status: number, text: string, headers: Record<string, string> = {}): Response {
+  return new Response(text + "\n", { status, headers: { ...TEXT_HEADERS, ...headers } });
+}
+
+/**
+ * Answers a request and ends its connection: the runtime would read the body for as long as anybody sends one. There is no call
+ * for that, but an answer that ends before its announced length is cut off.
+ */
+function cutOff(status: number, text: string): Response {
+  const bytes = new TextEncoder().encode(text + "\n");
+  const headers = { ...TEXT_HEADERS, "content-length": String(bytes.length + 1) };
+  let timer: ReturnType<typeof setTimeout>;
+  const body = new ReadableStream({
+    start(controller) {
+      controller.enqueue(bytes);
+      timer = setTimeout(() => controller.close(), CUT_OFF_MS);
+    },
+    cancel: () => clearTimeout(timer),
+  });
+  return new Response(body, { status, headers });
+}
