@@ -54,6 +54,16 @@ export interface BrokerRefusal {
   readonly message: string;
 }
 
+/** Wishes and facts about a device that connects. */
+export interface AttachOptions {
+  /** Messages before the head at which a new device starts. */
+  readonly last?: number | undefined;
+  /** True for a device whose name the server made up: nobody will come back under it, unless they name it themselves. */
+  readonly temporary?: boolean | undefined;
+  /** Position of this epoch that the device says it has everything up to. */
+  readonly resume?: number | undefined;
+}
+
 /** Place in the log at which a device resumes when it connects. */
 export interface Attached {
   /** The position that the device has confirmed, or the one where a new device starts. */
@@ -64,6 +74,8 @@ export interface Attached {
   readonly horizon: number;
   /** The position up to which everything in the log can be read, and above which nothing was yielded yet. */
   readonly head: number;
+  /** True where the log has lost messages up to the position of {@linkcode AttachOptions.resume}: it was given before a crash. */
+  readonly isLost: boolean;
 }
 
 /** Some messages, oldest first; `more` where there are others in the direction of reading. */
@@ -210,9 +222,10 @@ export interface Devices {
    * Registers `user` and `device` if unknown and returns where the device resumes: a known device at its stored position; a new
    * one `last` of the user's messages before the head, or without `last` at the user's most advanced device, or at the head if
    * it is their first. The start is stored as its position. A broker may keep a bounded number of devices per user, at least
-   * 100, and forget the one furthest behind in favour of a new one.
+   * 100, and forget one in favour of a new one: a `temporary` one first, then one for which no message waits, and one with mail
+   * waiting only where all have. A temporary device that is attached without `temporary` is none from then on.
    */
-  attach(user: string, device: string, last?: number): Promise<Attached>;
+  attach(user: string, device: string, options?: AttachOptions): Promise<Attached>;
 
   /** Stores the positions of devices; they only move forward. A crash may forget the last second of this. */
   advance(moves: readonly DeviceMove[]): Promise<void>;

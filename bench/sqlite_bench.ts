@@ -75,7 +75,7 @@ function filled(dir: string, rows: number): { store: SqliteStore; after: number;
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536");
   migrate(database);
   const store = new SqliteStore(database, { ...DEFAULT_LIMITS, mailbox: Infinity });
-  for (let i = 0; i < USERS; i++) store.attach(`u${i}`, "d", 0);
+  for (let i = 0; i < USERS; i++) store.attach(`u${i}`, "d", { last: 0 });
   const start = performance.now();
   for (let n = 0; n < rows;) {
     const drafts: Draft[] = [];

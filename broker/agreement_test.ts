@@ -4,8 +4,10 @@ import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import type { Broker, Marker, MarkerMove } from "../broker.ts";
 import { pick, seeded } from "../testing/random.ts";
+import { DAY_MS } from "./limits.ts";
 import { MemoryBroker } from "./memory.ts";
 import { migrate } from "./sqlite/schema.ts";
+import { SECOND_LOOK_MS } from "./sqlite/retention.ts";
 import { SqliteStore } from "./sqlite/store.ts";
 
 const CALLS = 600;
@@ -44,7 +46,7 @@ function anyCall(random: Random, head: number): Call {
     () => ["append", [draft()]],
     () => ["mark", [mark(), mark()]],
     () => ["attach", user, pick(random, DEVICES)],
-    () => ["attach", user, `d-${upTo(random, 99)}`, upTo(random, 12)],
+    () => ["attach", user, `d-${upTo(random, 99)}`, { last: upTo(random, 12), temporary: random() < 0.5 }],
     () => ["advance", [{ user, device: pick(random, DEVICES), seq: upTo(random, head + 1) }]],
     () => ["read", user, upTo(random, head), 1 + upTo(random, 20)],
     () => ["history", user, { with: other, limit: 1 + upTo(random, 9) }],
@@ -85,11 +87,12 @@ for (let seed = 1; seed <= SEEDS; seed++) {
   Deno.test(`MemoryBroker and SqliteStore give the same answers - seed ${seed}`, async () => {
     const random = seeded(seed), database = new DatabaseSync(":memory:");
     let clock = 1_700_000_000_000;
+    const clocks = { now: () => clock, monotonic: () => clock };
     migrate(database);
-    const memory = new MemoryBroker({ ...LIMITS, now: () => clock });
-    const store = new SqliteStore(database, LIMITS, () => clock);
+    const memory = new MemoryBroker({ ...LIMITS, clocks });
+    const store = new SqliteStore(database, LIMITS, { clocks });
     // Users are connected before they ask for anything.
-    for (const user of USERS) assertEquals(await memory.attach(user, "laptop"), store.attach(user, "laptop", undefined));
+    for (const user of USERS) assertEquals(await memory.attach(user, "laptop"), store.attach(user, "laptop"));
     const transcript: string[] = [];
     for (let call = 0; call < CALLS; call++) {
       clock += upTo(random, 5);
@@ -100,10 +103,16 @@ for (let seed = 1; seed <= SEEDS; seed++) {
       assertEquals(canonical(op, ours), canonical(op, theirs), `\nafter\n${transcript.slice(-40).join("\n")}`);
       if (random() < 0.1) store.flush();
       if (random() < 0.02) {
+        const expire = () => {
+          while (store.expire() > 0);
+          memory.expire();
+        };
+        expire();
+        clock += 31 * DAY_MS;
+        // The memory broker needs no second look: nobody sets its clock.
         while (store.expire() > 0);
-        clock += 31 * 86_400_000;
-        while (store.expire() > 0);
-        memory.expire();
+        clock += SECOND_LOOK_MS;
+        expire();
       }
       if (random() < 0.05) {
         store.flush();

@@ -258,10 +258,15 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals([newcomer.position, newcomer.isNew], [newcomer.head, true]);
     await broker.advance([{ user: "ben", device: "laptop", seq: seqs[1]! }]);
     assertEquals((await broker.attach("ben", "phone")).position, seqs[1]);
-    assertEquals((await broker.attach("ben", "tablet", 0)).position, seqs[3]);
-    const { position } = await broker.attach("ben", "desktop", 3);
+    assertEquals((await broker.attach("ben", "tablet", { last: 0 })).position, seqs[3]);
+    const { position } = await broker.attach("ben", "desktop", { last: 3 });
     assertEquals(await contents(broker, "ben", position), ["2", "3", "4"]);
-    assertEquals(await contents(broker, "ben", (await broker.attach("ben", "tv", 99)).position), ["1", "2", "3", "4"]);
+    assertEquals(await contents(broker, "ben", (await broker.attach("ben", "tv", { last: 99 })).position), [
+      "1",
+      "2",
+      "3",
+      "4",
+    ]);
   });
 
   test("starts a new device among the messages that its user may see, own ones included", async ({ broker }) => {
@@ -273,7 +278,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await send(broker, "ben", "#g", "2");
     await send(broker, "ann", "ann", "not for ben");
     const last = await send(broker, "ann", "ben", "3");
-    const all = await broker.attach("ben", "phone", 3), two = await broker.attach("ben", "tablet", 2);
+    const all = await broker.attach("ben", "phone", { last: 3 }), two = await broker.attach("ben", "tablet", { last: 2 });
     assertEquals([await contents(broker, "ben", all.position), await contents(broker, "ben", two.position)], [
       ["1", "2", "3"],
       ["2", "3"],
@@ -286,31 +291,74 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const seq = await send(broker, "ann", "ann", "hi");
     await broker.advance([{ user: "nobody", device: "laptop", seq }, { user: "ann", device: "phone", seq }]);
     assertEquals(await broker.lastSeen(["nobody"]), [undefined]);
-    assertEquals((await broker.attach("ann", "phone", 1)).isNew, true);
+    assertEquals((await broker.attach("ann", "phone", { last: 1 })).isNew, true);
   });
 
   test("keeps the positions of devices apart, and moves them only forward", async ({ broker }) => {
     await know(broker, "ann", "ben");
     const [one, two] = [await send(broker, "ann", "ben", "1"), await send(broker, "ann", "ben", "2")];
-    await broker.attach("ben", "phone", 2);
+    await broker.attach("ben", "phone", { last: 2 });
     await broker.advance([{ user: "ben", device: "laptop", seq: two }, { user: "ben", device: "laptop", seq: one }]);
-    const laptop = await broker.attach("ben", "laptop", 5), phone = await broker.attach("ben", "phone");
+    const laptop = await broker.attach("ben", "laptop", { last: 5 }), phone = await broker.attach("ben", "phone");
     assertEquals([laptop.position, laptop.isNew, phone.isNew], [two, false, false]);
     assert(phone.position < one);
     await broker.advance([{ user: "ben", device: "laptop", seq: two + 1_000 }]);
     assertEquals((await broker.attach("ben", "laptop")).position, two, "not beyond the head");
   });
 
-  test("remembers a bounded number of devices, and forgets the one furthest behind", async ({ broker }) => {
+  test("remembers a bounded number of devices, and forgets those whose names were made up first", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await broker.attach("ben", BASE_DEVICE);
+    await broker.attach("ben", "phone");
+    for (let n = 0; n < 5; n++) await send(broker, "ann", "ben", String(n));
+    const named = (await broker.attach("ben", "d-named", { temporary: true })).position;
+    assertEquals((await broker.attach("ben", "d-named")).isNew, false);
+    for (let n = 0; n < 3 * DEVICES_KEPT; n++) {
+      const { head } = await broker.attach("ben", `d-${n}`, { temporary: true });
+      await broker.advance([{ user: "ben", device: `d-${n}`, seq: head }]);
+    }
+    const phone = await broker.attach("ben", "phone");
+    assertEquals([phone.isNew, await contents(broker, "ben", phone.position)], [false, ["0", "1", "2", "3", "4"]]);
+    const other = await broker.attach("ben", "d-named", { temporary: true });
+    assertEquals([other.isNew, other.position], [false, named], "a device that was named is none that was made up");
+    for (const [device, isNew] of [[BASE_DEVICE, false], ["laptop", false], ["d-1", true]] as const) {
+      assertEquals((await broker.attach("ben", device)).isNew, isNew, device);
+    }
+  });
+
+  test("forgets no device that has mail waiting before one that has none, its own messages aside", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await broker.attach("ben", "phone", { last: 0 });
+    await send(broker, "ann", "ben", "for the phone");
+    await broker.attach("ben", "idle", { last: 0 });
+    await broker.append([{ ...draft("ben", "ann", "mine"), origin: "script" }]);
+    await broker.attach("ben", "script", { last: 1 });
+    const { head } = await broker.attach("ben", "ready", { last: 0 });
+    for (let n = 4; n < DEVICES_KEPT; n++) await broker.attach("ben", `device-${n}`, { last: 9 });
+    // idle has one message waiting by now, script only its own, ready none.
+    await broker.attach("ben", "new-1", { last: 9 });
+    await broker.attach("ben", "new-2", { last: 9 });
+    const kept = async (device: string) => !(await broker.attach("ben", device, { last: 0 })).isNew;
+    assertEquals([await kept("phone"), await kept("idle"), await kept("new-1"), await kept("new-2")], [true, true, true, true]);
+    assertEquals((await broker.attach("ben", "phone")).position < head, true);
+    assertEquals([await kept("script"), await kept("ready")], [false, false]);
+  });
+
+  test("forgets the device furthest behind where mail waits for all, but not the one of base connections", async ({ broker }) => {
     await know(broker, "ann");
     await broker.attach("ann", BASE_DEVICE);
-    const seq = await send(broker, "ann", "ann", "hi");
-    for (let n = 0; n < DEVICES_KEPT - 2; n++) await broker.attach("ann", `d-${n}`, 0);
-    assertEquals((await broker.attach("ann", "laptop")).isNew, false);
-    assertEquals((await broker.attach("ann", "one-more", 0)).position, seq);
-    const [laptop, base] = [await broker.attach("ann", "laptop"), await broker.attach("ann", BASE_DEVICE)];
-    assertEquals([laptop.isNew, laptop.position, base.isNew], [true, seq, false]);
-    for (const device of ["one-more", "d-97"]) assertEquals((await broker.attach("ann", device)).isNew, false);
+    const first = await send(broker, "ann", "ann", "1");
+    for (let n = 2; n < DEVICES_KEPT; n++) await broker.attach("ann", `device-${n}`, { last: 0 });
+    await broker.append([{ ...draft("ann", "ann", "2"), origin: "" }]);
+    await broker.advance(["laptop", "device-50"].map((device) => ({ user: "ann", device, seq: first + 1 })));
+    await broker.append([{ ...draft("ann", "ann", "3"), origin: "" }]);
+    await broker.attach("ann", "one-more", { last: 1 });
+    const [gone, kept, base] = [
+      await broker.attach("ann", "device-10"),
+      await broker.attach("ann", "device-50"),
+      await broker.attach("ann", BASE_DEVICE),
+    ];
+    assertEquals([gone.isNew, kept.isNew, base.isNew], [true, false, false]);
   });
 
   // ---- read ----
@@ -748,6 +796,18 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const again = await send(broker, "ann", "ben", "new", "1");
     assert(again > seq, "positions are never given twice");
     assertEquals(await contents(broker, "ben", seq), ["new"]);
+  }, { retentionDays: TOO_OLD_AT_ONCE });
+
+  test("lists no conversation of which everything has expired, however many messages it had", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben", "cat");
+    // As many as one step of removing takes, and one more.
+    for (const [other, count] of [["ben", 1_000], ["cat", 1_001]] as const) {
+      await broker.append(Array.from({ length: count }, () => draft("ann", other, "old")));
+    }
+    await expire();
+    for (const user of ["ann", "ben", "cat"]) {
+      assertEquals(await broker.conversations(user, 10), { conversations: [], more: false }, user);
+    }
   }, { retentionDays: TOO_OLD_AT_ONCE });
 
   test("raises no horizon for those who could not see what was removed", async ({ broker, expire }) => {

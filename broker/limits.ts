@@ -16,8 +16,8 @@ export interface BrokerLimits {
 export const DEFAULT_LIMITS: BrokerLimits = { mailbox: 10_000, retentionDays: 30, groupMembers: 1_024, groupsPerUser: 200 };
 
 /**
- * Devices of a user that are remembered; the next one takes the place of the one furthest behind. A script that makes up a name
- * at every start would fill the disk with them. The device of base connections is the server's own and stays.
+ * Devices of a user that are remembered; the next one takes the place of another, as broker/device_rules.ts says. A script that
+ * makes up a name at every start would fill the disk with them.
  */
 export const DEVICES_KEPT = 100;
 

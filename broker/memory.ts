@@ -6,6 +6,7 @@
 import type {
   Appended,
   Attached,
+  AttachOptions,
   Broker,
   BrokerRefusal,
   Conversation,
@@ -24,13 +25,15 @@ import type {
   Subscriber,
   Subscription,
 } from "../broker.ts";
+import { type Clocks, SYSTEM_CLOCKS } from "./clocks.ts";
+import { deviceToForget, WAITING_SCANNED_MAX } from "./device_rules.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT } from "./limits.ts";
 import { authorsBetween, countOthers, countUnread, firstAfter, firstBy } from "./memory/counting.ts";
 import { MemoryGroups } from "./memory/groups.ts";
 import type { MessageLog } from "./memory/message_log.ts";
 import { Retention } from "./memory/retention.ts";
 import { type MarkerState, MemoryState, newDirect, otherOf, type Thread, type User } from "./memory/state.ts";
-import { isBaseDevice, isGroup } from "./names.ts";
+import { isGroup } from "./names.ts";
 import { idConflict, mailboxFull, NO_ROOM, notMember, unknownGroup, unknownRecipient, unknownUser } from "./refusals.ts";
 
 /** Messages that are kept in all: a quarter of a gigabyte of ordinary chat. */
@@ -40,8 +43,8 @@ export const MEMORY_MESSAGES_MAX = 1_000_000;
 export interface MemoryOptions extends Partial<BrokerLimits> {
   /** Messages that are kept in all, {@linkcode MEMORY_MESSAGES_MAX} by default. */
   readonly messagesMax?: number;
-  /** Returns milliseconds since 1970. */
-  readonly now?: () => number;
+  /** The machine's by default. */
+  readonly clocks?: Clocks;
 }
 
 const NOBODY: readonly string[] = [];
@@ -56,7 +59,7 @@ interface Tail {
 export class MemoryBroker implements Broker {
   readonly epoch: string = crypto.randomUUID().slice(0, 8);
   readonly #mailbox: number;
-  readonly #now: () => number;
+  readonly #clocks: Clocks;
   readonly #state = new MemoryState();
   /** Parts of the state, which the hot path takes without a detour. */
   readonly #users: Map<string, User> = this.#state.users;
@@ -67,25 +70,43 @@ export class MemoryBroker implements Broker {
   constructor(options: MemoryOptions = {}) {
     const limits = { ...DEFAULT_LIMITS, ...options };
     this.#mailbox = limits.mailbox;
-    this.#now = options.now ?? Date.now;
+    this.#clocks = options.clocks ?? SYSTEM_CLOCKS;
     this.#retention = new Retention(this.#state, limits.retentionDays, options.messagesMax ?? MEMORY_MESSAGES_MAX);
     this.#groups = new MemoryGroups(this.#state, this.#retention, limits);
   }
 
   // ---- Users and devices ----
 
-  attach(name: string, device: string, last?: number): Promise<Attached> {
-    const user = this.#state.user(name);
+  attach(name: string, device: string, { last, temporary = false }: AttachOptions = {}): Promise<Attached> {
+    const user = this.#state.user(name), { head } = this.#log;
     const known = user.devices.get(device);
-    const position = known ?? this.#start(user, last);
-    user.devices.set(device, position);
-    if (known === undefined && user.devices.size > DEVICES_KEPT) dropDevice(user.devices, device);
-    return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head: this.#log.head });
+    const position = known?.position ?? this.#start(user, last);
+    if (known === undefined) this.#makeRoom(user);
+    user.devices.set(device, { position, attached: head, temporary: temporary && known?.temporary !== false });
+    return Promise.resolve({ position, isNew: known === undefined, horizon: user.horizon, head, isLost: false });
+  }
+
+  /** Forgets a device of a user who has as many as are remembered. */
+  #makeRoom(user: User): void {
+    if (user.devices.size < DEVICES_KEPT) return;
+    const devices = [...user.devices].map(([name, device]) => ({ name, ...device }));
+    const gone = deviceToForget(devices, ({ name, position }) => this.#hasWaiting(user, name, position));
+    if (gone) user.devices.delete(gone.name);
+  }
+
+  /** Returns true where there is a message after `position` that the device did not send itself. */
+  #hasWaiting(user: User, device: string, position: number): boolean {
+    return this.#visible(user, position).some(({ seqs, from }) => {
+      if (seqs.length - from >= WAITING_SCANNED_MAX) return true;
+      return this.#messages(seqs.slice(from)).some(({ sender, origin }) => sender !== user.name || origin !== device);
+    });
   }
 
   /** Returns the position at which a new device starts. */
   #start(user: User, last: number | undefined): number {
-    if (last === undefined) return user.devices.size === 0 ? this.#log.head : Math.max(...user.devices.values());
+    if (last === undefined) {
+      return user.devices.size === 0 ? this.#log.head : Math.max(...[...user.devices.values()].map(({ position }) => position));
+    }
     if (last === 0) return this.#log.head;
     const seqs = this.#visible(user, 0).flatMap(({ seqs, from }) => seqs.slice(Math.max(from, seqs.length - last)))
       .sort((a, b) => a - b);
@@ -95,9 +116,8 @@ export class MemoryBroker implements Broker {
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
     for (const { user: name, device, seq } of moves) {
-      const devices = this.#users.get(name)?.devices;
-      const position = devices?.get(device);
-      if (position !== undefined && seq > position) devices!.set(device, Math.min(seq, this.#log.head));
+      const known = this.#users.get(name)?.devices.get(device);
+      if (known) known.position = Math.max(known.position, Math.min(seq, this.#log.head));
     }
     return Promise.resolve();
   }
@@ -117,8 +137,8 @@ export class MemoryBroker implements Broker {
   // ---- Sending ----
 
   append(drafts: readonly Draft[]): Promise<readonly Appended[]> {
-    const ts = this.#now();
-    this.#retention.expireIfDue(ts);
+    const ts = this.#clocks.now();
+    this.#retention.expireIfDue(this.#clocks.monotonic());
     const results = new Array<Appended>(drafts.length);
     for (let i = 0; i < drafts.length; i++) results[i] = this.#append(drafts[i]!, ts);
     return Promise.resolve(results);
@@ -244,7 +264,7 @@ export class MemoryBroker implements Broker {
   // ---- Markers ----
 
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]> {
-    const ts = this.#now();
+    const ts = this.#clocks.now();
     return Promise.resolve(moves.map((move) => this.#move(move, ts)));
   }
 
@@ -309,7 +329,7 @@ export class MemoryBroker implements Broker {
 
   /** Removes what is too old now; returns the number of messages that went. Sending does so by itself, once an hour. */
   expire(): number {
-    return this.#retention.expire(this.#now());
+    return this.#retention.expire(this.#clocks.monotonic());
   }
 
   close(): Promise<void> {
@@ -339,11 +359,4 @@ function ownRead(markers: MarkerState | undefined): number {
 function repeated(stored: Stored, { recipient, content }: Draft, id: string): Appended {
   if (stored.recipient !== recipient || stored.content !== content) return idConflict(id);
   return { seq: stored.seq, ts: stored.ts, duplicate: true };
-}
-
-/** Drops the device that is furthest behind, but not the newest. */
-function dropDevice(devices: Map<string, number>, newest: string): void {
-  const [oldest] = [...devices].filter(([name]) => name !== newest && !isBaseDevice(name))
-    .sort(([a, x], [b, y]) => x - y || (a < b ? -1 : 1));
-  if (oldest) devices.delete(oldest[0]);
 }

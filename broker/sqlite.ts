@@ -9,6 +9,7 @@ import type { DatabaseSync } from "node:sqlite";
 import type {
   Appended,
   Attached,
+  AttachOptions,
   Broker,
   BrokerRefusal,
   ConversationPage,
@@ -38,6 +39,7 @@ import {
   SEPARATOR,
   type WorkerAnswer,
   type WorkerAnswers,
+  type WorkerReply,
   type WorkerRequest,
 } from "./sqlite/worker_messages.ts";
 
@@ -57,20 +59,24 @@ export interface SqliteOptions extends Partial<BrokerLimits> {
   readonly sync?: "full" | "normal";
   /** Called with failures that no caller hears of; `where` names the part that failed. */
   readonly report?: (error: unknown, where: string) => void;
+  /** Called with sentences for the operator about what is no failure, but worth a line in the log. */
+  readonly notice?: (words: string) => void;
+  /** Milliseconds after which retention looks again at what it found too old, and removes it; an hour by default. */
+  readonly secondLookMs?: number;
 }
 
 /** Opens the database in a folder. Rejects with a {@linkcode BrokerError} where it is in use or cannot be used. */
 export async function openSqliteBroker(
-  { dir, sync = "full", report = () => {}, ...limits }: SqliteOptions,
+  { dir, sync = "full", report = () => {}, notice = () => {}, secondLookMs, ...limits }: SqliteOptions,
 ): Promise<SqliteBroker> {
   const lock = takeLock(dir), file = `${dir}/${DATABASE_NAME}`;
   const worker = new Worker(new URL("./sqlite/worker.ts", import.meta.url), { type: "module", name: "sqlite" });
   try {
     makePrivate(file);
     dropStaleLog(file);
-    const request: OpenRequest = { file, sync, limits: { ...DEFAULT_LIMITS, ...limits } };
+    const request: OpenRequest = { file, sync, limits: { ...DEFAULT_LIMITS, ...limits }, secondLookMs };
     const epoch = await opened(worker, request);
-    return new SqliteBroker(worker, lock, epoch, report);
+    return new SqliteBroker(worker, lock, epoch, report, notice);
   } catch (error) {
     worker.terminate();
     lock.close();
@@ -115,11 +121,18 @@ export class SqliteBroker implements Broker {
   #trouble: string | undefined;
   #expiry: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(worker: Worker, lock: DatabaseSync, readonly epoch: string, report: (error: unknown, where: string) => void) {
+  constructor(
+    worker: Worker,
+    lock: DatabaseSync,
+    readonly epoch: string,
+    report: (error: unknown, where: string) => void,
+    notice: (words: string) => void = () => {},
+  ) {
     this.#worker = worker;
     this.#lock = lock;
     this.#report = report;
-    worker.onmessage = ({ data: { urgent, bulk } }: MessageEvent<WorkerAnswers>) => {
+    worker.onmessage = ({ data: { urgent, bulk, notices = [] } }: MessageEvent<WorkerReply>) => {
+      for (const words of notices) notice(words);
       for (const answer of urgent) this.#settle(this.#pending.urgent.shift()!, answer);
       for (const answer of bulk) this.#settle(this.#pending.bulk.shift()!, answer);
     };
@@ -161,8 +174,8 @@ export class SqliteBroker implements Broker {
 
   // ---- The port ----
 
-  attach(user: string, device: string, last?: number): Promise<Attached> {
-    return this.#ask({ op: "attach", user, device, last });
+  attach(user: string, device: string, options?: AttachOptions): Promise<Attached> {
+    return this.#ask({ op: "attach", user, device, options });
   }
 
   append(drafts: readonly Draft[]): Promise<readonly Appended[]> {

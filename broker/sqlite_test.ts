@@ -11,13 +11,18 @@ const ignore = lacks("read", "write");
 
 testBroker("SqliteBroker", async (limits) => {
   const folder = temporary();
-  let broker = await open(folder.dir, limits);
+  const options = { ...limits, secondLookMs: 0 };
+  let broker = await open(folder.dir, options);
   return {
     broker,
-    expire: () => broker.expire(),
+    async expire() {
+      // Only the second look removes.
+      await broker.expire();
+      await broker.expire();
+    },
     async reopen() {
       await broker.close();
-      return broker = await open(folder.dir, limits);
+      return broker = await open(folder.dir, options);
     },
     async [Symbol.asyncDispose]() {
       await broker.close();
@@ -243,6 +248,89 @@ Deno.test({
     const { messages } = await broker.read("ann", 0, 100_000);
     assert(acked > 0 && messages.length >= acked && messages.length % 10 === 0, `${messages.length} of ${acked}`);
     assertEquals(messages.map(({ content }) => content), messages.map((_, index) => String(index)));
+  },
+});
+
+/** Copies the database of a running broker as a kill would leave it, without the log where that is lost. */
+async function copyDatabase(from: string, to: string, suffixes: readonly string[]): Promise<void> {
+  await Deno.mkdir(to);
+  for (const suffix of suffixes) await Deno.copyFile(`${from}/${DATABASE_NAME}${suffix}`, `${to}/${DATABASE_NAME}${suffix}`);
+}
+
+for (const [what, suffixes, isLost] of [["without its log", [""], true], ["as it was", ["", "-wal"], false]] as const) {
+  Deno.test({
+    name: `SqliteBroker gives no position again after a kill, and knows what was lost - with the file ${what}`,
+    ignore,
+    async fn() {
+      await using folder = temporary();
+      const [before, after] = [`${folder.dir}/before`, `${folder.dir}/after`];
+      const send = async (broker: SqliteBroker) => {
+        const [result] = await broker.append([{ sender: "ann", recipient: "ann", content: "hi", id: undefined, origin: "" }]);
+        return "seq" in result! ? result.seq : 0;
+      };
+      // A clean end in between: the file itself says that it was let go of.
+      {
+        await using broker = await open(before, { sync: "full" });
+        await broker.attach("ann", "laptop");
+        await send(broker);
+      }
+      const taken: number[] = [];
+      {
+        await using broker = await open(before, { sync: "full" });
+        for (let n = 0; n < 5; n++) taken.push(await send(broker));
+        assertEquals(taken, [2, 3, 4, 5, 6], "nothing is left out after a clean end");
+        await copyDatabase(before, after, suffixes);
+      }
+      await using broker = await open(after, { sync: "full" });
+      const next = await send(broker);
+      assert(next > 6, String(next));
+      const lost = async (resume: number) => (await broker.attach("ann", "laptop", { resume })).isLost;
+      assertEquals([await lost(1), await lost(6), await lost(next - 1), await lost(next)], [false, isLost, false, false]);
+    },
+  });
+}
+
+Deno.test({
+  name: "SqliteBroker remembers the gaps of many crashes, and takes none for lost who came between them",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    {
+      await using broker = await open(`${folder.dir}/0`);
+      await broker.append([{ sender: "ann", recipient: "ann", content: "hi", id: undefined, origin: "" }]);
+    }
+    const heads: number[] = [];
+    for (let crash = 0; crash < 4; crash++) {
+      await using broker = await open(`${folder.dir}/${crash}`);
+      heads.push((await broker.attach("ann", "laptop")).head);
+      await copyDatabase(`${folder.dir}/${crash}`, `${folder.dir}/${crash + 1}`, ["", "-wal"]);
+    }
+    await using broker = await open(`${folder.dir}/4`);
+    for (const head of heads) {
+      const [at, past] = [
+        await broker.attach("ann", "x", { resume: head }),
+        await broker.attach("ann", "x", { resume: head + 1 }),
+      ];
+      assertEquals([at.isLost, past.isLost], [false, true], String(head));
+    }
+  },
+});
+
+Deno.test({
+  name: "SqliteBroker finishes what was begun before it was closed, however much it is",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    const drafts = Array.from(
+      { length: 2_000 },
+      () => ({ sender: "ann", recipient: "ann", content: "hi", id: undefined, origin: "" }),
+    );
+    const broker = await open(folder.dir);
+    await broker.attach("ann", "laptop");
+    const appends = Array.from({ length: 30 }, () => broker.append(drafts));
+    await broker.close();
+    const results = (await Promise.all(appends)).flat();
+    assert(results.length === 60_000 && results.every((result) => !("code" in result)));
   },
 });
 

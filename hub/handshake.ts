@@ -103,7 +103,9 @@ export class Handshake {
 
   async #welcome(session: Session, hello: ClientFrameOf<"hello"> | undefined): Promise<void> {
     const { broker, limits } = this.#host;
-    const attached = await broker.attach(session.user, session.device, hello?.last);
+    const resume = hello?.resume?.epoch === broker.epoch ? hello.resume.seq : undefined;
+    const temporary = hello !== undefined && hello.device === undefined;
+    const attached = await broker.attach(session.user, session.device, { last: hello?.last, temporary, resume });
     if (session.closed || !this.#host.register(session)) return;
     const { position, recovered } = whereToResume(attached, broker.epoch, hello?.resume);
     if (hello) {
@@ -138,11 +140,11 @@ export class Handshake {
 
 /** Returns the position after which a device goes on, and whether nothing was missed before it. */
 function whereToResume(
-  { position, horizon, head, isNew }: Attached,
+  { position, horizon, head, isNew, isLost }: Attached,
   epoch: string,
   resume: { epoch: string; seq: number } | undefined,
 ): { position: number; recovered: boolean } {
   if (!resume) return { position: Math.max(position, horizon), recovered: !isNew && position >= horizon };
-  const isKnown = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head;
+  const isKnown = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head && !isLost;
   return isKnown ? { position: resume.seq, recovered: true } : { position: Math.max(position, horizon), recovered: false };
 }

@@ -86,6 +86,31 @@ Deno.test("Hub says plainly when a device cannot resume", async () => {
   close(nothingSeen);
 });
 
+Deno.test("Hub tells a device that resumes where the log has lost messages, and the broker which names it made up", async () => {
+  const broker = new MemoryBroker();
+  const attach = broker.attach.bind(broker), seen: [string, unknown][] = [];
+  broker.attach = async (user, device, options) => {
+    seen.push([device.slice(0, 2), options]);
+    return { ...await attach(user, device, options), isLost: options?.resume === 0 };
+  };
+  const { hub } = setUp({ broker });
+  const bob = new Device(hub, "bob");
+  bob.say({ type: "hello", v: 1, name: "bob", last: 3 });
+  await settle();
+  const { epoch } = bob.last("welcome");
+  close(bob);
+  const resumed = await extended(hub, "bob", "laptop", { resume: { epoch, seq: 0 } });
+  assertEquals(resumed.last("welcome").recovered, false);
+  close(resumed);
+  close(await extended(hub, "bob", "laptop", { resume: { epoch: "another", seq: 0 } }));
+  const named = seen.filter(([device]) => device !== "~");
+  assertEquals(named, [
+    ["d-", { last: 3, temporary: true, resume: undefined }],
+    ["la", { last: undefined, temporary: false, resume: 0 }],
+    ["la", { last: undefined, temporary: false, resume: undefined }],
+  ]);
+});
+
 Deno.test("Hub keeps what comes before the welcome, but neither too many frames nor too much of them", async () => {
   const broker = new MemoryBroker();
   broker.attach = () => new Promise(() => {});

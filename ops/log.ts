@@ -12,6 +12,8 @@ const UNSAFE_REGEXP = /[\p{C}\p{Zl}\p{Zp}]/gu;
 export interface LogEvents {
   /** A part of the server failed at a task that no peer can be blamed for; `task` names it. */
   failed: { task: string; reason: string };
+  /** The store of messages does something worth knowing that is no failure; `words` is a sentence. */
+  storage: { words: string };
   /** Answering one HTTP request failed. */
   request_failed: { reason: string };
   /** An upgrade was refused for its credentials; `cause` has no secret in it. */
@@ -42,6 +44,7 @@ export type Log = <E extends LogEvent>(event: E, fields: LogEvents[E]) => void;
 
 const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } = {
   failed: ({ task, reason }) => `${task} failed: ${reason}`,
+  storage: ({ words }) => words,
   request_failed: ({ reason }) => `request failed: ${reason}`,
   login_refused: ({ address, cause }) => `login of ${address} refused: ${cause}`,
   accept_failed: ({ reason }) => `cannot take more connections (${reason}); open ones go on, and it tries again until it can`,

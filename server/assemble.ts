@@ -137,6 +137,7 @@ async function openBroker(values: ServerValues, log: Log): Promise<Broker> {
     dir: values.data,
     sync: values.sync as "full" | "normal",
     report: (error, task) => log("failed", { task, reason: reasonOf(error) }),
+    notice: (words) => log("storage", { words }),
     ...limits,
   });
 }

@@ -13,6 +13,14 @@ const ROOM_LOOKED_AT_PARTS = 10;
 
 /** Milliseconds between two looks for messages that are too old: an hour more is nothing to an age in days. */
 const EXPIRE_INTERVAL_MS = 3_600_000;
+/** Milliseconds between two notes of the head: retention is as exact as they are. */
+const TICK_MS = 60_000;
+
+/** Position of the head at a time of the monotonic clock. */
+interface Tick {
+  readonly at: number;
+  readonly seq: number;
+}
 
 /** Removes messages of a {@linkcode MemoryState}. */
 export class Retention {
@@ -21,8 +29,10 @@ export class Retention {
   readonly #messagesMax: number;
   /** True after a search for room that found none: another one would be in vain, and slow, until something is delivered. */
   #isJammed = false;
-  /** Milliseconds since 1970 after which it is time to look again. */
-  #due = 0;
+  /** Monotonic milliseconds after which it is time to look again. */
+  #due = -Infinity;
+  /** Notes of the head, oldest first: what is at or before one of them is at least as old. */
+  #ticks: Tick[] = [];
 
   constructor(state: MemoryState, days: number, messagesMax: number) {
     this.#state = state;
@@ -30,19 +40,27 @@ export class Retention {
     this.#messagesMax = messagesMax;
   }
 
-  /** Removes what is too old at `now`, at most once an hour. */
-  expireIfDue(now: number): void {
-    if (now <= this.#due) return;
-    this.#due = now + EXPIRE_INTERVAL_MS;
-    this.expire(now);
+  /** Removes what is too old at `at` by the monotonic clock, at most once an hour. Before every append. */
+  expireIfDue(at: number): void {
+    if (at >= (this.#ticks.at(-1)?.at ?? -Infinity) + TICK_MS) this.#note(at);
+    if (at <= this.#due) return;
+    this.#due = at + EXPIRE_INTERVAL_MS;
+    this.expire(at);
   }
 
-  /** Removes what is too old at `now`; returns the number of messages that went. */
-  expire(now: number): number {
-    const limit = now - this.#days * DAY_MS;
+  #note(at: number): void {
+    if (Number.isFinite(this.#days)) this.#ticks.push({ at, seq: this.#state.log.head });
+  }
+
+  /** Removes what is too old at `at` by the monotonic clock; returns the number of messages that went. */
+  expire(at: number): number {
+    this.#note(at);
+    const limit = at - this.#days * DAY_MS;
+    const kept = this.#ticks.findIndex((tick) => tick.at >= limit);
+    const upTo = this.#ticks.splice(0, kept < 0 ? this.#ticks.length : kept).at(-1)?.seq ?? 0;
     const old: Stored[] = [];
     for (const message of this.#state.log.all()) {
-      if (message.ts >= limit) break;
+      if (message.seq > upTo) break;
       old.push(message);
     }
     this.#remove(old);

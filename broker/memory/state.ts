@@ -15,6 +15,16 @@ export interface MarkerState {
   readonly own: { read: number; ts: number; at: number };
 }
 
+/** A device of a user. */
+export interface DeviceState {
+  /** Position that it has confirmed. */
+  position: number;
+  /** Position of the head when it was attached last. */
+  attached: number;
+  /** True where the server made its name up. */
+  temporary: boolean;
+}
+
 /** A direct conversation or a group. */
 export interface Thread {
   /** Name of the group, "" for a direct conversation. */
@@ -36,8 +46,7 @@ export interface Thread {
 /** A user who was connected once, or subscribed to. */
 export interface User {
   readonly name: string;
-  /** Confirmed positions by device. */
-  readonly devices: Map<string, number>;
+  readonly devices: Map<string, DeviceState>;
   /** Threads by the user or the group at the other end. */
   readonly threads: Map<string, Thread>;
   /** Positions of messages with an id, while they are kept; undefined before the first. */

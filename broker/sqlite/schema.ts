@@ -70,6 +70,28 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE members ADD COLUMN own_ts INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE members ADD COLUMN own_at INTEGER NOT NULL DEFAULT -1;
   `,
+  // Retention looks twice before it removes. A conversation of which everything has expired is none.
+  `
+  CREATE TABLE looks (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL,
+    ts INTEGER NOT NULL                 -- the clock at the first look
+  ) STRICT, WITHOUT ROWID;
+  UPDATE threads SET last_seq = 0 WHERE last_seq > 0 AND NOT EXISTS (SELECT 1 FROM messages WHERE thread = threads.id);
+  `,
+  // Devices whose names the server made up are forgotten first, then those that were attached least recently.
+  `
+  ALTER TABLE devices ADD COLUMN attached INTEGER NOT NULL DEFAULT 0;  -- position of the head at that time
+  ALTER TABLE devices ADD COLUMN temporary INTEGER NOT NULL DEFAULT 0;
+  UPDATE devices SET temporary = 1 WHERE name GLOB 'd-${"[0-9a-f]".repeat(8)}';
+  `,
+  // Positions that were left out at a start after a crash: a message that was lost may have had one of them.
+  `
+  CREATE TABLE gaps (
+    after INTEGER PRIMARY KEY,          -- the newest position that the log had
+    upto INTEGER NOT NULL               -- the position after which it went on
+  ) STRICT;
+  `,
 ];
 
 /** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */

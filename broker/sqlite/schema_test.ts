@@ -71,7 +71,7 @@ Deno.test("migrate brings the first schema to the newest with everything in it",
   migrate(database);
   const store = new SqliteStore(database, DEFAULT_LIMITS);
   assertEquals([store.epoch, store.head], ["firstepoch", 7]);
-  assertEquals(store.attach("ben", "laptop", undefined), { position: 5, isNew: false, horizon: 0, head: 7 });
+  assertEquals(store.attach("ben", "laptop"), { position: 5, isNew: false, horizon: 0, head: 7, isLost: false });
   assertEquals(store.read("ben", 5, 10).messages.map(({ content }) => content), ["newer"]);
   assertEquals(Number(database.prepare("PRAGMA user_version").get()!.user_version), MIGRATIONS.length);
   database.close();

@@ -9,6 +9,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import type {
   Attached,
+  AttachOptions,
   BrokerRefusal,
   ConversationPage,
   DeviceMove,
@@ -21,10 +22,13 @@ import type {
   MarkerResult,
   Page,
 } from "../../broker.ts";
-import { type BrokerLimits, DEVICES_KEPT } from "../limits.ts";
-import { BASE_DEVICE, isGroup } from "../names.ts";
+import { type Clocks, SYSTEM_CLOCKS } from "../clocks.ts";
+import type { BrokerLimits } from "../limits.ts";
+import { isGroup } from "../names.ts";
 import { idConflict, mailboxFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
 import { Database, directName, type Thread } from "./database.ts";
+import { Devices } from "./devices.ts";
+import { Gaps } from "./gaps.ts";
 import { Groups } from "./groups.ts";
 import { Mailboxes } from "./mailboxes.ts";
 import { Markers } from "./markers.ts";
@@ -42,6 +46,16 @@ export interface AppendedRows {
   readonly ts: number;
 }
 
+/** Options of a {@linkcode SqliteStore}. */
+export interface StoreOptions {
+  /** The machine's by default. */
+  readonly clocks?: Clocks;
+  /** Milliseconds between the two looks of retention, an hour by default. */
+  readonly secondLookMs?: number | undefined;
+  /** Called with a sentence for the operator about something that is no failure. */
+  readonly notice?: (words: string) => void;
+}
+
 const INSERT_MESSAGE = `INSERT INTO messages (thread, seq, sender, ts, id, origin, content) VALUES (?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING`;
 
@@ -54,18 +68,23 @@ export class SqliteStore {
   readonly #reading: Reading;
   readonly #markers: Markers;
   readonly #groups: Groups;
+  readonly #gaps: Gaps;
+  readonly #devices: Devices;
   readonly #retention: Retention;
 
-  /** Takes a database with the newest schema; `now` returns milliseconds since 1970. */
-  constructor(database: DatabaseSync, limits: BrokerLimits, now: () => number = Date.now) {
+  /** Takes a database with the newest schema. */
+  constructor(database: DatabaseSync, limits: BrokerLimits, options: StoreOptions = {}) {
+    const { clocks = SYSTEM_CLOCKS, secondLookMs, notice = () => {} } = options;
     const db = this.#db = new Database(database);
     this.#mailbox = limits.mailbox;
-    this.#now = now;
+    this.#now = clocks.now;
     this.#mailboxes = new Mailboxes(db);
     this.#reading = new Reading(db);
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
     this.#groups = new Groups(db, limits);
-    this.#retention = new Retention(db, this.#mailboxes, limits.retentionDays);
+    this.#gaps = new Gaps(db);
+    this.#devices = new Devices(db, this.#reading, this.#gaps);
+    this.#retention = new Retention(db, this.#mailboxes, { days: limits.retentionDays, clocks, secondLookMs, notice });
   }
 
   /** Identifies the log. */
@@ -78,10 +97,15 @@ export class SqliteStore {
     return this.#db.head;
   }
 
-  /** Leaves out `count` positions: no message gets them. */
-  skip(count: number): void {
-    this.#db.head += count;
+  /** Notes that the database is in use; after a crash `count` positions are left out. */
+  claim(count: number): void {
+    this.#gaps.claim(count);
     this.flush();
+  }
+
+  /** Notes that the database is whole: the last thing before it is closed. */
+  release(): void {
+    this.#gaps.release();
   }
 
   /** Writes what is only cached: before every commit. */
@@ -97,38 +121,12 @@ export class SqliteStore {
 
   // ---- Users and devices ----
 
-  attach(name: string, device: string, last: number | undefined): Attached {
-    const user = this.#db.addUser(name);
-    const horizon = this.#db.get("SELECT horizon FROM users WHERE id = ?", user)!.horizon as number;
-    const sql = "SELECT position FROM devices WHERE user = ? AND name = ?";
-    const known = this.#db.get(sql, user, device)?.position as number | undefined;
-    const position = known ?? this.#start(user, last);
-    if (known === undefined) this.#addDevice(user, device, position);
-    return { position, isNew: known === undefined, horizon, head: this.head };
-  }
-
-  /** Returns the position at which a new device starts. */
-  #start(user: number, last: number | undefined): number {
-    if (last !== undefined) return this.#reading.startOfLast(user, last);
-    const sql = "SELECT max(position) AS position FROM devices WHERE user = ?";
-    return this.#db.get(sql, user)!.position as number | null ?? this.head;
-  }
-
-  #addDevice(user: number, name: string, position: number): void {
-    this.#db.run("INSERT INTO devices VALUES (?, ?, ?)", user, name, position);
-    const count = this.#db.get("SELECT count(*) AS n FROM devices WHERE user = ?", user)!.n as number;
-    if (count <= DEVICES_KEPT) return;
-    const sql = `DELETE FROM devices WHERE user = ? AND name = (SELECT name FROM devices
-      WHERE user = ? AND name <> ? AND name NOT LIKE '${BASE_DEVICE}%' ORDER BY position, name LIMIT 1)`;
-    this.#db.run(sql, user, user, name);
+  attach(name: string, device: string, options: AttachOptions = {}): Attached {
+    return this.#devices.attach(name, device, options);
   }
 
   advance(moves: readonly DeviceMove[]): void {
-    const sql = "UPDATE devices SET position = ? WHERE user = ? AND name = ? AND position < ?";
-    for (const { user, device, seq } of moves) {
-      const id = this.#db.userId(user), position = Math.min(seq, this.head);
-      if (id !== undefined) this.#db.run(sql, position, id, device, position);
-    }
+    this.#devices.advance(moves);
   }
 
   lastSeen(users: readonly string[]): (number | undefined)[] {
@@ -147,7 +145,7 @@ export class SqliteStore {
     const ts = this.#now();
     const rows: AppendedRows = { seqs: new Float64Array(drafts.length), times: new Map(), refusals: new Map(), ts };
     for (let i = 0; i < drafts.length; i++) this.#append(drafts[i]!, i, rows);
-    this.#retention.tick(ts);
+    this.#retention.tick();
     return rows;
   }
 
@@ -238,6 +236,6 @@ export class SqliteStore {
 
   /** Removes some of what is too old, or left from a group that has ended. Returns 0 when nothing is left to do for now. */
   expire(): number {
-    return this.#retention.expire(this.#now());
+    return this.#retention.expire();
   }
 }

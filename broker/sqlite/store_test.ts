@@ -9,7 +9,7 @@ Deno.test("SqliteStore has lost nothing and can go on after a transaction that w
   migrate(database);
   const store = new SqliteStore(database, DEFAULT_LIMITS);
   const message = (content: string) => ({ sender: "ann", recipient: "ben", content, id: content, origin: "" });
-  for (const user of ["ann", "ben"]) store.attach(user, "laptop", undefined);
+  for (const user of ["ann", "ben"]) store.attach(user, "laptop");
   const seqs = (content: string) => [...store.append([message(content)]).seqs];
   assertEquals(seqs("one"), [1]);
   store.flush();
@@ -62,11 +62,11 @@ Deno.test("SqliteStore finds a backlog, a page of history, what is unread and th
     return prepare(sql);
   };
   const store = new SqliteStore(database, DEFAULT_LIMITS);
-  for (const user of ["ann", "ben"]) store.attach(user, "laptop", undefined);
+  for (const user of ["ann", "ben"]) store.attach(user, "laptop");
   store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
   store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
   store.flush();
-  store.attach("ben", "phone", 10);
+  store.attach("ben", "phone", { last: 10 });
   store.read("ben", 0, 10);
   store.history("ben", { with: "ann", limit: 10 });
   store.history("ben", { with: "ann", after: 0, limit: 10 });
@@ -88,7 +88,7 @@ Deno.test("SqliteStore reads no more of a long history than fits into an answer,
   const database = new DatabaseSync(":memory:");
   migrate(database);
   const store = new SqliteStore(database, DEFAULT_LIMITS);
-  store.attach("ann", "laptop", undefined);
+  store.attach("ann", "laptop");
   const content = "x".repeat(16_000);
   store.append(Array.from({ length: 500 }, () => ({ sender: "ann", recipient: "ann", content, id: undefined, origin: "" })));
   const newest = store.history("ann", { with: "ann", limit: 500 });

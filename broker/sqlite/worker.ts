@@ -39,8 +39,8 @@ const LIST_MS = 8;
 const BUSY_TIMEOUT_MS = 5_000;
 
 /**
- * Positions that are left out at a start where a loss of power may have taken messages that were delivered, so that others do not
- * get theirs. More than the messages that fit into a log that was not synced.
+ * Positions that are left out at a start after a crash, which may have taken messages that were delivered, so that others do not
+ * get theirs. More than the messages that fit into a log that was not synced, or was removed.
  */
 const POSITIONS_SKIPPED = 1_000_000;
 
@@ -50,19 +50,21 @@ let store: SqliteStore;
 const waiting: Requests = { urgent: [], bulk: [] };
 /** True while a commit is scheduled. */
 let isDue = false;
+/** Sentences for the operator that go out with the next answers. */
+let notices: string[] = [];
 /** Groups whose present members the broker knows. */
 const known = new Set<string>();
 
-function open({ file, sync, limits }: OpenRequest): string {
+function open({ file, sync, limits, secondLookMs }: OpenRequest): string {
   database = new DatabaseSync(file);
   database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL`);
   database.exec("PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000");
   migrate(database);
-  store = new SqliteStore(database, limits);
-  if (sync === "normal") {
-    store.skip(POSITIONS_SKIPPED);
-    database.exec("PRAGMA synchronous = NORMAL");
-  }
+  store = new SqliteStore(database, limits, { secondLookMs, notice: (words) => notices.push(words) });
+  store.claim(POSITIONS_SKIPPED);
+  // Into the file itself: the log may be lost, and with it that the file is in use.
+  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  if (sync === "normal") database.exec("PRAGMA synchronous = NORMAL");
   return store.epoch;
 }
 
@@ -71,7 +73,7 @@ function answer(request: WorkerRequest): unknown {
     case "append":
       return append(request);
     case "attach":
-      return store.attach(request.user, request.device, request.last);
+      return store.attach(request.user, request.device, request.options);
     case "read":
       return store.read(request.user, request.after, request.limit);
     case "history":
@@ -94,7 +96,7 @@ function answer(request: WorkerRequest): unknown {
     case "expire":
       return store.expire();
     case "close":
-      return undefined;
+      return store.release();
   }
 }
 
@@ -121,11 +123,15 @@ function toDrafts(cells: readonly string[], count: number): Draft[] {
   return drafts;
 }
 
-/** Carries out requests of a list in their order until {@linkcode LIST_MS} have passed; at least one. */
-function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
+/**
+ * Carries out requests of a list in their order until {@linkcode LIST_MS} have passed; at least one. The end comes after all
+ * others: `isLast` is false while the other list has more.
+ */
+function carryOut(requests: readonly WorkerRequest[], isLast = true): WorkerAnswer[] {
   const end = performance.now() + LIST_MS;
   const answers: WorkerAnswer[] = [];
   for (const request of requests) {
+    if (request.op === "close" && !isLast) break;
     answers.push({ value: answer(request) });
     if (performance.now() > end) break;
   }
@@ -136,7 +142,8 @@ function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
 function transact({ urgent, bulk }: Requests): WorkerAnswers {
   database.exec("BEGIN IMMEDIATE");
   try {
-    const answers = { urgent: carryOut(urgent), bulk: carryOut(bulk) };
+    const first = carryOut(urgent);
+    const answers = { urgent: first, bulk: carryOut(bulk, first.length === urgent.length) };
     store.flush();
     database.exec("COMMIT");
     return answers;
@@ -178,7 +185,8 @@ function commit(): void {
   isDue = waiting.urgent.length + waiting.bulk.length > 0;
   if (isDue) setImmediate(commit);
   if (isClosed) database.close();
-  worker.postMessage(answers);
+  worker.postMessage(notices.length > 0 ? { ...answers, notices } : answers);
+  notices = [];
   if (isClosed) worker.close();
 }
 

@@ -1,6 +1,6 @@
 /** Messages between the SQLite broker and its worker. */
 
-import type { DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
+import type { AttachOptions, DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
 import type { BrokerLimits } from "../limits.ts";
 import type { AppendedRows } from "./store.ts";
 
@@ -9,12 +9,14 @@ export interface OpenRequest {
   readonly file: string;
   readonly sync: "full" | "normal";
   readonly limits: BrokerLimits;
+  /** Milliseconds between the two looks of retention. */
+  readonly secondLookMs: number | undefined;
 }
 
 /** Every later message to the worker; each gets one answer. */
 export type WorkerRequest =
   | { readonly op: "append"; readonly columns: string; readonly count: number }
-  | { readonly op: "attach"; readonly user: string; readonly device: string; readonly last: number | undefined }
+  | { readonly op: "attach"; readonly user: string; readonly device: string; readonly options: AttachOptions | undefined }
   | { readonly op: "read"; readonly user: string; readonly after: number; readonly limit: number }
   | { readonly op: "history"; readonly user: string; readonly query: HistoryQuery }
   | { readonly op: "conversations"; readonly user: string; readonly limit: number }
@@ -39,6 +41,12 @@ export type WorkerAnswer = { readonly value: unknown } | { readonly error: strin
 export interface WorkerAnswers {
   readonly urgent: readonly WorkerAnswer[];
   readonly bulk: readonly WorkerAnswer[];
+}
+
+/** One message of the worker: answers, and what the operator should know. */
+export interface WorkerReply extends WorkerAnswers {
+  /** Sentences for the log. */
+  readonly notices?: readonly string[];
 }
 
 /** Requests that may be many and long: messages do not wait behind them. */

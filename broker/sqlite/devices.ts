@@ -1,0 +1,104 @@
+/** Devices of users in the database: where each resumes, and which are remembered. */
+
+import type { Attached, AttachOptions, DeviceMove } from "../../broker.ts";
+import { deviceToForget, type KeptDevice, WAITING_SCANNED_MAX } from "../device_rules.ts";
+import { DEVICES_KEPT } from "../limits.ts";
+import type { Database } from "./database.ts";
+import type { Gaps } from "./gaps.ts";
+import type { Reading } from "./reading.ts";
+
+/** Conversations in which a message is sought that waits for a device; with more that are newer, it counts as found. */
+const THREADS_SEARCHED_MAX = 100;
+
+/** Conversation in which something was sent after the position of some device. */
+interface Tail {
+  readonly thread: number;
+  readonly since: number;
+  readonly last: number;
+}
+
+/** Devices of one database. */
+export class Devices {
+  readonly #db: Database;
+  readonly #reading: Reading;
+  readonly #gaps: Gaps;
+
+  constructor(db: Database, reading: Reading, gaps: Gaps) {
+    this.#db = db;
+    this.#reading = reading;
+    this.#gaps = gaps;
+  }
+
+  /** Attaches a device as `Devices.attach` of broker.ts says. */
+  attach(name: string, device: string, { last, temporary = false, resume }: AttachOptions): Attached {
+    const user = this.#db.addUser(name), { head } = this.#db;
+    const horizon = this.#db.get("SELECT horizon FROM users WHERE id = ?", user)!.horizon as number;
+    const isLost = resume !== undefined && this.#gaps.has(resume);
+    const sql = "SELECT position, attached, temporary FROM devices WHERE user = ? AND name = ?";
+    const known = this.#db.get(sql, user, device);
+    if (!known) {
+      const position = this.#start(user, last);
+      this.#makeRoom(user);
+      this.#db.run("INSERT INTO devices VALUES (?, ?, ?, ?, ?)", user, device, position, head, temporary ? 1 : 0);
+      return { position, isNew: true, horizon, head, isLost };
+    }
+    const stays = temporary ? known.temporary as number : 0;
+    if (known.attached !== head || known.temporary !== stays) {
+      this.#db.run("UPDATE devices SET attached = ?, temporary = ? WHERE user = ? AND name = ?", head, stays, user, device);
+    }
+    return { position: known.position as number, isNew: false, horizon, head, isLost };
+  }
+
+  /** Returns the position at which a new device starts. */
+  #start(user: number, last: number | undefined): number {
+    if (last !== undefined) return this.#reading.startOfLast(user, last);
+    const sql = "SELECT max(position) AS position FROM devices WHERE user = ?";
+    return this.#db.get(sql, user)!.position as number | null ?? this.#db.head;
+  }
+
+  /** Forgets a device of a user who has as many as are remembered. */
+  #makeRoom(user: number): void {
+    const rows = this.#db.all("SELECT name, position, attached, temporary FROM devices WHERE user = ?", user);
+    if (rows.length < DEVICES_KEPT) return;
+    const devices = rows.map((row): KeptDevice => ({
+      name: String(row.name),
+      position: row.position as number,
+      attached: row.attached as number,
+      temporary: row.temporary === 1,
+    }));
+    let tails: readonly Tail[] | undefined;
+    const hasWaiting = (device: KeptDevice) => this.#hasWaiting(user, device, tails ??= this.#tails(user));
+    const gone = deviceToForget(devices, hasWaiting);
+    if (gone) this.#db.run("DELETE FROM devices WHERE user = ? AND name = ?", user, gone.name);
+  }
+
+  /** Returns the user's conversations, the most recent first. */
+  #tails(user: number): Tail[] {
+    this.#db.flushThreads();
+    const sql = `SELECT m.thread, m.since, t.last_seq AS last FROM members m JOIN threads t ON t.id = m.thread
+      WHERE m.user = ? AND t.last_seq > m.since ORDER BY last DESC`;
+    return this.#db.all(sql, user) as unknown as Tail[];
+  }
+
+  /** Returns true where there is a message after a device's position that it did not send itself. */
+  #hasWaiting(user: number, { name, position }: KeptDevice, tails: readonly Tail[]): boolean {
+    const sql = `SELECT count(*) AS seen, coalesce(sum(sender <> ? OR origin <> ?), 0) AS others FROM
+      (SELECT sender, origin FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT ${WAITING_SCANNED_MAX})`;
+    for (const [index, { thread, since, last }] of tails.entries()) {
+      if (last <= position) return false;
+      if (index === THREADS_SEARCHED_MAX) return true;
+      const { seen, others } = this.#db.get(sql, user, name, thread, Math.max(position, since))!;
+      if (others !== 0 || seen === WAITING_SCANNED_MAX) return true;
+    }
+    return false;
+  }
+
+  /** Moves devices as `Devices.advance` of broker.ts says. */
+  advance(moves: readonly DeviceMove[]): void {
+    const sql = "UPDATE devices SET position = ? WHERE user = ? AND name = ? AND position < ?";
+    for (const { user, device, seq } of moves) {
+      const id = this.#db.userId(user), position = Math.min(seq, this.#db.head);
+      if (id !== undefined) this.#db.run(sql, position, id, device, position);
+    }
+  }
+}
