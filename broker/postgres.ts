@@ -38,7 +38,7 @@ import { Groups } from "./postgres/groups.ts";
 import { describeFailure, type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
 import { Connector, ints, Link, type Sql, texts } from "./postgres/link.ts";
 import { Mailboxes } from "./postgres/mailboxes.ts";
-import { advanceKind, attachKind, type AttachItem, markKind, SEE } from "./postgres/moves.ts";
+import { advanceKind, type AttachItem, attachKind, markKind, SEE } from "./postgres/moves.ts";
 import { Nodes } from "./postgres/nodes.ts";
 import { Reading } from "./postgres/reading.ts";
 import { Reads } from "./postgres/reads.ts";
@@ -197,6 +197,7 @@ export class PostgresBroker implements Broker {
       days: this.#limits.retentionDays,
       now,
       secondLookMs: options.secondLookMs,
+      removed: () => mailboxes.forget(),
       notice: options.notice ?? (() => {}),
     });
     this.#groups = new Groups(this.#limits, directory, () => this.#changed());
@@ -268,7 +269,9 @@ export class PostgresBroker implements Broker {
 
   async #isAlive(name: "durable" | "soft"): Promise<boolean> {
     const pid = this.#backends.get(name) ?? 0;
-    const [row] = await this.#reads.ask((sql) => sql`SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = ${pid}) AS lives`);
+    const [row] = await this.#reads.ask((sql) =>
+      sql`SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE pid = ${pid}) AS lives`
+    );
     return row!.lives;
   }
 
@@ -407,6 +410,10 @@ export class PostgresBroker implements Broker {
     await this.#tail.close();
     await this.#doorbell.close();
     await this.#reads.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
   }
 }
 

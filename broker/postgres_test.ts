@@ -8,7 +8,7 @@ const ignore = LACKS_POSTGRES;
 
 testBroker("PostgresBroker", async (limits) => {
   const server = sharedPostgres(), schema = server.newSchema();
-  const open = () => openPostgresBroker({ url: server.url(), schema, ...limits });
+  const open = () => openPostgresBroker({ url: server.url(), schema, secondLookMs: 0, ...limits });
   let broker = await open();
   return {
     broker,

@@ -11,17 +11,20 @@ const GROUPS = ["#a", "#b", "#c"];
 const DEVICES = ["laptop", "phone", "tablet"];
 
 type Random = () => number;
-/** The port's calls that answer, by name. */
+/** Call of the port that has an answer: its name and arguments. */
 export type Call = {
-  [Op in keyof Required<Broker>]: Broker[Op] extends (...args: infer Args) => Promise<unknown> ? [Op, ...Args] : never;
-}[Exclude<keyof Broker, "close">];
+  [Op in keyof Required<Broker>]: Broker[Op] extends (...args: infer Args) => Promise<unknown> ? [Op, ...Args]
+    : never;
+}[
+  Exclude<keyof Broker, "close">
+];
 
 /** Returns a whole number from 0 to `most`. */
 export function upTo(random: Random, most: number): number {
   return Math.floor(random() * (most + 1));
 }
 
-/** Makes one call at random; `head` is about how many messages there are. */
+/** Makes a call at random; `head` is about the number of messages. */
 export function anyCall(random: Random, head: number): Call {
   const user = pick(random, USERS), group = pick(random, GROUPS), target = pick(random, USERS);
   const other = pick(random, [...USERS, ...GROUPS, "nobody"]);
@@ -40,7 +43,7 @@ export function anyCall(random: Random, head: number): Call {
     () => ["append", [draft()]],
     () => ["mark", [mark(), mark()]],
     () => ["attach", user, pick(random, DEVICES)],
-    () => ["attach", user, `d-${upTo(random, 99)}`, upTo(random, 12)],
+    () => ["attach", user, `d-${upTo(random, 99)}`, { last: upTo(random, 12), temporary: random() < 0.5 }],
     () => ["advance", [{ user, device: pick(random, DEVICES), seq: upTo(random, head + 1) }]],
     () => ["read", user, upTo(random, head), 1 + upTo(random, 20)],
     () => ["history", user, { with: other, limit: 1 + upTo(random, 9) }],
@@ -62,7 +65,7 @@ function keyOf({ user, kind, with: other }: Marker): string {
   return `${user} ${kind} ${other}`;
 }
 
-/** Returns an answer in one form: sorted where the port promises no order, and nothing where it is not told apart from that. */
+/** Makes answers comparable: the port promises no order of authors and markers, and undefined is as good as nothing. */
 export function canonical(op: string, value: unknown): unknown {
   const plain = JSON.parse(JSON.stringify(value ?? null));
   if (op === "mark") { for (const marked of plain) marked.authors.sort(); }

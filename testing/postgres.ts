@@ -99,7 +99,19 @@ export class PostgresServer implements AsyncDisposable {
     this.folder = newFolder(dir);
     const data = `${this.folder}/data`;
     if (standbyOf) {
-      runAsPostgres("pg_basebackup", ["-h", "127.0.0.1", "-p", `${standbyOf.port}`, "-U", USER, "-D", data, "-R", "-X", "stream"]);
+      runAsPostgres("pg_basebackup", [
+        "-h",
+        "127.0.0.1",
+        "-p",
+        `${standbyOf.port}`,
+        "-U",
+        USER,
+        "-D",
+        data,
+        "-R",
+        "-X",
+        "stream",
+      ]);
     } else {
       runAsPostgres("/bin/cp", ["-a", template(), data]);
     }
@@ -149,7 +161,21 @@ export class PostgresServer implements AsyncDisposable {
 
   /** Runs SQL and returns what `psql` prints, without decoration. */
   query(sql: string, user = USER): string {
-    const args = ["-h", "127.0.0.1", "-p", `${this.port}`, "-U", user, "-d", "postgres", "-qtAX", "-v", "ON_ERROR_STOP=1", "-c", sql];
+    const args = [
+      "-h",
+      "127.0.0.1",
+      "-p",
+      `${this.port}`,
+      "-U",
+      user,
+      "-d",
+      "postgres",
+      "-qtAX",
+      "-v",
+      "ON_ERROR_STOP=1",
+      "-c",
+      sql,
+    ];
     return runAsPostgres("psql", args).trim();
   }
 

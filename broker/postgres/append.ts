@@ -59,15 +59,24 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
 
   async #append(sql: Sql, drafts: readonly Draft[], start: number, results: Appended[]): Promise<void> {
     await this.#name(sql, drafts);
-    const rows: Row[] = [];
+    const rows: Row[] = [], nameless: { draft: Draft; index: number; sender: number }[] = [];
     for (let i = 0; i < drafts.length; i++) {
-      const row = this.#row(drafts[i]!, start + i);
-      if ("code" in row) results[start + i] = row;
-      else rows.push(row);
+      const draft = drafts[i]!, index = start + i, row = this.#row(draft, index);
+      if (!("code" in row)) {
+        rows.push(row);
+        continue;
+      }
+      results[index] = row;
+      if (draft.id !== undefined) nameless.push({ draft, index, sender: this.#options.directory.userId(draft.sender)! });
     }
     const fitting = await this.#fit(sql, rows, results);
     const refused = await this.#store(sql, fitting, results);
     if (refused.length > 0) await this.#again(sql, refused, results);
+    // An id may be known from before its group ended: that comes before a recipient who is not.
+    for (const [{ draft, index }, seq] of await this.#lookUp(sql, nameless)) {
+      const isLater = rows.some((row) => row.index > index && seqOf(results[row.index]) === seq);
+      if (!isLater) results[index] = idConflict(draft.id!);
+    }
   }
 
   /** Learns every number that the drafts need. */
@@ -97,12 +106,16 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
   async #fit(sql: Sql, rows: readonly Row[], results: Appended[]): Promise<readonly Row[]> {
     const { mailboxes } = this.#options;
     const direct = rows.filter(({ recipient, sender }) => recipient !== 0 && recipient !== sender);
-    await mailboxes.count(sql, direct.map(({ recipient }) => recipient));
     const wanted = new Map<number, number>();
     for (const { recipient } of direct) wanted.set(recipient, (wanted.get(recipient) ?? 0) + 1);
+    await mailboxes.count(sql, wanted);
     const tight = new Set([...wanted].filter(([user, number]) => number > mailboxes.roomOf(user)).map(([user]) => user));
     if (tight.size === 0) return rows;
-    const known = await this.#lookUp(sql, direct.filter(({ recipient, draft }) => tight.has(recipient) && draft.id !== undefined));
+    const found = await this.#lookUp(
+      sql,
+      direct.filter(({ recipient, draft }) => tight.has(recipient) && draft.id !== undefined),
+    );
+    const known = new Set([...found.keys()].map(({ sender, draft }) => `${sender} ${draft.id}`));
     const room = new Map([...tight].map((user) => [user, mailboxes.roomOf(user)]));
     const seen = new Set<string>();
     return rows.filter((row) => {
@@ -121,11 +134,12 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
     });
   }
 
-  async #lookUp(sql: Sql, rows: readonly Row[]): Promise<Set<string>> {
-    if (rows.length === 0) return new Set();
-    const found = await sql`SELECT n
+  /** Returns those of some rows whose ids are stored, with the positions that they have. */
+  async #lookUp<R extends Pick<Row, "sender" | "draft">>(sql: Sql, rows: readonly R[]): Promise<Map<R, number>> {
+    if (rows.length === 0) return new Map();
+    const found = await sql`SELECT n, seq
       FROM lookup(${ints(rows.map(({ sender }) => sender))}::int[], ${texts(rows.map(({ draft }) => draft.id))}::text[])`;
-    return new Set(found.map(({ n }) => `${rows[n - 1]!.sender} ${rows[n - 1]!.draft.id}`));
+    return new Map(found.map(({ n, seq }) => [rows[n - 1]!, seq as number]));
   }
 
   /** Stores rows; returns those of groups that their senders are not in. */
@@ -154,7 +168,8 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
       const [isMember, seq, storedTs, isSame] = odd[i]!, { id } = row.draft;
       if (isMember && next < seqs.length && (id === undefined || seq === seqs[next])) {
         this.#stored(row, seqs[next++]!, ts, results);
-      } else if (seq !== null) {
+      } else if (seq !== null && !(next < seqs.length && seq >= seqs[next]! && seq <= seqs.at(-1)!)) {
+        // Not of a later draft of this call, which took the id that this one was refused with.
         results[row.index] = isSame ? { seq, ts: storedTs!, duplicate: true } : idConflict(id!);
       } else if (isMember) {
         results[row.index] = idConflict(id!); // of a message in a group that has ended
@@ -183,4 +198,9 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
     }
     for (const { index, draft } of await this.#store(sql, others, results)) results[index] = notMember(draft.recipient);
   }
+}
+
+/** Returns the position that a draft got by this call; undefined for a refusal and for what was stored before. */
+function seqOf(result: Appended | undefined): number | undefined {
+  return result && "seq" in result && !result.duplicate ? result.seq : undefined;
 }

@@ -105,7 +105,9 @@ export class Groups implements Kind<GroupRequest, GroupAnswer | BrokerRefusal> {
 /** Returns the facts after a change that was made: nobody else has changed anything meanwhile. */
 function changed(facts: Facts, decision: Exclude<GroupChange, { change: "none" }>): Facts {
   const members = new Set(facts.members), group = facts.group ?? { id: 0, owner: "", open: false, changed: 0 };
-  if (decision.change === "create") return { ...facts, group: { ...group, owner: decision.owner }, members: new Set([decision.owner]) };
+  if (decision.change === "create") {
+    return { ...facts, group: { ...group, owner: decision.owner }, members: new Set([decision.owner]) };
+  }
   if (decision.change === "enter") return { ...facts, members: members.add(decision.user) };
   members.delete(decision.user);
   const [eldest = ""] = members, owner = group.owner === decision.user ? eldest : group.owner;

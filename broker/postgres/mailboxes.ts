@@ -22,22 +22,23 @@ interface Count {
 export class Mailboxes {
   readonly #limit: number;
   readonly #counts = new Map<number, Count>();
-  /** Positions that this node has appended and its tail has not shown yet. */
+  /** Positions that this node has appended and its tail has not shown yet, and those that the tail was first to show. */
   readonly #own = new Set<number>();
+  readonly #shown = new Set<number>();
 
   constructor(limit: number) {
     this.#limit = limit;
   }
 
-  /** Counts for those users whose number is not known, old, or at the limit. */
-  async count(sql: Sql, users: Iterable<number>): Promise<void> {
+  /** Counts for those users whose number is not known or old, or leaves no room for the messages that are to come. */
+  async count(sql: Sql, wanted: ReadonlyMap<number, number>): Promise<void> {
     if (this.#limit === Infinity) return;
     const now = performance.now();
-    const asked = [...new Set(users)].filter((user) => {
+    const asked = [...wanted].filter(([user, number]) => {
       const count = this.#counts.get(user);
       if (!count || now - count.since > BELIEVED_MS) return true;
-      return count.waiting >= this.#limit && now - count.since > FULL_MS;
-    });
+      return count.waiting + number > this.#limit && now - count.since > FULL_MS;
+    }).map(([user]) => user);
     if (asked.length === 0) return;
     if (this.#counts.size > ENTRIES_MAX) this.#counts.clear();
     for (const { usr, n } of await sql`SELECT usr, n FROM waiting(${ints(asked)}::int[], ${this.#limit})`) {
@@ -54,7 +55,7 @@ export class Mailboxes {
   add(user: number, seq: number): void {
     if (this.#limit === Infinity) return;
     const count = this.#counts.get(user);
-    if (!count) return;
+    if (!count || this.#shown.delete(seq)) return;
     count.waiting++;
     this.#own.add(seq);
   }
@@ -63,7 +64,10 @@ export class Mailboxes {
   shown(user: number, seq: number): void {
     if (this.#own.delete(seq)) return;
     const count = this.#counts.get(user);
-    if (count) count.waiting++;
+    if (!count) return;
+    count.waiting++;
+    if (this.#shown.size > ENTRIES_MAX) this.#shown.clear();
+    this.#shown.add(seq);
   }
 
   /** Clears the number of a user who has read, or all of them. */
@@ -71,5 +75,6 @@ export class Mailboxes {
     if (user !== undefined) return void this.#counts.delete(user);
     this.#counts.clear();
     this.#own.clear();
+    this.#shown.clear();
   }
 }

@@ -53,7 +53,13 @@ async function attach(
 /** Forgets a device of a user who has as many as are remembered. */
 async function makeRoom(sql: Sql, user: string): Promise<void> {
   const rows = await sql`SELECT * FROM devices_of(${user}, ${WAITING_SCANNED_MAX})`;
-  const devices = rows.map(({ name, place, attached, temporary, waits }) => ({ name, position: place, attached, temporary, waits }));
+  const devices = rows.map(({ name, place, attached, temporary, waits }) => ({
+    name,
+    position: place,
+    attached,
+    temporary,
+    waits,
+  }));
   const gone = deviceToForget(devices, ({ waits }) => waits);
   if (!gone) return;
   await sql`DELETE FROM devices d USING users u WHERE u.id = d.usr AND u.name = ${user} AND d.name = ${gone.name}`;

@@ -259,9 +259,7 @@ export class Nodes implements Cluster {
 
   async disconnect(user: string): Promise<number> {
     const { reads, id, doorbell } = this.#options;
-    const [row] = await reads.ask((sql) =>
-      sql`SELECT count(*) AS n FROM connected WHERE usr = ${user} AND node <> ${id}`
-    );
+    const [row] = await reads.ask((sql) => sql`SELECT count(*) AS n FROM connected WHERE usr = ${user} AND node <> ${id}`);
     doorbell.tell(["disconnect", user]);
     return row!.n;
   }

@@ -4,7 +4,7 @@ import type { BrokerRefusal, ConversationPage, HistoryQuery, Marker, Page, Store
 import { UNREAD_MAX } from "../limits.ts";
 import { isGroup } from "../names.ts";
 import { notMember, unknownGroup, unknownUser } from "../refusals.ts";
-import { type Directory, directName } from "./directory.ts";
+import { directName, type Directory } from "./directory.ts";
 import { texts } from "./link.ts";
 import type { Reads } from "./reads.ts";
 
@@ -50,7 +50,9 @@ export class Reading {
   /** Reads a page as `MessageLog.read` of broker.ts says. */
   async backlog(user: string, after: number, limit: number): Promise<Page> {
     const { reads, seen } = this.#options;
-    const rows = await reads.ask((sql) => sql`SELECT * FROM backlog(${user}, ${after}, ${limit}, ${PAGE_CHARS_MAX}, ${seen()})`);
+    const rows = await reads.ask((sql) =>
+      sql`SELECT * FROM backlog(${user}, ${after}, ${limit}, ${PAGE_CHARS_MAX}, ${seen()})`
+    );
     return this.#page(rows as unknown as Row[]);
   }
 

@@ -31,7 +31,9 @@ export class Reads {
         if (error instanceof Unavailable || this.#closed) throw error;
         const isServers = error instanceof postgres.PostgresError;
         // A server that ends connections says so; one that refuses a question would refuse it again.
-        if (isServers && !error.code.startsWith("57P") && error.code !== READ_ONLY) throw new Unavailable(describeFailure(error));
+        if (isServers && !error.code.startsWith("57P") && error.code !== READ_ONLY) {
+          throw new Unavailable(describeFailure(error));
+        }
         if (used) this.#link.drop(used);
         if (performance.now() > due) throw new Unavailable(describeFailure(error));
       }

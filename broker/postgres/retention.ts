@@ -29,6 +29,8 @@ export interface RetentionOptions {
   readonly now: (() => number) | undefined;
   /** Milliseconds; {@linkcode SECOND_LOOK_MS} by default. */
   readonly secondLookMs: number | undefined;
+  /** Called when messages were removed. */
+  readonly removed: () => void;
   /** Called with a sentence for the operator when much is about to be removed. */
   readonly notice: (words: string) => void;
 }
@@ -137,6 +139,7 @@ export class Retention {
   async #remove(sql: Sql): Promise<number> {
     if (this.#upTo === 0) this.#upTo = await this.#begin(sql);
     const [row] = await sql`SELECT expire(${this.#upTo}, ${EXPIRE_STEP}) AS removed`;
+    if (row!.removed > 0) this.#options.removed();
     if (row!.removed === 0 && this.#upTo > 0) {
       this.#upTo = 0;
       await this.#dropLook(sql, "old");

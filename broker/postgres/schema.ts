@@ -140,9 +140,13 @@ export async function migrate(sql: Sql, schema: string, migrations: readonly Mig
     });
   } catch (error) {
     if (error instanceof BrokerError) throw error;
-    const what = state ? `bring the schema "${schema}" from version ${state.version} to ${migrations.length}` : "make its tables";
+    const what = state
+      ? `bring the schema "${schema}" from version ${state.version} to ${migrations.length}`
+      : "make its tables";
     throw new BrokerError(
-      `PostgreSQL does not let this user ${what}: ${reasonOf(error)}. docs/CLUSTER.md has the grants, and how to do it beforehand`,
+      `PostgreSQL does not let this user ${what}: ${
+        reasonOf(error)
+      }. docs/CLUSTER.md has the grants, and how to do it beforehand`,
     );
   }
   return check((await stateOf(sql, schema))!, migrations.length);
