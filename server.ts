@@ -8,7 +8,8 @@ import { setImmediate } from "node:timers";
 import { deadline } from "@std/async/deadline";
 import { KeyError } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
-import { BrokerError } from "./broker.ts";
+import { PostgresBroker } from "./broker/postgres.ts";
+import { type Broker, BrokerError } from "./broker.ts";
 import { helpText } from "./cli/help.ts";
 import { commandOf, noCommand, parseOptions, UsageError } from "./cli/options.ts";
 import { Hub } from "./hub.ts";
@@ -51,13 +52,26 @@ export interface Server {
 /** Starts a server. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
 export function startServer(options: ServerOptions = {}): Server {
   const { hostname = "127.0.0.1", port: wanted = 8080, certificate, revoked, log = () => {} } = options;
-  const broker = options.broker ?? new MemoryBroker();
+  const broker: Broker = options.broker ?? new MemoryBroker();
   const report = (error: unknown, task: string) => log("failed", { task, reason: reasonOf(error) });
-  const hub = new Hub({ defer: setImmediate, ...options, broker, report });
+  const hub = new Hub({
+    defer: setImmediate,
+    ...options,
+    broker,
+    report,
+    revokedElsewhere: (entries) => revoked?.setOthers(entries),
+  });
   const admission = new Admission({ ...UNLIMITED, ...options.admission }, () => Deno.memoryUsage().rss);
   const guests = new Guests(hub);
   const gate = new Gate({ ...options, admission });
-  revoked?.onChange(() => guests.closeRevoked(revoked));
+  const publish = () => {
+    if (revoked?.own) broker.cluster?.publishRevoked(revoked.own);
+  };
+  publish();
+  revoked?.onChange((isOwn) => {
+    guests.closeRevoked(revoked);
+    if (isOwn) publish();
+  });
 
   const scheme = certificate ? "wss" : "ws";
   let terminator: TlsTerminator | undefined;
@@ -66,6 +80,7 @@ export function startServer(options: ServerOptions = {}): Server {
     scheme,
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
+    trouble: () => broker.trouble,
     upgrade: (request, address) => upgrade(request, address, gate, guests),
   });
   const listener = new Listener({
@@ -95,7 +110,7 @@ export function startServer(options: ServerOptions = {}): Server {
   let drained: Promise<void> | undefined;
   const shutdown = () => {
     isDraining = true;
-    return drained ??= drain(hub, guests, listener, terminator).finally(() => broker.close());
+    return drained ??= drain(hub, guests, listener, terminator, options.drainMs ?? 0).finally(() => broker.close());
   };
   return {
     hub,
@@ -127,7 +142,14 @@ async function upgrade(request: Request, address: string, gate: Gate, guests: Gu
   }
 }
 
-async function drain(hub: Hub, guests: Guests, listener: Listener, terminator: TlsTerminator | undefined): Promise<void> {
+async function drain(
+  hub: Hub,
+  guests: Guests,
+  listener: Listener,
+  terminator: TlsTerminator | undefined,
+  ms: number,
+): Promise<void> {
+  await hub.disperse("restart", "The server is restarting", ms);
   const signal = AbortSignal.timeout(DRAIN_TIMEOUT_MS);
   // A step that takes too long is left behind, and the next one is still begun.
   const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal }).catch(() => {});
@@ -196,7 +218,7 @@ async function serve(values: ServerValues): Promise<number> {
   const renew = values.cert === undefined ? undefined : () => server.renew(readCertificate(values)!);
   const ended = terminated(endsOnHangup);
   const stopRenewing = endsOnHangup ? () => {} : renewOnHangup(renew, logToStderr);
-  announce(server.url, values);
+  announce(server.url, values, options.broker instanceof PostgresBroker ? options.broker.promise : undefined);
   await ended;
   stopRenewing();
   options.revoked?.close();

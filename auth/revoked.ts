@@ -11,46 +11,71 @@ const LOOK_MS = 1_000;
 
 /** Names and token ids that are revoked now. */
 export class Revoked {
-  readonly #file: string;
+  readonly #file: string | undefined;
   readonly #log: Log;
-  readonly #timer: ReturnType<typeof setInterval>;
-  #changed: () => void = () => {};
-  #entries: ReadonlySet<string>;
-  #stamp: string;
+  readonly #timer: ReturnType<typeof setInterval> | undefined;
+  #changed: (isOwn: boolean) => void = () => {};
+  #entries: ReadonlySet<string> = new Set();
+  /** Entries of the lists of other nodes. */
+  #others: ReadonlySet<string> = new Set();
+  #stamp = "";
 
-  /** Reads the file, and from now on again when it changes. Throws what reading throws. */
-  constructor(file: string, log: Log) {
+  /**
+   * Reads the file, and from now on again when it changes; undefined for a list that has entries of other nodes alone. Throws what
+   * reading throws.
+   */
+  constructor(file: string | undefined, log: Log) {
     this.#file = file;
     this.#log = log;
+    if (file === undefined) return;
     this.#stamp = stampOf(file);
-    this.#entries = this.#read();
+    this.#entries = this.#read(file);
     this.#timer = setInterval(() => this.look(), LOOK_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
   }
 
   /** Returns whether a name or a token id is revoked. */
   has(user: string, tokenId: string | undefined): boolean {
-    return this.#entries.has(user) || (tokenId !== undefined && this.#entries.has(tokenId));
+    return this.#has(user) || (tokenId !== undefined && this.#has(tokenId));
   }
 
-  /** Calls `changed` whenever the file was read again, in the place of whoever asked for that before. */
-  onChange(changed: () => void): void {
+  #has(entry: string): boolean {
+    return this.#entries.has(entry) || this.#others.has(entry);
+  }
+
+  /** Entries of the file; undefined where there is none. */
+  get own(): readonly string[] | undefined {
+    return this.#file === undefined ? undefined : [...this.#entries];
+  }
+
+  /** Replaces the entries of the lists of other nodes. */
+  setOthers(entries: ReadonlySet<string>): void {
+    this.#others = entries;
+    this.#changed(false);
+  }
+
+  /**
+   * Calls `changed` whenever the list has changed, in the place of whoever asked for that before; `isOwn` where the file was read
+   * again.
+   */
+  onChange(changed: (isOwn: boolean) => void): void {
     this.#changed = changed;
   }
 
   /** Reads the file again if it has changed. */
   look(): void {
+    if (this.#file === undefined) return;
     try {
       const stamp = stampOf(this.#file);
       if (stamp === this.#stamp) return;
-      this.#entries = this.#read();
+      this.#entries = this.#read(this.#file);
       this.#stamp = stamp;
     } catch (error) {
       if (this.#stamp !== "") this.#log("revoked_unreadable", { file: this.#file, reason: String(error) });
       this.#stamp = "";
       return;
     }
-    this.#changed();
+    this.#changed(true);
   }
 
   /** Stops looking at the file. */
@@ -59,10 +84,10 @@ export class Revoked {
   }
 
   /** Reads the entries: names in their canonical form, whatever the case they are written in; token ids as they are. */
-  #read(): Set<string> {
+  #read(file: string): Set<string> {
     const entries = new Set<string>();
     const odd: number[] = [];
-    for (const [index, line] of textOf(Deno.readFileSync(this.#file)).split(/\r\n|\r|\n/).entries()) {
+    for (const [index, line] of textOf(Deno.readFileSync(file)).split(/\r\n|\r|\n/).entries()) {
       const entry = line.replace(/(^|\s)#.*/, "").trim();
       if (entry === "") continue;
       const name = parseName(entry);
@@ -70,7 +95,7 @@ export class Revoked {
       else if (/[\s"'\p{C}]/u.test(entry)) odd.push(index + 1);
       entries.add(entry);
     }
-    if (odd.length > 0) this.#log("revoked_odd_lines", { file: this.#file, lines: odd.length, first: odd[0]! });
+    if (odd.length > 0) this.#log("revoked_odd_lines", { file, lines: odd.length, first: odd[0]! });
     return entries;
   }
 }

@@ -22,14 +22,14 @@ export interface ConnectedUser {
   readonly devices: readonly string[];
 }
 
-/** What a node hears of the others. Called from the broker, so no method may throw. */
+/** Receiver of what the other nodes say. Called from the broker, so no method may throw. */
 export interface ClusterListener {
   /** The device of this connection has connected to another node. */
   replaced(session: number): void;
   /** Every connection of `user` is to be closed: an administrator said so on another node. */
   disconnect(user: string): void;
   /**
-   * What the other nodes have of a user who is watched has changed from `before`. `clean`: the last of them said goodbye, or its
+   * The other nodes' status of a user who is watched has changed from `before`. `clean`: the last of them said goodbye, or its
    * grace is over; `at`: when they left, in milliseconds since 1970.
    */
   changed(user: string, before: Presence, clean: boolean, at: number): void;

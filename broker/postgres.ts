@@ -36,7 +36,7 @@ import { Doorbell, type NodeEvent } from "./postgres/doorbell.ts";
 import { type Durability, readDurability } from "./postgres/durability.ts";
 import { Groups } from "./postgres/groups.ts";
 import { describeFailure, type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
-import { Connector, ints, Link, type Sql, texts } from "./postgres/link.ts";
+import { Connector, Link, type Sql } from "./postgres/link.ts";
 import { Mailboxes } from "./postgres/mailboxes.ts";
 import { advanceKind, type AttachItem, attachKind, markKind, SEE } from "./postgres/moves.ts";
 import { Nodes } from "./postgres/nodes.ts";
@@ -48,6 +48,7 @@ import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSetting
 import { Tail } from "./postgres/tail.ts";
 import { UNAVAILABLE } from "./refusals.ts";
 
+export { type Moved, moveToPostgres } from "./postgres/move.ts";
 export { DEFAULT_SCHEMA } from "./postgres/settings.ts";
 export { type Durability } from "./postgres/durability.ts";
 
@@ -82,22 +83,17 @@ export async function openPostgresBroker(options: PostgresOptions): Promise<Post
   const node = options.node ?? `node-${crypto.randomUUID().slice(0, 8)}`;
   const connector = new Connector(settings, schema, node);
   const opening = new Link(connector, { max: 1 });
-  let timer: ReturnType<typeof setTimeout> | undefined;
   try {
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new BrokerError(opening.trouble ?? "it does not answer")), SETTLE_MS);
-    });
-    const sql = await Promise.race([opening.client(), late]).catch((error) => {
+    const sql = await opening.once().catch((error) => {
       throw new BrokerError(`Cannot reach ${describe(settings)}: ${reasonOf(error)}`);
     });
     const state = await migrate(sql, schema, options.migrations);
     const durability = await readDurability(sql);
     if (durability.refusal && !options.allowAsync) throw new BrokerError(durability.refusal);
-    const broker = new PostgresBroker(connector, { ...options, schema, node }, state.epoch, durability);
+    const broker = new PostgresBroker(connector, { ...options, schema, node }, state.epoch, durability, describe(settings));
     await broker.open();
     return broker;
   } finally {
-    clearTimeout(timer);
     await opening.close();
   }
 }
@@ -105,7 +101,7 @@ export async function openPostgresBroker(options: PostgresOptions): Promise<Post
 /** A {@linkcode Broker} on PostgreSQL. Made by {@linkcode openPostgresBroker}. */
 export class PostgresBroker implements Broker {
   readonly cluster: Cluster;
-  /** What an acknowledgement promises. */
+  /** Promise of an acknowledgement. */
   readonly durability: Durability;
   readonly #options: PostgresOptions & { readonly schema: string; readonly node: string };
   readonly #limits: BrokerLimits;
@@ -131,6 +127,7 @@ export class PostgresBroker implements Broker {
   readonly #troubles = new Map<string, string>();
   #probe: ReturnType<typeof setTimeout> | undefined;
   readonly #retention: Retention;
+  readonly #place: string;
   #isOpen = false;
   #closed = false;
 
@@ -139,12 +136,14 @@ export class PostgresBroker implements Broker {
     options: PostgresOptions & { readonly schema: string; readonly node: string },
     epoch: string,
     durability: Durability,
+    place: string,
   ) {
     const { schema, now, node } = options;
     this.#options = options;
     this.#limits = { ...DEFAULT_LIMITS, ...options };
     this.#epoch = epoch;
     this.durability = durability;
+    this.#place = place;
     this.#mailboxes = new Mailboxes(this.#limits.mailbox);
     this.#reads = new Reads(connector);
     const directory = this.#directory, mailboxes = this.#mailboxes, reads = this.#reads, seen = () => this.#tail.seen;
@@ -285,6 +284,11 @@ export class PostgresBroker implements Broker {
   #changed(): void {
     this.#doorbell.ring();
     void this.#tail.wake();
+  }
+
+  /** Sentences for the start: where messages are kept, and what an acknowledgement promises. */
+  get promise(): string {
+    return `Messages are kept in ${this.#place}\n${this.durability.words}`;
   }
 
   // ---- Trouble ----

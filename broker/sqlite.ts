@@ -44,6 +44,7 @@ import {
 } from "./sqlite/worker_messages.ts";
 
 export { backup } from "./sqlite/backup.ts";
+export { type Exported, openExport } from "./sqlite/export.ts";
 export { DATABASE_NAME } from "./sqlite/files.ts";
 
 /** Milliseconds between two looks for messages that are too old: an hour more is nothing to an age in days. */

@@ -4,7 +4,7 @@
 
 import type { Broker, GroupAnswer, GroupRequest, Signal } from "../broker.ts";
 import { timestamp, toMessage } from "./encoding.ts";
-import type { NodeLocal } from "./node_local.ts";
+import type { NodeLocal, Status } from "./node_local.ts";
 import type { Presence } from "./presence.ts";
 import {
   type ClientFrame,
@@ -33,6 +33,10 @@ export interface RequestHost extends Pick<NodeLocal, "list" | "disconnect" | "st
   readonly presence: Presence;
   /** Bytes that may be queued to one connection. */
   readonly queueBytes: number;
+  /** Keeps track of users on other nodes; resolves when their status there is known. */
+  watchElsewhere(users: readonly string[]): Promise<void>;
+  /** Tells watchers that the status of a session's user is not what it was, `before`. */
+  statusChanged(session: Session, before: Status): void;
   /** Tells the broker now what the devices of `sessions` have, and what was read on them. */
   reportConfirmed(sessions: readonly Session[]): void;
 }
@@ -74,7 +78,7 @@ function refuse(session: Session, code: ErrorCode, message: string, id: string |
 
 async function watch(host: RequestHost, session: Session, frame: ClientFrameOf<"watch">): Promise<void> {
   const users = host.presence.watch(session, frame.users);
-  const seen = await host.broker.lastSeen(users);
+  const [seen] = await Promise.all([host.broker.lastSeen(users), host.watchElsewhere(users)]);
   for (const [index, user] of users.entries()) {
     const status = host.presence.status(user);
     const last = seen[index];
@@ -85,7 +89,7 @@ async function watch(host: RequestHost, session: Session, frame: ClientFrameOf<"
 
 function setStatus(host: RequestHost, session: Session, frame: ClientFrameOf<"presence">): void {
   const before = host.statusOf(session.user);
-  if (session.setAway(frame.status === "away")) host.presence.changed(session.user, before);
+  if (session.setAway(frame.status === "away")) host.statusChanged(session, before);
 }
 
 async function typing(host: RequestHost, session: Session, { recipient }: ClientFrameOf<"typing">): Promise<void> {
@@ -198,13 +202,13 @@ function cut<T>(host: RequestHost, entries: readonly T[], chars: (entry: T) => n
 
 // ---- Administration ----
 
-function admin(host: RequestHost, session: Session, frame: ClientFrameOf<"admin">): void {
+async function admin(host: RequestHost, session: Session, frame: ClientFrameOf<"admin">): Promise<void> {
   const { op, user, id } = frame;
   if (!session.admin) return refuse(session, "forbidden", "Only administrators may do this", id);
   const reply: ServerFrameOf<"admin"> = { type: "admin", op };
   if (id !== undefined) reply.id = id;
   if (op === "list") {
-    const users = host.list();
+    const users = await host.list();
     reply.users = cut(host, users, ({ user, devices }) => USER_CHARS + user.length + devices.join('","').length)
       .map(({ user, devices }) => ({ user, devices: [...devices] }));
     if (reply.users.length < users.length) reply.more = true;
@@ -212,6 +216,6 @@ function admin(host: RequestHost, session: Session, frame: ClientFrameOf<"admin"
   }
   if (user === undefined) return refuse(session, "bad_frame", '"disconnect" needs a "user"', id);
   reply.user = user;
-  reply.closed = host.disconnect(user, "revoked", "An administrator disconnected you");
+  reply.closed = await host.disconnect(user);
   session.send(reply);
 }

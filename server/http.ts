@@ -17,6 +17,8 @@ export interface HttpOptions {
   /** Proxies in front: only one of ours is believed that it speaks TLS for this server. */
   readonly trustedHops: number;
   readonly isDraining: () => boolean;
+  /** Returns why nothing can be stored now, in words for the operator; undefined while everything works. */
+  readonly trouble: () => string | undefined;
   /** Answers a request that is a proper WebSocket handshake; `address` is the peer's. */
   readonly upgrade: (request: Request, address: string) => Promise<Response>;
 }
@@ -33,11 +35,11 @@ const READ = { methods: ["GET", "HEAD"], readsBody: false } as const;
 
 /** Returns the handler of all requests. `address` is the peer's, or undefined for one that came around the TLS in front. */
 export function httpHandler(
-  { scheme, trustedHops, isDraining, upgrade }: HttpOptions,
+  { scheme, trustedHops, isDraining, trouble, upgrade }: HttpOptions,
 ): (request: Request, address: string | undefined) => Response | Promise<Response> {
   const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
     ["/", { ...READ, answer: (request) => plain(200, landingPage(request, schemeOf(request, scheme, trustedHops))) }],
-    ["/healthz", { ...READ, answer: () => isDraining() ? plain(503, "draining") : plain(200, "ok") }],
+    ["/healthz", { ...READ, answer: () => isDraining() ? plain(503, "draining") : plain(200, healthOf(trouble())) }],
     ["/ws", {
       ...READ,
       answer(request, address) {
@@ -55,6 +57,11 @@ export function httpHandler(
     if (route instanceof Response) return route;
     return isAnswered ? route.answer(request, address) : refuseMethod(route);
   };
+}
+
+/** Returns the words about health: a server without its storage lives, and goes on by itself; ending it would help nobody. */
+function healthOf(trouble: string | undefined): string {
+  return trouble === undefined ? "ok" : `ok, but nothing can be stored now: ${trouble}`;
 }
 
 /** Finds the route of a request, or the answer to one that leads nowhere. */

@@ -23,7 +23,7 @@ interface Row {
   readonly thread: number;
 }
 
-/** What the function says about a draft where not all were stored. */
+/** Answer of the function about one draft, where not all were stored. */
 type Odd = readonly [isMember: boolean, seq: number | null, ts: number | null, isSame: boolean | null];
 
 /** Parts of an {@linkcode Appending}. */

@@ -6,7 +6,7 @@ import type { Reads } from "./reads.ts";
 /** Names that are remembered: past it everything is forgotten and read again. */
 const ENTRIES_MAX = 400_000;
 
-/** What is remembered of names. */
+/** Memory of names. */
 export class Directory {
   readonly #ids = new Map<string, number>();
   readonly #names = new Map<number, string>();

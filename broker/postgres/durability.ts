@@ -1,4 +1,4 @@
-/** What an acknowledgement promises: as the operator of PostgreSQL has set it, in words. */
+/** The promise of an acknowledgement: as the operator of PostgreSQL has set it, in words. */
 
 import type { Sql } from "./link.ts";
 

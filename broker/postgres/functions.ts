@@ -263,7 +263,7 @@ export const FUNCTIONS = `
     INSERT INTO changes VALUES (place, t.id);
     IF what = 'exit' THEN
       UPDATE members SET until = place WHERE thread = t.id AND usr = usr_ AND until = ${NEVER};
-      SELECT usr INTO heir FROM members WHERE thread = t.id AND until = ${NEVER} ORDER BY since LIMIT 1;
+      SELECT usr INTO heir FROM members WHERE thread = t.id AND until = ${NEVER} ORDER BY since, joined LIMIT 1;
       IF heir IS NULL THEN
         UPDATE threads SET name = ' ' || id, owner = -1 WHERE id = t.id; -- no name begins with a space
       ELSE

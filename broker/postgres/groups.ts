@@ -66,7 +66,7 @@ export class Groups implements Kind<GroupRequest, GroupAnswer | BrokerRefusal> {
     const users = ["target" in request ? request.target : request.user, request.user];
     const grouping = sql`SELECT t.id, t.open, t.changed, o.name AS owner, u.name AS member FROM threads t
       JOIN users o ON o.id = t.owner LEFT JOIN members m ON m.thread = t.id AND m.until = ${NEVER}
-      LEFT JOIN users u ON u.id = m.usr WHERE t.name = ${request.group} AND t.owner > 0 ORDER BY m.since`;
+      LEFT JOIN users u ON u.id = m.usr WHERE t.name = ${request.group} AND t.owner > 0 ORDER BY m.since, m.joined`;
     const counting = request.op === "members" ? [] : sql`SELECT u.name, (SELECT count(*) FROM members m
       WHERE m.usr = u.id AND m.other = 0 AND m.until = ${NEVER}) AS n FROM users u WHERE u.name = ANY(${texts(users)}::text[])`;
     const [rows, counts] = await Promise.all([grouping, counting]); // both are sent at once

@@ -4,6 +4,7 @@
  */
 
 import postgres from "postgres";
+import { deadline } from "@std/async/deadline";
 import { delay } from "@std/async/delay";
 import { reasonOf } from "../errors.ts";
 import type { Settings } from "./settings.ts";
@@ -19,6 +20,8 @@ const RETRY_MS = 100;
 const KEEP_ALIVE_S = 10;
 /** Milliseconds after which PostgreSQL drops a peer that takes nothing: a stopped listener would make its queue grow. */
 const USER_TIMEOUT_MS = 15_000;
+/** Milliseconds that a command or a start waits for a connection. */
+const ONCE_MS = 4_500;
 /** OID of bigint. */
 const INT8 = 20;
 
@@ -105,7 +108,7 @@ export class Link {
   #current: Promise<Sql> | undefined;
   #sql: Sql | undefined;
   #closed = false;
-  /** Why it could not be opened the last time; undefined while it is open. */
+  /** Reason for which it could not be opened the last time; undefined while it is open. */
   trouble: string | undefined;
 
   constructor(connector: Connector, options: LinkOptions) {
@@ -116,6 +119,15 @@ export class Link {
   /** Resolves with an open client, however long that takes. Rejects once the link is closed. */
   client(): Promise<Sql> {
     return this.#current ??= this.#open();
+  }
+
+  /** Resolves with an open client, or rejects with the reason why there is none within a few seconds. */
+  async once(): Promise<Sql> {
+    try {
+      return await deadline(this.client(), ONCE_MS);
+    } catch {
+      throw new Error(this.trouble ?? "it does not answer");
+    }
   }
 
   async #open(): Promise<Sql> {

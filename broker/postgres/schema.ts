@@ -62,6 +62,7 @@ export const MIGRATIONS: readonly Migration[] = [{
     other int NOT NULL,                    -- the other user of a direct conversation, 0 in a group
     since bigint NOT NULL,                 -- sees what comes after this position
     until bigint NOT NULL DEFAULT ${NEVER}, -- and up to this one
+    joined bigint NOT NULL DEFAULT 0,      -- counts up among those who have joined at one position
     delivered bigint NOT NULL DEFAULT 0,
     read bigint NOT NULL DEFAULT 0,
     marked_ts bigint NOT NULL DEFAULT 0,
@@ -117,7 +118,7 @@ export const MIGRATIONS: readonly Migration[] = [{
 /** Name of the advisory lock that one node holds while it changes the schema. */
 const MIGRATION_LOCK = "parley migration";
 
-/** What a schema says of itself. */
+/** A schema, as it says of itself. */
 export interface SchemaState {
   readonly version: number;
   readonly epoch: string;
