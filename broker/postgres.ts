@@ -147,17 +147,17 @@ export class PostgresBroker implements Broker {
     this.#mailboxes = new Mailboxes(this.#limits.mailbox);
     this.#reads = new Reads(connector);
     const directory = this.#directory, mailboxes = this.#mailboxes, reads = this.#reads, seen = () => this.#tail.seen;
-    this.#durable = this.#lane(
-      "durable",
-      new Link(connector, {
-        max: 1,
-        session: { statement_timeout: SETTLE_MS },
-        prepare: (sql) => this.#prepare(sql),
-        warned: (notice) => {
-          if (notice.routine === "SyncRepWaitForLSN") this.#warning = "The commit is on no standby: the wait was cut off";
-        },
-      }),
-    );
+    const durable = new Link(connector, {
+      max: 1,
+      session: { statement_timeout: SETTLE_MS },
+      prepare: (sql) => this.#prepare(sql),
+      // Opened again at once, not at the next write: whoever comes back to a log that has lost something has to hear of it.
+      broken: () => void durable.client().catch(() => {}),
+      warned: (notice) => {
+        if (notice.routine === "SyncRepWaitForLSN") this.#warning = "The commit is on no standby: the wait was cut off";
+      },
+    });
+    this.#durable = this.#lane("durable", durable);
     this.#soft = this.#lane(
       "soft",
       new Link(connector, {

@@ -24,14 +24,15 @@ function programs(): string | undefined {
       for (const { name } of Deno.readDirSync(folder)) found.push(`${folder}/${name}/bin`);
     } catch { /* not here */ }
   }
-  found.push(...(Deno.env.get("PATH") ?? "").split(":"));
-  return found.sort().reverse().find((folder) => {
+  found.sort().reverse().push(...(Deno.env.get("PATH") ?? "").split(":"));
+  const has = (file: string) => {
     try {
-      return Deno.statSync(`${folder}/initdb`).isFile;
+      return Deno.statSync(file).isFile;
     } catch {
       return false;
     }
-  });
+  };
+  return found.find((folder) => ["initdb", "pg_ctl", "pg_basebackup", "psql"].every((program) => has(`${folder}/${program}`)));
 }
 
 const BIN = programs();
