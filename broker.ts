@@ -70,7 +70,7 @@ export interface Attached {
   readonly position: number;
   /** True for a device that was never seen before. */
   readonly isNew: boolean;
-  /** The highest position that retention has removed from this user's conversations; a position below it misses messages. */
+  /** The highest position of a message that was this user's and is not to be read any more; a position below it has missed something. */
   readonly horizon: number;
   /** The position up to which everything in the log can be read, and above which nothing was yielded yet. */
   readonly head: number;
@@ -103,11 +103,17 @@ export interface Conversation {
   readonly last: Stored | undefined;
   /** The user's own read marker, moved publicly or privately; 0 for none. */
   readonly read: number;
-  /** Messages of others after the read marker, counted up to `UNREAD_MAX` of broker/limits.ts. */
+  /** Messages of others after the read marker, among the newest `UNREAD_MAX` (broker/limits.ts) of the conversation. */
   readonly unread: number;
 }
 
-/** A user's conversations, the most recent first; `more` where the limit cut them off. */
+/** Place in a list of conversations: its last row. `with` is needed where `seq` is 0, in a group without messages. */
+export interface ConversationCursor {
+  readonly seq: number;
+  readonly with?: string | undefined;
+}
+
+/** A user's conversations, the most recent first, groups without messages last, by name; `more` where there are others. */
 export interface ConversationPage {
   readonly conversations: readonly Conversation[];
   readonly more: boolean;
@@ -133,7 +139,7 @@ export interface MarkerMove {
 /** Result of a {@linkcode MarkerMove}; markers only move forward. */
 export interface MarkerResult {
   readonly moved: boolean;
-  /** Authors of the messages that it newly covers, who are told. Empty where it did not move. */
+  /** Authors of the messages that it newly covers and who are in the conversation still: they are told. Empty if it did not move. */
   readonly authors: readonly string[];
   /** Milliseconds since 1970. */
   readonly ts: number;
@@ -155,6 +161,7 @@ export type GroupRequest =
 /** Summary of a group. */
 export interface GroupInfo {
   readonly group: string;
+  /** "" where nobody is, as all members were brought in by others. */
   readonly owner: string;
   readonly open: boolean;
   /** Number of members. */
@@ -166,7 +173,7 @@ export interface GroupAnswer {
   readonly changed: boolean;
   /** For `members`, and for a change: who is in the group now, in the order of joining. */
   readonly members: readonly string[];
-  /** For every op but `list`: the owner now, "" where the last member has left. */
+  /** For every op but `list`: the owner now, "" where there is none. */
   readonly owner?: string;
   /** For `list`: the groups that the user is in, and then the open ones, by name. */
   readonly groups?: readonly GroupInfo[];
@@ -211,7 +218,10 @@ export interface MessageLog {
 
   /**
    * Reads messages after position `after` of all the user's conversations (direct ones; groups since the user joined), oldest
-   * first, at most `limit`, own messages included. A subscription made before sees everything that this page does not.
+   * first, at most `limit`, own messages included. Messages of a group that the user has left, or that has ended, are among them
+   * up to the end of the membership, for as long as a device of theirs may need them; then, or where there are too many such
+   * memberships, the user's horizon is raised. A subscription made before sees everything that this page does not. The cost of a
+   * message does not depend on the number of conversations.
    */
   read(user: string, after: number, limit: number): Promise<Page>;
 }
@@ -239,8 +249,11 @@ export interface History {
    */
   history(user: string, query: HistoryQuery): Promise<Page | BrokerRefusal>;
 
-  /** Lists the user's conversations, the most recent first. */
-  conversations(user: string, limit: number): Promise<ConversationPage>;
+  /**
+   * Lists the user's conversations, the most recent first; those that follow `before` in the list. There may be fewer than `limit`
+   * with `more`, since the messages that are looked at are bounded too (`UNREAD_LOOKED_MAX` of broker/limits.ts); at least one.
+   */
+  conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage>;
 }
 
 /** Delivered and read markers: one of each per user and conversation. */
@@ -253,10 +266,17 @@ export interface Markers {
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
 
   /**
-   * Lists the markers that changed since the log stood at `since` and that concern `user`: their own marker as `read`,
-   * the public ones of the people they write to, and those of group members that cover a message of theirs.
+   * Moves `delivered` up to `seq`, or to the newest message before it, in every conversation of the user with something of others
+   * up to there that was not delivered yet: a device has everything. Returns the moves that somebody is to be told of.
    */
-  markers(user: string, since: number): Promise<readonly Marker[]>;
+  markAll(user: string, seq: number): Promise<readonly (MarkerMove & MarkerResult)[]>;
+
+  /**
+   * Yields, a page at a time, the markers that changed since the log stood at `since` and that concern `user`: their own marker
+   * as `read`, the public ones of the people they write to, and those of group members that cover a message of theirs. A marker
+   * that moves meanwhile may come twice.
+   */
+  markers(user: string, since: number): AsyncIterable<readonly Marker[]>;
 }
 
 /** Groups and their members. */
@@ -264,7 +284,8 @@ export interface Groups {
   /**
    * Changes or asks about a group. Refusals: group_exists, unknown_group, not_member, forbidden (not open; not the owner's),
    * unknown_recipient, limit_reached. A group whose last member leaves is no more; an owner who leaves hands over to the
-   * member who has been in it longest.
+   * member who has been in it longest of those who created it, joined it or wrote in it. Where all others were only brought in,
+   * it has no owner until one of them joins or writes, or somebody else joins.
    */
   group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal>;
 }
@@ -295,8 +316,8 @@ export interface Broker extends MessageLog, Devices, History, Markers, Groups, L
   /** The other nodes on the same log; undefined where this process is the only one. */
   readonly cluster?: Cluster;
 
-  /** Reason for which nothing can be stored or read now, in words for the operator; undefined while everything works. */
-  readonly trouble?: string | undefined;
+  /** Returns why nothing can be stored now, a sentence for the operator; undefined where it can, as far as is known. */
+  readonly health?: () => string | undefined;
 
   /** Finishes what was begun and lets go of everything. */
   close(): Promise<void>;

@@ -36,6 +36,8 @@ export * from "./chat_client/types.ts";
 const STABLE_MS = 5_000;
 /** Milliseconds from dialling to the welcome. */
 const WELCOME_MS = 10_000;
+/** Milliseconds until a hello that came too fast is said again, where the server does not say. */
+const HELLO_RETRY_MS = 1_000;
 /** Milliseconds without a frame after which the server is asked whether it is there. */
 const QUIET_MS = 30_000;
 /** Milliseconds that the server has to answer a ping. */
@@ -169,9 +171,14 @@ export class ChatClient {
     return await this.#requests.ask("group", query);
   }
 
-  /** Requests the user's conversations, the most recent first. Rejects with a {@linkcode ChatError}. */
-  async conversations(limit?: number): Promise<ServerFrameOf<"conversations">> {
-    return await this.#requests.ask("conversations", limit === undefined ? {} : { limit });
+  /**
+   * Requests the user's conversations, the most recent first: at most `limit`, which may stand alone; those that follow another
+   * answer with `before` and `with` of its last row. Rejects with a {@linkcode ChatError}.
+   */
+  async conversations(
+    query: number | Omit<Extract<ClientFrame, { type: "conversations" }>, "type" | "id"> = {},
+  ): Promise<ServerFrameOf<"conversations">> {
+    return await this.#requests.ask("conversations", typeof query === "number" ? { limit: query } : query);
   }
 
   /** Reports that a person has read a conversation up to `seq`; now, or when there is a connection again. */
@@ -279,6 +286,14 @@ export class ChatClient {
     const { resume } = this.#inbox;
     if (resume && !asksForAll) hello.resume = resume;
     return hello;
+  }
+
+  /** Says hello again in a while: it asked for much of the past, and came too fast. */
+  #helloAgain(waitMs: number): void {
+    const socket = this.#socket;
+    this.#clock.after(waitMs, () => {
+      if (socket && socket === this.#socket && this.#state.phase === "connecting") socket.send(encode(this.#hello()));
+    });
   }
 
   #welcomed(frame: ServerFrameOf<"welcome">): void {
@@ -398,6 +413,9 @@ export class ChatClient {
   #refused(error: ErrorFrame): void {
     if (this.#outbox.refuse(error) || this.#requests.refuse(error)) return;
     if (this.#state.phase === "connecting" && !error.retryable) return this.#end(0, error.message, true);
+    if (this.#state.phase === "connecting" && error.code === "rate_limited") {
+      this.#helloAgain(error.retry_after_ms ?? HELLO_RETRY_MS);
+    }
     this.#options.refused?.(error, undefined, error.retry_after_ms);
   }
 

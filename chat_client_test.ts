@@ -408,11 +408,11 @@ Deno.test("ChatClient answers requests by id, and fails them in time or when the
 
 Deno.test("ChatClient asks again when a request came too fast", async () => {
   const t = await new Setup().online();
-  const asked = t.client.conversations(3);
+  const asked = t.client.conversations({ limit: 3, before: 9, with: "bob" });
   t.socket.take();
   t.socket.give(error("q1", "rate_limited", true, 300));
   await t.clock.pass(300);
-  assertEquals(t.socket.take().at(-1), { type: "conversations", limit: 3, id: "q1" });
+  assertEquals(t.socket.take().at(-1), { type: "conversations", limit: 3, before: 9, with: "bob", id: "q1" });
   t.socket.give({ type: "conversations", id: "q1", conversations: [], more: false });
   assertEquals((await asked).conversations, []);
 });

@@ -17,6 +17,7 @@ import { type NotifyChoice, runChat } from "./client/terminal/chat.ts";
 import { helpText } from "./cli/help.ts";
 import { completionScript, SHELLS } from "./cli/completions.ts";
 import { runListen } from "./client/listen.ts";
+import { slipsInEnvironment } from "./client/environment.ts";
 import type { Folders } from "./client/paths.ts";
 import { runPipe } from "./client/pipe.ts";
 import { runHistory } from "./client/history.ts";
@@ -149,6 +150,7 @@ function asksFor(args: readonly string[], ...options: string[]): boolean {
 }
 
 async function main(): Promise<number> {
+  for (const slip of slipsInEnvironment()) warn(`chat-client: ${slip}`);
   try {
     return await run(Deno.args);
   } catch (error) {

@@ -31,6 +31,7 @@ import {
   type Message,
   parseClientFrame,
   Refusal,
+  utf8Bytes,
 } from "./protocol.ts";
 
 export { CONFIRM_MESSAGES } from "./hub/confirmations.ts";
@@ -90,8 +91,14 @@ export interface HubOptions {
   readonly confirmMessages?: number;
   readonly presenceGraceMs?: number;
   readonly rateLimit?: RateLimit;
+  /** Limit on bytes of content that a user may send. */
+  readonly quota?: RateLimit;
+  /** Returns why no messages are taken at this moment, as a sentence for their senders; undefined while they are. */
+  readonly refusesMessages?: () => string | undefined;
   /** Rate as `welcome` says it: frames per second and burst, 0 for none. */
   readonly rate?: { readonly rate: number; readonly burst: number };
+  /** Told that the administrator `by` has disconnected `user`, who had so many connections. */
+  readonly disconnected?: (user: string, by: string, connections: number) => void;
   /** Receives failures that no peer can be blamed for. Never given content. */
   readonly report?: (error: unknown, where: string) => void;
 }
@@ -291,6 +298,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     for (const session of [...this.#sessions]) session.close("restart", "The log has another epoch; connect again");
   }
 
+  disconnectedBy(by: string, user: string, connections: number): void {
+    this.#options.disconnected?.(user, by, connections);
+  }
+
   statusOf(user: string): Status {
     return higher(this.statusHere(user), this.#elsewhere.statusOf(user));
   }
@@ -304,6 +315,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
 
   consumeRate(user: string, cost: number): number {
     return this.#options.rateLimit?.consume(user, cost) ?? 0;
+  }
+
+  consumeQuota(user: string, bytes: number): number {
+    return this.#options.quota?.consume(user, bytes) ?? 0;
   }
 
   // ---- Routing: what arrives ----
@@ -349,6 +364,9 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
       return session.refuse(Refusal.of(frame, "forbidden", words));
     }
     if (!this.#consume(session, frame, 1 + Math.floor(content.length / RATE_CONTENT_CHARS))) return;
+    const closed = this.#options.refusesMessages?.();
+    if (closed !== undefined) return session.answer(Refusal.of(frame, "unavailable", closed));
+    if (this.#options.quota && !this.#isWithinQuota(session, frame)) return;
     const recipient = session.sharedRecipient(frame.recipient);
     this.#add({ sender, recipient, content, id, origin }, session);
   }
@@ -359,6 +377,8 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
    * old one, or a refusal; the message is durable then.
    */
   submit(message: Pick<Draft, "sender" | "recipient" | "content" | "id">): Promise<Appended> {
+    const closed = this.#options.refusesMessages?.();
+    if (closed !== undefined) return Promise.resolve({ code: "unavailable", message: closed });
     return new Promise((resolve) => {
       this.#add({ ...message, origin: "" }, {
         acknowledge: (_, result) => resolve(result),
@@ -376,14 +396,24 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   /** Counts a frame against the user's rate; false where it is over and was refused. */
   #consume(session: Session, frame: ClientFrame, cost: number): boolean {
     const wait = this.consumeRate(session.user, cost);
-    if (wait === 0) return true;
+    return wait === 0 || this.#slowDown(session, Refusal.of(frame, "rate_limited", "Too many frames; slow down"), wait);
+  }
+
+  /** Counts the content of a message against what the user may send in a day; false where it is over and was refused. */
+  #isWithinQuota(session: Session, frame: Message): boolean {
+    const wait = this.consumeQuota(session.user, utf8Bytes(frame.content));
+    const words = "You have sent as much as one may in a day; try again later";
+    return wait === 0 || this.#slowDown(session, Refusal.of(frame, "quota_exceeded", words), wait);
+  }
+
+  /** Refuses a frame that came too early by `wait` milliseconds; Infinity closes the connection. Returns false. */
+  #slowDown(session: Session, refusal: Refusal, wait: number): false {
     if (wait === Infinity) {
       session.close("flood", "The rate limit was ignored for long");
       return false;
     }
-    const slow = Refusal.of(frame, "rate_limited", "Too many frames; slow down");
-    slow.retryAfterMs = Math.ceil(wait);
-    session.answer(slow);
+    refusal.retryAfterMs = Math.ceil(wait);
+    session.answer(refusal);
     return false;
   }
 

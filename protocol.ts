@@ -51,7 +51,8 @@ export const ERROR_CODES = {
   limit_reached: { retryable: false, meaning: "A limit on members, groups or watched users is reached." },
   id_conflict: { retryable: false, meaning: "The id was used for a message with other content." },
   rate_limited: { retryable: true, meaning: "Too many frames; wait retry_after_ms." },
-  mailbox_full: { retryable: true, meaning: "The recipient has too many messages waiting." },
+  quota_exceeded: { retryable: true, meaning: "Too many bytes in one day; wait retry_after_ms." },
+  mailbox_full: { retryable: true, meaning: "The recipient has too many messages waiting, in all or of this sender." },
   unavailable: { retryable: true, meaning: "The message could not be stored now." },
   internal: { retryable: true, meaning: "The server failed at this frame." },
 } as const satisfies Record<string, { retryable: boolean; meaning: string }>;
@@ -188,6 +189,17 @@ export function isOverBytes(text: string, bytes: number): boolean {
   return new TextEncoder().encode(text).length > bytes;
 }
 
+/** Returns the bytes that `text` takes in UTF-8; it has no half of a surrogate pair. */
+export function utf8Bytes(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    // A character of two units has four bytes: each half adds one.
+    if (unit > 0x7f) bytes += unit > 0x7ff && (unit & 0xf800) !== 0xd800 ? 2 : 1;
+  }
+  return bytes;
+}
+
 function wrongType(value: unknown, member: string, wanted: string): Refusal {
   if (value === undefined) return new Refusal("bad_frame", `"${member}" is missing`);
   const given = value === null ? "null" : Array.isArray(value) ? "an array" : `a ${typeof value}`;
@@ -296,7 +308,7 @@ const MESSAGE = {
 };
 
 const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
-const groupSummary = object({ group: parseGroup, owner: user, members: integer(0), open: flag });
+const groupSummary = object({ group: parseGroup, owner: optional(user), members: integer(0), open: flag });
 const conversationSummary = object({
   with: address,
   seq: position,
@@ -334,7 +346,7 @@ const CLIENT_FRAMES = {
     limit: optional(pageSize),
     id: optional(id),
   },
-  conversations: { limit: optional(pageSize), id: optional(id) },
+  conversations: { limit: optional(pageSize), before: optional(position), with: optional(address), id: optional(id) },
   admin: { op: oneOf("list", "disconnect"), user: optional(user), id: optional(id) },
   ping: { id: optional(id) },
 } as const satisfies Record<string, Shape>;

@@ -19,6 +19,7 @@ import {
   parseServerFrame,
   reconnectAfter,
   Refusal,
+  utf8Bytes,
   WATCHED_USERS_MAX,
 } from "./protocol.ts";
 
@@ -28,6 +29,12 @@ function codeOf(frame: unknown): string {
   const parsed = parseClientFrame(typeof frame === "string" ? frame : JSON.stringify(frame));
   return parsed instanceof Refusal ? parsed.code : "ok";
 }
+
+Deno.test("utf8Bytes counts what an encoder makes", () => {
+  for (const text of ["", "a", "\u007f\u0080\u07ff\u0800\uffff", "\u{10000}\u{10ffff}", "h\u00e9 \u{1f600}\u20ac"]) {
+    assertEquals(utf8Bytes(text), new TextEncoder().encode(text).length, text);
+  }
+});
 
 Deno.test("a message is an object of three strings without a type", () => {
   assertEquals(parseClientFrame(JSON.stringify(HI)) as unknown, HI);

@@ -6,18 +6,23 @@
 
 import { setImmediate } from "node:timers";
 import { deadline } from "@std/async/deadline";
+import { delay } from "@std/async/delay";
+import type { Revoked } from "./auth/revoked.ts";
 import { KeyError } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
 import { PostgresBroker } from "./broker/postgres.ts";
 import { type Broker, BrokerError } from "./broker.ts";
+import { readVariable } from "./cli/environment.ts";
 import { helpText } from "./cli/help.ts";
 import { commandOf, noCommand, parseOptions, UsageError } from "./cli/options.ts";
 import { Hub } from "./hub.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
 import { logToStderr, reasonOf } from "./ops/log.ts";
 import { announce } from "./server/announce.ts";
-import { assemble, cannotListen, readCertificate, type ServerOptions, StartError } from "./server/assemble.ts";
+import { assemble, cannotListen, type ServerOptions, StartError } from "./server/assemble.ts";
+import { readCertificate } from "./server/certificate.ts";
 import { runCommand } from "./server/commands.ts";
+import { slipsInEnvironment } from "./server/environment.ts";
 import { Gate } from "./server/gate.ts";
 import { Guests } from "./server/guest.ts";
 import { httpHandler, plain } from "./server/http.ts";
@@ -33,6 +38,12 @@ export type { ServerOptions } from "./server/assemble.ts";
 const IDLE_TIMEOUT_S = 60;
 /** Milliseconds that a drain takes at most; whatever takes longer is cut. */
 const DRAIN_TIMEOUT_MS = 4_000;
+/** The part of that in which what is in flight may end; the rest is for the goodbyes to be answered. */
+const FINISH_TIMEOUT_MS = 2_500;
+/** Milliseconds that the broker may take to close after that; a disk that never answers must not keep the process. */
+const CLOSE_TIMEOUT_MS = 1_000;
+/** What senders are told while there is too little room for messages. */
+const NO_SPACE = "The server has too little free space for messages; try again later";
 
 /** A running server. */
 export interface Server {
@@ -44,34 +55,27 @@ export interface Server {
   readonly url: string;
   /** Gives new connections this certificate. Rejects for one that cannot be used. */
   renew(certificate: Certificate): Promise<void>;
-  /** Stops accepting, says 1012 to every socket, lets what is in flight finish, and closes the broker. Idempotent. */
+  /** Takes no more frames, lets what is in flight finish, says 1012 to every socket, and closes the broker. Idempotent. */
   shutdown(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /** Starts a server. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
 export function startServer(options: ServerOptions = {}): Server {
-  const { hostname = "127.0.0.1", port: wanted = 8080, certificate, revoked, log = () => {} } = options;
+  const { hostname = "127.0.0.1", port: wanted = 8080, certificate, revoked, space, log = () => {} } = options;
   const broker: Broker = options.broker ?? new MemoryBroker();
   const report = (error: unknown, task: string) => log("failed", { task, reason: reasonOf(error) });
-  const hub = new Hub({
-    defer: setImmediate,
-    ...options,
-    broker,
-    report,
-    revokedElsewhere: (entries) => revoked?.setOthers(entries),
-  });
-  const admission = new Admission({ ...UNLIMITED, ...options.admission }, () => Deno.memoryUsage().rss);
-  const guests = new Guests(hub);
-  const gate = new Gate({ ...options, admission });
-  const publish = () => {
-    if (revoked?.own) broker.cluster?.publishRevoked(revoked.own);
+  const disconnected = (user: string, by: string, connections: number) => {
+    guests.disconnected(user);
+    log("disconnected", { user, connections, by });
   };
-  publish();
-  revoked?.onChange((isOwn) => {
-    guests.closeRevoked(revoked);
-    if (isOwn) publish();
-  });
+  const refusesMessages = () => space?.isShort ? NO_SPACE : undefined;
+  const revokedElsewhere = (entries: ReadonlySet<string>) => revoked?.setOthers(entries);
+  const hub = new Hub({ defer: setImmediate, ...options, broker, report, disconnected, refusesMessages, revokedElsewhere });
+  const admission = new Admission({ ...UNLIMITED, ...options.admission }, () => Deno.memoryUsage().rss);
+  const publish = ({ own }: Revoked) => own && broker.cluster?.publishRevoked(own);
+  const guests = new Guests(hub, { revoked, log, publish });
+  const gate = new Gate({ ...options, hostname, admission });
 
   const scheme = certificate ? "wss" : "ws";
   let terminator: TlsTerminator | undefined;
@@ -80,7 +84,13 @@ export function startServer(options: ServerOptions = {}): Server {
     scheme,
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
-    trouble: () => broker.trouble,
+    unreadiness() {
+      if (isDraining) return "it is draining";
+      if (!listener.isListening) return "it does not listen: there are no file descriptors";
+      if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
+      const unwell = broker.health?.();
+      return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
+    },
     upgrade: (request, address) => upgrade(request, address, gate, guests),
   });
   const listener = new Listener({
@@ -110,7 +120,10 @@ export function startServer(options: ServerOptions = {}): Server {
   let drained: Promise<void> | undefined;
   const shutdown = () => {
     isDraining = true;
-    return drained ??= drain(hub, guests, listener, terminator, options.drainMs ?? 0).finally(() => broker.close());
+    guests.turnAway();
+    return drained ??= drain(hub, guests, listener, terminator, options.drainMs ?? 0).finally(() =>
+      closeInTime(broker, report)
+    );
   };
   return {
     hub,
@@ -142,6 +155,12 @@ async function upgrade(request: Request, address: string, gate: Gate, guests: Gu
   }
 }
 
+/** Closes the broker, and waits no longer for that than is reasonable. */
+async function closeInTime(broker: Broker, report: (error: unknown, task: string) => void): Promise<void> {
+  const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
+  await deadline(broker.close(), Infinity, { signal }).catch((error) => report(error, "closing the messages"));
+}
+
 async function drain(
   hub: Hub,
   guests: Guests,
@@ -154,7 +173,10 @@ async function drain(
   // A step that takes too long is left behind, and the next one is still begun.
   const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal }).catch(() => {});
   terminator?.stop();
-  await inTime(hub.drain("restart", "The server is restarting"));
+  const patience = new AbortController();
+  const finished = delay(FINISH_TIMEOUT_MS, { signal: patience.signal }).catch(() => {});
+  await inTime(hub.drain("restart", "The server is restarting", finished));
+  patience.abort();
   // The listener says 1001 to every socket it still has when it is shut down: let the peers answer our 1012 first.
   await inTime(guests.empty());
   terminator?.close();
@@ -190,8 +212,9 @@ function print(text: string): number {
 }
 
 async function run(args: readonly string[]): Promise<number> {
-  const env = (name: string) => Deno.env.get(name);
+  const env = readVariable;
   const command = commandOf(SERVER, args);
+  for (const slip of slipsInEnvironment()) console.error(`${SERVER.name}: ${slip}`);
   if (command !== "") return print(await runCommand(command, args.slice(1), env));
   const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env });
   if (values.help) return print(helpText(SERVER));
@@ -210,6 +233,7 @@ async function serve(values: ServerValues): Promise<number> {
     server = startServer(options);
   } catch (error) {
     options.revoked?.close();
+    options.space?.close();
     await options.broker.close();
     throw cannotListen(error, values);
   }
@@ -222,6 +246,7 @@ async function serve(values: ServerValues): Promise<number> {
   await ended;
   stopRenewing();
   options.revoked?.close();
+  options.space?.close();
   console.error("Draining");
   await server.shutdown();
   return 0;

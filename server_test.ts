@@ -1,6 +1,9 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { deadline } from "@std/async/deadline";
+import { MemoryBroker } from "./broker/memory.ts";
+import { sentenceOf } from "./ops/log.ts";
 import { main, type Server, startServer } from "./server.ts";
+import type { FreeSpace } from "./server/free_space.ts";
 import { CAN_RUN, lacks } from "./testing/permissions.ts";
 import { fromSource, RunningServer } from "./testing/process.ts";
 import { RawSocket } from "./testing/raw_socket.ts";
@@ -63,6 +66,159 @@ Deno.test({
     assertEquals([health.status, await health.text()], [200, "ok\n"]);
   },
 });
+
+/** A broker whose next append ends when `finish` is called, and that is as well as it is told to be. */
+class SlowBroker extends MemoryBroker {
+  readonly #begun = Promise.withResolvers<void>();
+  readonly #finished = Promise.withResolvers<void>();
+  unwell: string | undefined;
+
+  get begun(): Promise<void> {
+    return this.#begun.promise;
+  }
+
+  finish(): void {
+    this.#finished.resolve();
+  }
+
+  health(): string | undefined {
+    return this.unwell;
+  }
+
+  override async append(drafts: Parameters<MemoryBroker["append"]>[0]): ReturnType<MemoryBroker["append"]> {
+    this.#begun.resolve();
+    await this.#finished.promise;
+    return await super.append(drafts);
+  }
+}
+
+Deno.test({
+  name: "server - /readyz says no while nothing can be stored or it ends, and why to programs of this machine alone",
+  ignore,
+  async fn() {
+    const broker = new SlowBroker();
+    let isShort = false;
+    const space = {
+      get isShort() {
+        return isShort;
+      },
+    } as FreeSpace;
+    const server = startServer({ port: 0, broker, space });
+    const ready = async (headers: Record<string, string> = {}) => {
+      const response = await http(server, "/readyz", { headers });
+      return [response.status, await response.text()];
+    };
+    assertEquals(await ready(), [200, "ok\n"]);
+    broker.unwell = "the disk is full";
+    assertEquals(await ready(), [503, "not ready: nothing can be stored (the disk is full)\n"]);
+    assertEquals(await ready({ "x-forwarded-for": "203.0.113.7" }), [503, "not ready\n"]);
+    const health = await http(server, "/healthz");
+    assertEquals([health.status, await health.text()], [200, "ok\n"]);
+    broker.unwell = undefined;
+    isShort = true;
+    assertEquals(await ready(), [503, "not ready: there is too little free space for messages (--free-bytes)\n"]);
+    isShort = false;
+    assertEquals(await ready(), [200, "ok\n"]);
+    const client = new Client(server, "?name=ann");
+    await client.open;
+    client.say({ sender: "ann", recipient: "ann", content: "on its way" });
+    await broker.begun;
+    const ended = server.shutdown();
+    assertEquals(await ready(), [503, "not ready: it is draining\n"]);
+    broker.finish();
+    await Promise.all([ended, client.closed]);
+  },
+});
+
+Deno.test({
+  name: "server - messages are refused while there is too little space, and reading goes on",
+  ignore,
+  async fn() {
+    let isShort = true;
+    const space = {
+      get isShort() {
+        return isShort;
+      },
+    } as FreeSpace;
+    await using server = startServer({ port: 0, space });
+    const ann = new Client(server);
+    await ann.open;
+    ann.say({ type: "hello", v: 1, name: "ann", device: "d" });
+    assertEquals([(await ann.take()).type, (await ann.take()).type], ["welcome", "synced"]);
+    ann.say({ sender: "ann", recipient: "ann", content: "hi", id: "1" });
+    const { code, retryable, id } = await ann.take();
+    assertEquals([code, retryable, id], ["unavailable", true, "1"]);
+    const back = await server.hub.submit({ sender: "ann", recipient: "ann", content: "hi", id: "2" });
+    assertEquals("code" in back && back.code, "unavailable");
+    ann.say({ type: "history", with: "ann", id: "h" });
+    assertEquals((await ann.take()).type, "history");
+    isShort = false;
+    ann.say({ sender: "ann", recipient: "ann", content: "hi", id: "1" });
+    assertEquals((await ann.take()).type, "ack");
+    await ann.close();
+  },
+});
+
+Deno.test({
+  name: "server - a shutdown on a slow disk takes nothing more, acks what is in flight, and then says 1012",
+  ignore,
+  async fn() {
+    const broker = new SlowBroker();
+    const server = startServer({ port: 0, broker });
+    const ann = new Client(server);
+    await ann.open;
+    ann.say({ type: "hello", v: 1, name: "ann", device: "d" });
+    assertEquals([(await ann.take()).type, (await ann.take()).type], ["welcome", "synced"]);
+    ann.say({ sender: "ann", recipient: "ann", content: "in flight", id: "1" });
+    await broker.begun;
+    const ended = server.shutdown();
+    ann.say({ sender: "ann", recipient: "ann", content: "too late", id: "2" });
+    ann.say({ type: "ping" });
+    broker.finish();
+    assertEquals((await ann.take()).id, "1");
+    assertEquals((await ann.closed).code, 1012);
+    assertEquals(ann.frames, []);
+    await ended;
+  },
+});
+
+Deno.test({
+  name: "server - a shutdown says 1012 to everybody and ends in time, even if the broker never answers",
+  ignore,
+  async fn() {
+    class Dead extends SlowBroker {
+      override close(): Promise<void> {
+        return new Promise(() => {});
+      }
+    }
+    const broker = new Dead(), lines: string[] = [];
+    const server = startServer({ port: 0, broker, log: (event, fields) => lines.push(sentenceOf(event, fields)) });
+    const ann = new Client(server, "?name=ann");
+    await ann.open;
+    ann.say({ sender: "ann", recipient: "ann", content: "never stored" });
+    await broker.begun;
+    await deadline(server.shutdown(), 6_000);
+    assertEquals((await ann.closed).code, 1012);
+    assertEquals(lines.length, 1);
+    assertStringIncludes(lines[0]!, "closing the messages failed");
+    broker.finish();
+  },
+});
+
+for (const path of ["/", "/healthz", "/readyz", "/ws"]) {
+  Deno.test({
+    name: `server - OPTIONS ${path} names what is answered there, to a check of HTTP/1.0 without a Host too`,
+    ignore,
+    async fn() {
+      await using server = serve();
+      const response = await http(server, path, { method: "OPTIONS" });
+      assertEquals([response.status, response.headers.get("allow")], [204, "GET, HEAD, OPTIONS"]);
+      using raw = await RawSocket.connect(server.port);
+      await raw.write(`OPTIONS ${path} HTTP/1.0\r\n\r\n`);
+      assertStringIncludes(await raw.readSome(), " 204 ");
+    },
+  });
+}
 
 const ANSWERS: [string, string, number][] = [
   ["GET", "/ws", 426],

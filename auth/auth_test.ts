@@ -13,6 +13,14 @@ function sign(claims: Record<string, unknown>, secret = SECRET, alg = "HS256"): 
   return new SignJWT(claims).setProtectedHeader({ alg }).sign(key(secret));
 }
 
+/** Signs a payload as it stands, which no library would write. */
+async function signRaw(payload: string): Promise<string> {
+  const encode = (bytes: Uint8Array) => bytes.toBase64({ alphabet: "base64url", omitPadding: true });
+  const text = `${encode(key('{"alg":"HS256"}'))}.${encode(key(payload))}`;
+  const hmac = await crypto.subtle.importKey("raw", key(), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+  return `${text}.${encode(new Uint8Array(await crypto.subtle.sign("HMAC", hmac, key(text))))}`;
+}
+
 function soon(seconds = 60): number {
   return Math.floor(Date.now() / 1_000) + seconds;
 }
@@ -39,6 +47,10 @@ Deno.test("a token says who somebody is, in the canonical form of the name", asy
 const BAD: [string, () => Promise<string> | string][] = [
   ["has expired", () => sign({ sub: "alice", exp: soon(-31) })],
   ["never expires", () => sign({ sub: "alice" })],
+  ["expires in milliseconds", () => sign({ sub: "alice", exp: soon() * 1_000 })],
+  ["expires in eleven years", () => sign({ sub: "alice", exp: soon(11 * 366 * 86_400) })],
+  ["expires in part of a second", () => sign({ sub: "alice", exp: soon() + 0.5 })],
+  ["never expires, as its time is beyond all numbers", () => signRaw('{"sub":"alice","exp":1e999}')],
   ["names nobody", () => sign({ exp: soon() })],
   ["names nobody who can be here", () => sign({ sub: "a b", exp: soon() })],
   ["names a group", () => sign({ sub: "#ops", exp: soon() })],
@@ -115,9 +127,46 @@ Deno.test("keys that cannot be used are refused in a sentence", async () => {
   }
 });
 
+Deno.test("a payload that is signed as it stands is a token, if it is one", async () => {
+  assert("user" in await verify(await signRaw(`{"sub":"alice","exp":${soon()}}`)));
+});
+
+Deno.test("an expiry that cannot be meant is refused in words", async () => {
+  const why = async (exp: number) => (await verify(await sign({ sub: "alice", exp })) as AuthFailure).message;
+  assertStringIncludes(await why(soon() * 1_000), "not in milliseconds");
+  assertStringIncludes(await why(soon() + 0.5), "whole number of seconds");
+  assert("user" in await verify(await sign({ sub: "alice", exp: soon(3_650 * 86_400) })));
+});
+
+Deno.test("a public key is found in a file with other text around it", async () => {
+  const { publicKey, privateKey } = await makeKeys();
+  const { token } = await makeToken({ name: "alice", days: 1, admin: false, privateKey: `Bag Attributes\n${privateKey}` });
+  for (
+    const text of [`\uFEFF${publicKey}`, `Bag Attributes\n  friendlyName: x\n${publicKey}`, publicKey.replaceAll("\n", "\r\n")]
+  ) {
+    assert("user" in await verify(token, { publicKey: text }));
+  }
+});
+
+Deno.test("a file that has no public key says what it has instead", async () => {
+  const { publicKey, privateKey } = await makeKeys();
+  const cases: [string, string][] = [
+    ["-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----", "openssl x509 -pubkey"],
+    ["-----BEGIN RSA PUBLIC KEY-----\nx\n-----END RSA PUBLIC KEY-----", "openssl rsa"],
+    [privateKey, "openssl pkey -pubout"],
+    [publicKey.slice(0, 60), "cut off"],
+    ["ssh-ed25519 AAAA alice", "ssh-keygen"],
+    ['{"keys":[]}', "--jwks"],
+    [" ", "empty"],
+    ["-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", "damaged"],
+  ];
+  for (const [text, words] of cases) await assertRejects(() => Tokens.open({ publicKey: text }), KeyError, words);
+});
+
 Deno.test("a file that is no secret is not taken for one", async () => {
   const { publicKey, privateKey } = await makeKeys();
-  for (const secret of [publicKey, privateKey, "\uFFFD".repeat(32)]) {
+  const jwk = JSON.stringify({ kty: "oct", k: "c2VjcmV0IHRoYXQgaXMgbG9uZyBlbm91Z2ggZm9yIEhTMjU2" });
+  for (const secret of [publicKey, privateKey, "\uFFFD".repeat(32), jwk, `{"keys":[${jwk}]}`, "a\0".repeat(32)]) {
     const error = await assertRejects(() => Tokens.open({ secret }), KeyError);
     assert(!error.message.includes(secret.slice(30, 60)));
   }
@@ -132,7 +181,7 @@ Deno.test("an RSA key that is too short, and a key set without keys, are refused
   };
   const pair = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
   await assertRejects(async () => Tokens.open({ publicKey: await exportSPKI(pair.publicKey) }), KeyError, "1024 bits");
-  await assertRejects(() => Tokens.open({ jwks: '{"keys":[]}' }), KeyError, "no keys");
+  await assertRejects(() => Tokens.open({ jwks: '{"keys":[]}' }), KeyError, "no public keys");
 });
 
 Deno.test("a token's id that is a number is an id too", async () => {
@@ -158,8 +207,8 @@ Deno.test("a token comes in a header or a subprotocol, one and not several, and 
 
 Deno.test("makeToken makes tokens that the server takes, with a secret and with a key pair", async () => {
   const { privateKey, publicKey } = await makeKeys();
-  const bySecret = await verify(await makeToken({ name: "alice", days: 1, admin: false, secret: SECRET }));
-  const byKey = await verify(await makeToken({ name: "root", days: 1, admin: true, privateKey }), { publicKey });
+  const bySecret = await verify((await makeToken({ name: "alice", days: 1, admin: false, secret: SECRET })).token);
+  const byKey = await verify((await makeToken({ name: "root", days: 1, admin: true, privateKey })).token, { publicKey });
   assert("user" in bySecret && "user" in byKey);
   assertEquals([bySecret.user, bySecret.admin, byKey.user, byKey.admin], ["alice", false, "root", true]);
   assert(Math.abs(bySecret.expiresAt - Date.now() - 86_400_000) < 60_000 && bySecret.tokenId !== byKey.tokenId);
@@ -189,7 +238,9 @@ Deno.test({
     await Deno.writeFile(file, new Uint8Array(utf16.buffer));
     revoked.look();
     assertEquals([revoked.has("alice", undefined), revoked.has("x", "t9"), revoked.has("ann", undefined)], [true, true, false]);
-    assertStringIncludes(lines.pop()!, "2, the first is line 2");
+    assertEquals(lines.filter((line) => line.includes("2, the first is line 2")).length, 1);
+    assertStringIncludes(lines.at(-1)!, "was read again: 4 revoked, 4 no more; names and token ids in it: 4");
+    lines.length = 0;
     await Deno.remove(file);
     revoked.look();
     revoked.look();

@@ -5,31 +5,33 @@
 
 import type { Log } from "../ops/log.ts";
 import { parseName, Refusal } from "../protocol.ts";
+import { decodeText } from "./text.ts";
 
 /** Milliseconds between two looks: a look is one system call, and editors replace files in ways that watching misses. */
 const LOOK_MS = 1_000;
 
 /** Names and token ids that are revoked now. */
 export class Revoked {
-  readonly #file: string | undefined;
+  /** Name of the file; undefined for a list that has entries of other nodes alone. */
+  readonly file: string | undefined;
   readonly #log: Log;
   readonly #timer: ReturnType<typeof setInterval> | undefined;
   #changed: (isOwn: boolean) => void = () => {};
-  #entries: ReadonlySet<string> = new Set();
   /** Entries of the lists of other nodes. */
   #others: ReadonlySet<string> = new Set();
+  /** Names and token ids as they are written. */
+  #listed: ReadonlySet<string> = new Set();
+  /** The same, and names in their canonical form. */
+  #entries: ReadonlySet<string> = new Set();
   #stamp = "";
 
-  /**
-   * Reads the file, and from now on again when it changes; undefined for a list that has entries of other nodes alone. Throws what
-   * reading throws.
-   */
+  /** Reads the file, if there is one, and from now on again when it changes. Throws what reading throws. */
   constructor(file: string | undefined, log: Log) {
-    this.#file = file;
+    this.file = file;
     this.#log = log;
     if (file === undefined) return;
     this.#stamp = stampOf(file);
-    this.#entries = this.#read(file);
+    this.#read(file);
     this.#timer = setInterval(() => this.look(), LOOK_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
   }
@@ -45,7 +47,7 @@ export class Revoked {
 
   /** Entries of the file; undefined where there is none. */
   get own(): readonly string[] | undefined {
-    return this.#file === undefined ? undefined : [...this.#entries];
+    return this.file === undefined ? undefined : [...this.#entries];
   }
 
   /** Replaces the entries of the lists of other nodes. */
@@ -64,14 +66,16 @@ export class Revoked {
 
   /** Reads the file again if it has changed. */
   look(): void {
-    if (this.#file === undefined) return;
+    if (this.file === undefined) return;
     try {
-      const stamp = stampOf(this.#file);
+      const stamp = stampOf(this.file);
       if (stamp === this.#stamp) return;
-      this.#entries = this.#read(this.#file);
+      const before = this.#listed;
+      this.#read(this.file);
       this.#stamp = stamp;
+      this.#logChange(before);
     } catch (error) {
-      if (this.#stamp !== "") this.#log("revoked_unreadable", { file: this.#file, reason: String(error) });
+      if (this.#stamp !== "") this.#log("revoked_unreadable", { file: this.file, reason: String(error) });
       this.#stamp = "";
       return;
     }
@@ -83,27 +87,28 @@ export class Revoked {
     clearInterval(this.#timer);
   }
 
+  #logChange(before: ReadonlySet<string>): void {
+    const added = this.#listed.difference(before).size, removed = before.difference(this.#listed).size;
+    if (added + removed > 0) this.#log("revoked_read", { file: this.file ?? "", added, removed, entries: this.#listed.size });
+  }
+
   /** Reads the entries: names in their canonical form, whatever the case they are written in; token ids as they are. */
-  #read(file: string): Set<string> {
-    const entries = new Set<string>();
+  #read(file: string): void {
+    const entries = new Set<string>(), listed = new Set<string>();
     const odd: number[] = [];
-    for (const [index, line] of textOf(Deno.readFileSync(file)).split(/\r\n|\r|\n/).entries()) {
+    for (const [index, line] of decodeText(Deno.readFileSync(file)).split(/\r\n|\r|\n/).entries()) {
       const entry = line.replace(/(^|\s)#.*/, "").trim();
       if (entry === "") continue;
       const name = parseName(entry);
       if (!(name instanceof Refusal)) entries.add(name);
       else if (/[\s"'\p{C}]/u.test(entry)) odd.push(index + 1);
       entries.add(entry);
+      listed.add(entry);
     }
     if (odd.length > 0) this.#log("revoked_odd_lines", { file, lines: odd.length, first: odd[0]! });
-    return entries;
+    this.#entries = entries;
+    this.#listed = listed;
   }
-}
-
-/** Decodes UTF-8, or UTF-16 as editors and shells of Windows write it. */
-function textOf(bytes: Uint8Array): string {
-  const isUtf16 = bytes[0] === 0xff && bytes[1] === 0xfe;
-  return new TextDecoder(isUtf16 ? "utf-16le" : "utf-8").decode(bytes);
 }
 
 function stampOf(file: string): string {

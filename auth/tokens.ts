@@ -15,6 +15,7 @@ import {
   SignJWT,
 } from "jose";
 import { parseName, Refusal } from "../protocol.ts";
+import { describe, findBlock, PRIVATE_KEY_REMEDIES, type Remedies } from "./pem.ts";
 
 /** Characters of a token: an RS256 token with many claims has about a thousand. */
 const TOKEN_CHARS_MAX = 4_096;
@@ -24,6 +25,11 @@ const SECRET_BYTES_MIN = 32;
 const RSA_BITS_MIN = 2_048;
 /** Seconds by which the clocks of server and issuer may differ. */
 const CLOCK_TOLERANCE_S = 30;
+/**
+ * Seconds that a token may last from now: longer than any is meant to. What is further ahead was given in milliseconds, or is no
+ * time at all, and would be a token for ever.
+ */
+const LIFETIME_S_MAX = 10 * 366 * 86_400;
 /** Claim and value that make an administrator. */
 const ROLE_CLAIM = "role", ADMIN_ROLE = "admin";
 /** Subprotocol that a browser asks for beside the one that carries its token. */
@@ -32,6 +38,16 @@ export const SUBPROTOCOL = "parley";
 const BEARER_PREFIX = "bearer.";
 /** Algorithms of key pairs, in the order in which a key is tried. */
 const PUBLIC_ALGORITHMS = ["EdDSA", "ES256", "RS256"];
+
+/** Advice about files that have no public key, or no private key as it is wanted. */
+const REMEDIES: Remedies = {
+  ...PRIVATE_KEY_REMEDIES,
+  "CERTIFICATE": "openssl x509 -pubkey -noout -in FILE takes the public key out of one",
+  "RSA PUBLIC KEY": "openssl rsa -RSAPublicKey_in -pubout -in FILE converts it",
+  "RSA PRIVATE KEY": "openssl pkcs8 -topk8 -nocrypt -in FILE converts it",
+  "EC PRIVATE KEY": "openssl pkcs8 -topk8 -nocrypt -in FILE converts it",
+  "PRIVATE KEY": "that is for the maker of tokens alone; openssl pkey -pubout -in FILE has the public one",
+};
 
 /** Identity that a token proves. */
 export interface Claims {
@@ -112,6 +128,8 @@ export class Tokens {
 }
 
 function claimsOf({ sub, exp, jti, [ROLE_CLAIM]: role }: JWTPayload): Claims | AuthFailure {
+  const wrong = wrongExpiry(exp);
+  if (wrong !== undefined) return new AuthFailure(401, `The token's "exp" ${wrong}`, "bad exp");
   const user = parseName(sub, "sub");
   if (user instanceof Refusal) {
     return new AuthFailure(401, `The token names nobody who can be here: ${user.message}`, "bad sub");
@@ -120,6 +138,13 @@ function claimsOf({ sub, exp, jti, [ROLE_CLAIM]: role }: JWTPayload): Claims | A
   const tokenId = jti === undefined ? undefined : String(jti);
   const isLate = exp! * 1_000 <= Date.now();
   return { user, expiresAt: (exp! + (isLate ? CLOCK_TOLERANCE_S : 0)) * 1_000, tokenId, admin: role === ADMIN_ROLE };
+}
+
+/** Returns what is wrong with an expiry, as the end of a sentence; undefined for one in seconds, and not for ever. */
+function wrongExpiry(exp: unknown): string | undefined {
+  if (!Number.isSafeInteger(exp)) return "is no whole number of seconds since 1970";
+  if ((exp as number) <= Date.now() / 1_000 + LIFETIME_S_MAX) return undefined;
+  return "is more than ten years ahead: it is in seconds since 1970, not in milliseconds";
 }
 
 function failureOf(error: unknown): AuthFailure {
@@ -138,10 +163,16 @@ function failureOf(error: unknown): AuthFailure {
 // ---- Keys ----
 
 function secretKey(text: string): Uint8Array {
-  if (text.includes("-----BEGIN ")) {
+  if (findsPem(text)) {
     throw new KeyError("The secret is a PEM; a key pair is for --jwt-public-key, and for --jwt-private-key of token");
   }
-  if (text.includes("\uFFFD")) {
+  if (isJwk(text)) {
+    throw new KeyError(
+      "The secret is JSON with a key (JWK), which is no secret as it stands: public keys are for --jwks, and the secret of an " +
+        '"oct" key is its "k", decoded from base64url',
+    );
+  }
+  if (/[\uFFFD\0]/.test(text)) {
     throw new KeyError("The secret is not text, and would lose what is not. Make one: openssl rand -base64 32");
   }
   const secret = new TextEncoder().encode(text.trim());
@@ -151,27 +182,50 @@ function secretKey(text: string): Uint8Array {
   );
 }
 
+function isJwk(text: string): boolean {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null;
+  } catch {
+    return false;
+  }
+}
+
 function keySet(text: string): Key {
   let set;
   try {
     set = JSON.parse(text);
     const keys = createLocalJWKSet(set);
-    if (set.keys.length > 0) return keys;
+    // A key set for public algorithms: a secret in it would never be used, and whoever may read the file would have it.
+    if (set.keys.some(({ kty }: { kty?: unknown }) => kty !== "oct")) return keys;
   } catch {
-    throw new KeyError("The key set is not a JWKS: JSON with an array of keys");
+    throw new KeyError(`The key set is not a JWKS, JSON with an array of "keys"${findsPem(text) ? ": it is PEM" : ""}`);
   }
-  throw new KeyError("The key set has no keys: nobody could log in");
+  throw new KeyError("The key set has no public keys: nobody could log in");
+}
+
+function findsPem(text: string): boolean {
+  return text.includes("-----BEGIN ");
 }
 
 /** Imports a public key. A PEM does not name its algorithm: it is the first that can import it. */
 async function publicKeyOf(pem: string): Promise<[string, CryptoKey]> {
-  return await importWith(importSPKI, pem) ??
-    refuseKey("The public key is no PEM of an Ed25519, P-256 or RSA key (BEGIN PUBLIC KEY)");
+  return await importBlock(importSPKI, pem, "PUBLIC KEY", "public key");
 }
 
 async function privateKeyOf(pem: string): Promise<[string, CryptoKey]> {
-  return await importWith(importPKCS8, pem) ??
-    refuseKey("The private key is no PEM of an Ed25519, P-256 or RSA key (BEGIN PRIVATE KEY)");
+  return await importBlock(importPKCS8, pem, "PRIVATE KEY", "private key");
+}
+
+async function importBlock(
+  load: (pem: string, algorithm: string) => Promise<CryptoKey>,
+  text: string,
+  label: string,
+  words: string,
+): Promise<[string, CryptoKey]> {
+  const wanted = `no PEM of an Ed25519, P-256 or RSA key (BEGIN ${label})`;
+  const block = findBlock(text, [label]) ?? refuseKey(`The ${words} is ${wanted}: ${describe(text, REMEDIES)}`);
+  return await importWith(load, block) ?? refuseKey(`The ${words} is ${wanted}, but damaged or of another kind`);
 }
 
 async function importWith(
@@ -210,18 +264,21 @@ export interface TokenRequest {
   readonly privateKey?: string;
 }
 
-/** Makes a token with an id of its own. Throws {@linkcode KeyError}. */
-export async function makeToken({ name, days, admin, audience, issuer, secret, privateKey }: TokenRequest): Promise<string> {
+/** Makes a token with an id of its own, which can be revoked by that. Throws {@linkcode KeyError}. */
+export async function makeToken(
+  { name, days, admin, audience, issuer, secret, privateKey }: TokenRequest,
+): Promise<{ readonly token: string; readonly id: string }> {
+  const id = crypto.randomUUID();
   const [alg, key] = secret !== undefined ? ["HS256", secretKey(secret)] as const : await privateKeyOf(privateKey ?? "");
   const token = new SignJWT(admin ? { [ROLE_CLAIM]: ADMIN_ROLE } : {})
     .setProtectedHeader({ alg })
     .setSubject(name)
-    .setJti(crypto.randomUUID())
+    .setJti(id)
     .setIssuedAt()
     .setExpirationTime(Math.floor(Date.now() / 1_000) + days * 86_400);
   if (audience !== undefined) token.setAudience(audience);
   if (issuer !== undefined) token.setIssuer(issuer);
-  return await token.sign(key);
+  return { token: await token.sign(key), id };
 }
 
 /** Makes a new Ed25519 pair, as PEM. */

@@ -9,6 +9,7 @@ import { DatabaseSync } from "node:sqlite";
 import { DEFAULT_LIMITS, type Draft } from "../broker.ts";
 import { openSqliteBroker, type SqliteBroker } from "../broker/sqlite.ts";
 import { migrate } from "../broker/sqlite/schema.ts";
+import { finish } from "../broker/sqlite/steps.ts";
 import { SqliteStore } from "../broker/sqlite/store.ts";
 
 /** A turn of a busy server: 16 frames from each of 100 connections. */
@@ -75,7 +76,7 @@ function filled(dir: string, rows: number): { store: SqliteStore; after: number;
   database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -65536");
   migrate(database);
   const store = new SqliteStore(database, { ...DEFAULT_LIMITS, mailbox: Infinity });
-  for (let i = 0; i < USERS; i++) store.attach(`u${i}`, "d", { last: 0 });
+  for (let i = 0; i < USERS; i++) finish(store.attach(`u${i}`, "d", { last: 0 }));
   const start = performance.now();
   for (let n = 0; n < rows;) {
     const drafts: Draft[] = [];
@@ -113,10 +114,10 @@ function timed(call: () => unknown): number {
 
 function queries({ store, after }: ReturnType<typeof filled>): Map<string, number> {
   return new Map([
-    ["backlog of 100", timed(() => store.read("u0", after, 100))],
+    ["backlog of 100", timed(() => finish(store.read("u0", after, 100)))],
     ["history, newest 50", timed(() => store.history("u0", { with: "u15", limit: 50 }))],
     ["history, 50 before", timed(() => store.history("u0", { with: "u15", before: after, limit: 50 }))],
-    ["conversations and unread", timed(() => store.conversations("u0", 20))],
+    ["conversations and unread", timed(() => finish(store.conversations("u0", 20)))],
   ]);
 }
 

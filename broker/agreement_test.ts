@@ -2,15 +2,17 @@
 
 import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import type { Broker } from "../broker.ts";
-import { anyCall, type Call, canonical, LIMITS, upTo, USERS } from "../testing/broker_calls.ts";
+import type { Broker, Marker } from "../broker.ts";
+import { type Answer, anyCall, type Call, canonical, LIMITS, settled, upTo, USERS } from "../testing/broker_calls.ts";
 import { LACKS_POSTGRES, sharedPostgres } from "../testing/postgres.ts";
 import { seeded } from "../testing/random.ts";
 import { DAY_MS } from "./limits.ts";
 import { MemoryBroker } from "./memory.ts";
 import { openPostgresBroker } from "./postgres.ts";
+import type { MarkerCursor } from "./sqlite/markers.ts";
 import { migrate } from "./sqlite/schema.ts";
 import { SECOND_LOOK_MS } from "./sqlite/retention.ts";
+import { finish, type Steps } from "./sqlite/steps.ts";
 import { SqliteStore } from "./sqlite/store.ts";
 
 const CALLS = 600;
@@ -18,7 +20,19 @@ const SEEDS = 12;
 
 /** Asks the store as the broker does through the worker. */
 function ask(store: SqliteStore, [op, ...args]: Call): unknown {
-  if (op !== "append") return (store[op as keyof SqliteStore] as unknown as (...args: unknown[]) => unknown).apply(store, args);
+  if (op === "markers") {
+    const markers: Marker[] = [];
+    for (let after: MarkerCursor | undefined, isFirst = true; isFirst || after; isFirst = false) {
+      const page = finish(store.markers(...args as Parameters<Broker["markers"]>, after));
+      markers.push(...page.markers);
+      after = page.next;
+    }
+    return markers;
+  }
+  if (op !== "append") {
+    const answer = (store[op as keyof SqliteStore] as unknown as (...args: unknown[]) => unknown).apply(store, args);
+    return answer && typeof answer === "object" && "next" in answer ? finish(answer as Steps<unknown>) : answer;
+  }
   const { seqs, times, refusals, ts } = store.append((args as Parameters<Broker["append"]>)[0]);
   return [...seqs].map((seq, index) => refusals.get(index) ?? { seq, ts: times.get(index) ?? ts, duplicate: times.has(index) });
 }
@@ -32,14 +46,14 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     const memory = new MemoryBroker({ ...LIMITS, clocks });
     const store = new SqliteStore(database, LIMITS, { clocks });
     // Users are connected before they ask for anything.
-    for (const user of USERS) assertEquals(await memory.attach(user, "laptop"), store.attach(user, "laptop"));
+    for (const user of USERS) assertEquals(await memory.attach(user, "laptop"), finish(store.attach(user, "laptop")));
     const transcript: string[] = [];
     for (let call = 0; call < CALLS; call++) {
       clock += upTo(random, 5);
       const [op, ...args] = anyCall(random, store.head);
       transcript.push(`${op} ${JSON.stringify(args)}`);
       const ours = ask(store, [op, ...args] as Call);
-      const theirs = await (memory[op] as (...args: unknown[]) => Promise<unknown>).apply(memory, args);
+      const theirs = await settled((memory[op] as (...args: unknown[]) => Answer).apply(memory, args));
       assertEquals(canonical(op, ours), canonical(op, theirs), `\nafter\n${transcript.slice(-40).join("\n")}`);
       if (random() < 0.1) store.flush();
       if (random() < 0.02) {
@@ -114,8 +128,8 @@ for (let seed = 1; seed <= SEEDS / 2; seed++) {
       const memory = new MemoryBroker({ ...LIMITS, clocks: { now, monotonic: now } });
       const options = { ...LIMITS, now, secondLookMs: 0 };
       await using postgres = await openPostgresBroker({ ...options, url: server.url(), schema: server.newSchema() });
-      const ask = async (broker: Broker, [op, ...args]: Call): Promise<unknown> =>
-        await (broker[op] as (...args: unknown[]) => Promise<unknown>).apply(broker, args);
+      const ask = (broker: Broker, [op, ...args]: Call): Promise<unknown> =>
+        settled((broker[op] as (...args: unknown[]) => Answer).apply(broker, args));
       for (const user of USERS) for (const broker of [memory, postgres]) await broker.attach(user, "laptop");
       const transcript: string[] = [];
       for (let call = 0; call < CALLS; call++) {
@@ -123,10 +137,11 @@ for (let seed = 1; seed <= SEEDS / 2; seed++) {
         const [op, ...any] = anyCall(random, positions.head);
         // Markers and devices move no further than the head, which is another place in a log with more than messages.
         const bounded = (key: string, value: unknown) => key === "seq" ? Math.min(value as number, positions.head) : value;
-        const args = op === "mark" || op === "advance" ? JSON.parse(JSON.stringify(any), bounded) : any;
+        const args = op === "mark" || op === "advance" || op === "markAll" ? JSON.parse(JSON.stringify(any), bounded) : any;
+        if (op === "markAll") any[1] = Math.min(any[1] as number, positions.head);
         // Both logs have places of their own beyond the head, and markers between messages.
         if ((op === "read" || op === "markers") && (args[1] as number) > positions.head) continue;
-        const theirArgs = op === "read" || op === "markers"
+        const theirArgs = op === "read" || op === "markers" || op === "markAll"
           ? [args[0], positions.there(args[1] as number), ...args.slice(2)]
           : positions.map(args, "there") as unknown[];
         transcript.push(`${op} ${JSON.stringify(args)}`);

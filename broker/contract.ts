@@ -5,8 +5,19 @@
 
 import { assert, assertEquals, assertNotEquals, assertStrictEquals } from "@std/assert";
 import { delay } from "@std/async/delay";
-import type { Appended, Broker, BrokerRefusal, Draft, GroupRequest, HistoryQuery, Signal, Stored } from "../broker.ts";
-import { type BrokerLimits, DEVICES_KEPT, GROUPS_LISTED_MAX, UNREAD_MAX } from "./limits.ts";
+import type {
+  Appended,
+  Broker,
+  BrokerRefusal,
+  ConversationCursor,
+  Draft,
+  GroupRequest,
+  HistoryQuery,
+  Marker,
+  Signal,
+  Stored,
+} from "../broker.ts";
+import { type BrokerLimits, DEVICES_KEPT, ENDED_KEPT, GROUPS_LISTED_MAX, UNREAD_MAX } from "./limits.ts";
 import { BASE_DEVICE } from "./names.ts";
 
 /** A broker for one test, which is closed after it. */
@@ -53,6 +64,20 @@ async function group(broker: Broker, request: GroupRequest): Promise<string> {
 
 async function contents(broker: Broker, user: string, after = 0, limit = 100): Promise<string[]> {
   return (await broker.read(user, after, limit)).messages.map(({ content }) => content);
+}
+
+/** Confirms everything on the only device of a user. */
+async function catchUp(broker: Broker, user: string): Promise<void> {
+  await broker.advance([{ user, device: "laptop", seq: Number.MAX_SAFE_INTEGER }]);
+}
+
+/** Returns true for a device that has everything if it goes on after a position. */
+async function isWhole(broker: Broker, user: string, seq: number): Promise<boolean> {
+  return seq >= (await broker.attach(user, "laptop")).horizon;
+}
+
+async function markersOf(broker: Broker, user: string, since: number): Promise<Marker[]> {
+  return (await Array.fromAsync(broker.markers(user, since))).flat();
 }
 
 function listen(broker: Broker, user: string): { messages: Stored[]; signals: Signal[]; close(): void } {
@@ -146,6 +171,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
 
   test("refuses messages to a full mailbox until they are delivered, and drops none", async ({ broker }) => {
     await know(broker, "ann", "ben");
+    // A sender's share is half of what the others have left.
     const results = await broker.append([1, 2, 3, 4].map((n) => draft("ann", "ben", String(n), String(n))));
     assertEquals(results.map(codeOf), ["ok", "ok", "ok", "mailbox_full"]);
     assertEquals(codeOf((await broker.append([draft("ann", "ben", "1", "1")]))[0]), "ok", "a repeated one is no new one");
@@ -158,7 +184,30 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await group(broker, { op: "create", user: "ben", group: "#g", open: true });
     await group(broker, { op: "join", user: "ann", group: "#g" });
     assertEquals(codeOf((await broker.append([draft("ann", "#g", "hi")]))[0]), "ok", "a group is not a mailbox");
-  }, { mailbox: 3 });
+  }, { mailbox: 6 });
+
+  test("lets one sender take half of what is free in a mailbox, and says so", async ({ broker }) => {
+    await know(broker, "mal", "cat", "dan", "ben");
+    const fill = async (sender: string) => {
+      const results = await broker.append(Array.from({ length: 9 }, (_, n) => draft(sender, "ben", String(n))));
+      const refusal = results.find((result) => "code" in result);
+      return [results.filter((result) => !("code" in result)).length, refusal && "code" in refusal ? refusal.message : ""];
+    };
+    const share = 'Your share of the mailbox of "ben" is full; try again when they have read what you sent';
+    assertEquals([await fill("mal"), await fill("cat"), await fill("dan")], [[4, share], [2, share], [1, share]]);
+    assertEquals((await fill("mal"))[0], 0);
+    const mine = (await broker.read("cat", 0, 10)).messages;
+    await broker.mark([{ user: "ben", kind: "delivered", with: "cat", seq: mine.at(-1)!.seq }]);
+    assertEquals([(await fill("mal"))[0], (await fill("cat"))[0], (await fill("dan"))[0]], [0, 2, 0]);
+  }, { mailbox: 8 });
+
+  test("counts no more as waiting what retention has removed", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben");
+    const fill = async () => (await broker.append(Array.from({ length: 3 }, () => draft("ann", "ben", "x")))).map(codeOf);
+    assertEquals(await fill(), ["ok", "ok", "mailbox_full"]);
+    await expire();
+    assertEquals(await fill(), ["ok", "ok", "mailbox_full"]);
+  }, { mailbox: 4, retentionDays: TOO_OLD_AT_ONCE });
 
   test("answers a repeated draft with its position though its sender has left the group since", async ({ broker }) => {
     await know(broker, "ann", "ben");
@@ -386,6 +435,39 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await broker.read("nobody", 0, 10), { messages: [], more: false });
   });
 
+  test("reads many conversations in bursts in one order, whatever the pages, also while more are begun and left", async ({ broker }) => {
+    const users = Array.from({ length: 60 }, (_, n) => `u${n}`);
+    await know(broker, "ann", ...users);
+    const wanted: string[] = [];
+    const burst = async (user: string, count: number) => {
+      const drafts = Array.from({ length: count }, (_, n) => draft("ann", user, `${wanted.length + n}`));
+      wanted.push(...drafts.map(({ content }) => content));
+      await broker.append(drafts);
+    };
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    for (const [n, user] of users.entries()) await burst(user, 1 + (n * 7) % 23);
+    await burst("#g", 30);
+    for (const [n, user] of users.entries()) await burst(user, 1 + (n * 5) % 3);
+    for (const limit of [1_000, 13]) {
+      const found: string[] = [];
+      let changed = false;
+      for (let after = 0, more = true; more;) {
+        const page = await broker.read("ann", after, limit);
+        found.push(...page.messages.map(({ content }) => content));
+        after = page.messages.at(-1)!.seq;
+        more = page.more;
+        if (limit === 13 && !changed) {
+          changed = true;
+          await know(broker, "zoe");
+          await burst("zoe", 2);
+          await group(broker, { op: "leave", user: "ann", group: "#g" });
+        }
+        if (limit === 13 && found.length === 26) await burst("u3", 2);
+      }
+      assertEquals(found, wanted);
+    }
+  });
+
   test("says that there is more exactly where there is", async ({ broker }) => {
     await know(broker, "ann", "ben", "cat");
     for (let n = 0; n < 20; n++) await send(broker, "ann", n % 2 ? "ben" : "cat", String(n));
@@ -510,6 +592,34 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await broker.conversations("nobody", 10), { conversations: [], more: false });
   });
 
+  test("goes on with a list of conversations where the last one ended, through the groups without messages too", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat", "dan");
+    for (const name of ["#a", "#b", "#c"]) await group(broker, { op: "create", user: "ann", group: name, open: true });
+    for (const user of ["ben", "cat", "dan"]) await send(broker, user, "ann", "hi");
+    await send(broker, "ann", "#b", "hi");
+    for (const limit of [1, 2, 3, 4, 7]) {
+      const names: string[] = [];
+      for (let before: ConversationCursor | undefined, more = true; more;) {
+        const page = await broker.conversations("ann", limit, before);
+        names.push(...page.conversations.map((row) => row.with));
+        const last = page.conversations.at(-1)!;
+        before = { seq: last.last?.seq ?? 0, with: last.with };
+        more = page.more;
+      }
+      assertEquals(names, ["#b", "dan", "cat", "ben", "#a", "#c"], `limit ${limit}`);
+    }
+  });
+
+  test("counts what is unread among the newest messages, own ones included", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await send(broker, "ben", "ann", "old");
+    await broker.append(Array.from({ length: UNREAD_MAX - 1 }, () => draft("ann", "ben", "mine")));
+    const unread = async () => (await broker.conversations("ann", 10)).conversations.map((row) => row.unread);
+    assertEquals(await unread(), [1]);
+    await send(broker, "ann", "ben", "mine");
+    assertEquals(await unread(), [0]);
+  });
+
   test("counts what is unread in a group since joining, and not beyond a bound", async ({ broker }) => {
     await know(broker, "ann", "ben");
     await group(broker, { op: "create", user: "ann", group: "#g", open: true });
@@ -584,12 +694,72 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await group(broker, { op: "join", user: "ben", group: "#g" });
     const seq = await send(broker, "ann", "#g", "hi");
     await broker.mark([{ user: "ben", kind: "read", with: "#g", seq }]);
-    assertEquals([(await broker.markers("ann", 0)).length, (await broker.markers("ben", 0)).length], [2, 1]);
+    assertEquals([(await markersOf(broker, "ann", 0)).length, (await markersOf(broker, "ben", 0)).length], [2, 1]);
     await group(broker, { op: "leave", user: "ben", group: "#g" });
-    assertEquals([await broker.markers("ann", 0), await broker.markers("ben", 0)], [[], []]);
+    assertEquals([await markersOf(broker, "ann", 0), await markersOf(broker, "ben", 0)], [[], []]);
     const [marked] = await broker.mark([{ user: "ben", kind: "read", with: "#g", seq: seq + 1 }]);
     assertEquals(marked!.moved, false);
   });
+
+  test("names no author who has left the group", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    for (const user of ["ben", "cat"]) await group(broker, { op: "join", user, group: "#g" });
+    for (const user of ["ann", "cat"]) await send(broker, user, "#g", "hi");
+    await group(broker, { op: "remove", user: "ann", group: "#g", target: "cat" });
+    const seq = await send(broker, "ann", "#g", "hi");
+    const [marked] = await broker.mark([{ user: "ben", kind: "read", with: "#g", seq }]);
+    assertEquals([marked!.moved, marked!.authors], [true, ["ann"]]);
+    const [gone] = await broker.mark([{ user: "cat", kind: "read", with: "#g", seq }]);
+    assertEquals([gone!.moved, await markersOf(broker, "cat", 0)], [false, []]);
+  });
+
+  test("moves what was delivered in every conversation at once, and frees the mailbox", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await send(broker, "ann", "#g", "before ben");
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    const one = await send(broker, "ann", "ben", "1"), two = await send(broker, "cat", "ben", "2");
+    await send(broker, "ben", "ben", "a note");
+    const three = await send(broker, "ann", "#g", "3"), four = await send(broker, "cat", "ben", "4");
+    const send5 = async () => codeOf((await broker.append([draft("ann", "ben", "5")]))[0]);
+    assertEquals(await send5(), "mailbox_full");
+    const all = async (user: string, seq: number) =>
+      (await broker.markAll(user, seq)).map(({ user, kind, with: other, seq, moved, authors }) =>
+        `${user} ${kind} ${other} ${seq} ${moved} ${authors}`
+      ).sort();
+    const wanted = [
+      `ben delivered #g ${three} true ann`,
+      `ben delivered ann ${one} true ann`,
+      `ben delivered cat ${three} true cat`,
+    ];
+    assertEquals(await all("ben", three), wanted);
+    assertEquals([await all("ben", three), await all("ben", two), await all("nobody", four)], [[], [], []]);
+    assertEquals(await send5(), "ok");
+    assertEquals((await all("ben", Number.MAX_SAFE_INTEGER)).length, 2, "no further than the newest");
+    assertEquals((await markersOf(broker, "cat", 0)).map(({ user, kind, seq }) => `${user} ${kind} ${seq}`), [
+      `ben delivered ${four}`,
+    ]);
+    assertEquals(await all("ben", Number.MAX_SAFE_INTEGER), []);
+  }, { mailbox: 4 });
+
+  test("yields the markers of many in pages, each of them once", async ({ broker }) => {
+    const users = Array.from({ length: 700 }, (_, n) => `u${n}`);
+    await Promise.all(users.map((user) => broker.attach(user, "laptop")));
+    await know(broker, "ann");
+    for (const name of ["#a", "#b"]) {
+      await group(broker, { op: "create", user: "ann", group: name, open: true });
+      await Promise.all(users.map((user) => group(broker, { op: "join", user, group: name })));
+      const seq = await send(broker, "ann", name, "hi");
+      await broker.mark(users.map((user) => ({ user, kind: "delivered", with: name, seq } as const)));
+    }
+    await broker.append(users.map((user) => draft("ann", user, "hi")));
+    for (const user of users) await broker.markAll(user, Number.MAX_SAFE_INTEGER);
+    const pages = await Array.fromAsync(broker.markers("ann", 0));
+    assert(Math.max(...pages.map((page) => page.length)) < 1_500, "no page is all");
+    const found = pages.flat().map(({ user, with: other }) => `${user} ${other}`);
+    assertEquals([found.length, new Set(found).size], [2_100, 2_100]);
+  }, { groupMembers: Infinity });
 
   test("keeps markers for those whom they concern", async ({ broker }) => {
     await know(broker, "ann", "ben", "cat");
@@ -598,7 +768,8 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const second = await send(broker, "ann", "ben", "2");
     await broker.mark([{ user: "ben", kind: "read", with: "ann", seq: second }]);
     const seen = async (user: string, since: number) =>
-      (await broker.markers(user, since)).map(({ user, kind, with: other, seq }) => `${user} ${kind} ${other} ${seq}`).sort();
+      (await markersOf(broker, user, since)).map(({ user, kind, with: other, seq }) => `${user} ${kind} ${other} ${seq}`)
+        .sort();
     assertEquals(await seen("ann", 0), [`ben delivered ann ${second}`, `ben read ann ${second}`]);
     assertEquals(await seen("ben", 0), [`ben read ann ${second}`]);
     assertEquals(await seen("ann", second + 1), []);
@@ -609,7 +780,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await know(broker, "ann", "ben");
     const one = await send(broker, "ann", "ben", "1"), two = await send(broker, "ann", "ben", "2");
     await broker.mark([{ user: "ben", kind: "read", with: "ann", seq: one }]);
-    const told = await broker.markers("ann", 0);
+    const told = await markersOf(broker, "ann", 0);
     const move = async (seq: number, isPrivate: boolean) => {
       const [result] = await broker.mark([{ user: "ben", kind: "read", with: "ann", seq, private: isPrivate }]);
       return [result!.moved, result!.authors];
@@ -618,9 +789,9 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await move(one, true), [false, []]);
     assertEquals(await move(two, true), [true, []]);
     assertEquals(await move(two, true), [false, []]);
-    const own = (of: Broker) => of.markers("ben", later).then((all) => all.map(({ user, kind, seq }) => [user, kind, seq]));
+    const own = (of: Broker) => markersOf(of, "ben", later).then((all) => all.map(({ user, kind, seq }) => [user, kind, seq]));
     const check = async (kept: Broker) => {
-      assertEquals([await kept.markers("ann", 0), await kept.markers("ann", later)], [told, []]);
+      assertEquals([await markersOf(kept, "ann", 0), await markersOf(kept, "ann", later)], [told, []]);
       assertEquals(await own(kept), [["ben", "read", two]]);
       const { conversations: [row] } = await kept.conversations("ben", 1);
       assertEquals([row!.read, row!.unread], [two, 0]);
@@ -638,11 +809,11 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const seq = await send(broker, "ann", "#g", "hello");
     const [marked] = await broker.mark([{ user: "ben", kind: "read", with: "#g", seq }]);
     assertEquals(marked!.authors, ["ann"]);
-    assertEquals((await broker.markers("ann", 0)).map(({ user, kind }) => `${user} ${kind}`).sort(), [
+    assertEquals((await markersOf(broker, "ann", 0)).map(({ user, kind }) => `${user} ${kind}`).sort(), [
       "ben delivered",
       "ben read",
     ]);
-    assertEquals(await broker.markers("cat", 0), []);
+    assertEquals(await markersOf(broker, "cat", 0), []);
   });
 
   // ---- groups ----
@@ -677,7 +848,9 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await send(broker, "ann", "#g", "2");
     await yielded(ann, 2);
     const texts = [ben, cat, ann].map(({ messages }) => messages.map(({ content }) => content));
-    assertEquals([texts, await contents(broker, "ben")], [[["1"], ["1"], ["1", "2"]], []]);
+    assertEquals([texts, await contents(broker, "ben")], [[["1"], ["1"], ["1", "2"]], ["1"]]);
+    assertEquals(codeOf(await broker.history("ben", { with: "#g", limit: 10 })), "not_member");
+    assertEquals((await broker.conversations("ben", 10)).conversations, []);
     assertEquals(await group(broker, { op: "remove", user: "ann", group: "#g", target: "cat" }), "not_member");
     assertEquals(await group(broker, { op: "leave", user: "ben", group: "#g" }), "not_member");
   });
@@ -717,10 +890,83 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await ask({ op: "invite", user: "ben", group: "#g", target: "zoe" }), [false, "zoe", "zoe ben ann"]);
     assertEquals(await ask({ op: "members", user: "ann", group: "#g" }), [false, "zoe", "zoe ben ann"]);
     assertEquals(await ask({ op: "remove", user: "zoe", group: "#g", target: "ben" }), [true, "zoe", "zoe ann"]);
+    assertEquals(await ask({ op: "join", user: "ann", group: "#g" }), [false, "zoe", "zoe ann"]);
     assertEquals(await ask({ op: "leave", user: "zoe", group: "#g" }), [true, "ann", "ann"]);
     assertEquals(await ask({ op: "invite", user: "ann", group: "#g", target: "zoe" }), [true, "ann", "ann zoe"]);
-    assertEquals(await ask({ op: "remove", user: "ann", group: "#g", target: "ann" }), [true, "zoe", "zoe"]);
+    assertEquals(await ask({ op: "remove", user: "ann", group: "#g", target: "ann" }), [true, "", "zoe"]);
+    assertEquals(await ask({ op: "members", user: "zoe", group: "#g" }), [false, "", "zoe"]);
+    assertEquals(await ask({ op: "join", user: "zoe", group: "#g" }), [true, "zoe", "zoe"]);
     assertEquals(await ask({ op: "leave", user: "zoe", group: "#g" }), [true, "", ""]);
+  });
+
+  test("makes nobody the owner of a group that they were only brought into, until they write or join", async ({ broker }) => {
+    await know(broker, "mal", "ann", "ben", "cat");
+    const owner = async (group: string) => {
+      const answer = await broker.group({ op: "list", user: "ann" });
+      return "groups" in answer ? answer.groups?.find((info) => info.group === group)?.owner : undefined;
+    };
+    for (const name of ["#closed", "#open"]) {
+      await group(broker, { op: "create", user: "mal", group: name, open: name === "#open" });
+      for (const target of ["ann", "ben"]) await group(broker, { op: "invite", user: "mal", group: name, target });
+      const left = await broker.group({ op: "leave", user: "mal", group: name });
+      assertEquals("owner" in left && [left.owner, left.members], ["", ["ann", "ben"]]);
+    }
+    assertEquals([await owner("#closed"), await owner("#open")], ["", ""]);
+    assertEquals(await group(broker, { op: "remove", user: "ann", group: "#closed", target: "ben" }), "forbidden");
+    await send(broker, "ben", "#closed", "hi");
+    await send(broker, "ann", "#closed", "hi");
+    assertEquals(await owner("#closed"), "ben", "the first who wrote");
+    await group(broker, { op: "join", user: "cat", group: "#open" });
+    assertEquals(await owner("#open"), "cat", "who joined");
+    await send(broker, "ann", "#open", "hi");
+    const left = await broker.group({ op: "leave", user: "cat", group: "#open" });
+    assertEquals("owner" in left && left.owner, "ann", "who has written, not who has been in it longest");
+  });
+
+  test(
+    "counts no invitation against one's own groups, and lets one person take half of the places for them",
+    async ({ broker }) => {
+      await know(broker, "mal", "eve", "ann", "ben");
+      for (const user of ["mal", "eve", "ann"]) {
+        for (const n of [1, 2, 3, 4]) {
+          assertEquals(await group(broker, { op: "create", user, group: `#${user}${n}`, open: false }), "ok");
+        }
+      }
+      const invite = (user: string, name: string) => group(broker, { op: "invite", user, group: name, target: "ben" });
+      const byMal = [], byEve = [];
+      for (const n of [1, 2, 3]) byMal.push(await invite("mal", `#mal${n}`));
+      for (const n of [1, 2]) byEve.push(await invite("eve", `#eve${n}`));
+      assertEquals([byMal, byEve], [["ok", "ok", "limit_reached"], ["ok", "limit_reached"]]);
+      assertEquals([await invite("ann", "#ann1"), await invite("ann", "#ann2")], ["ok", "limit_reached"]);
+      for (const n of [1, 2, 3, 4, 5]) {
+        const code = await group(broker, { op: "create", user: "ben", group: `#ben${n}`, open: true });
+        assertEquals(code, n < 5 ? "ok" : "limit_reached");
+      }
+      await group(broker, { op: "leave", user: "ben", group: "#mal1" });
+      assertEquals([await invite("mal", "#mal3"), await invite("mal", "#mal4")], ["limit_reached", "limit_reached"]);
+      await group(broker, { op: "leave", user: "ben", group: "#ann1" });
+      assertEquals(await invite("mal", "#mal3"), "ok", "a place that was left is free again");
+    },
+    { groupsPerUser: 4 },
+  );
+
+  test("brings nobody back into a group after they have left, by the same person", async ({ broker, reopen }) => {
+    await know(broker, "mal", "ann", "ben");
+    const open = { op: "create", user: "mal", group: "#g", open: false } as const;
+    const invite = (broker: Broker, user: string) => group(broker, { op: "invite", user, group: "#g", target: "ben" });
+    await group(broker, open);
+    await group(broker, { op: "invite", user: "mal", group: "#g", target: "ann" });
+    assertEquals(await invite(broker, "mal"), "ok");
+    await group(broker, { op: "leave", user: "ben", group: "#g" });
+    assertEquals(await invite(broker, "mal"), "forbidden");
+    assertEquals(await invite(broker, "ann"), "ok", "another may");
+    await group(broker, { op: "remove", user: "mal", group: "#g", target: "ben" });
+    assertEquals(await invite(broker, "ann"), "ok", "who was removed has not left");
+    await group(broker, { op: "leave", user: "ben", group: "#g" });
+    for (const user of ["mal", "ann"]) await group(broker, { op: "leave", user, group: "#g" });
+    const again = reopen ? await reopen() : broker;
+    await group(again, open);
+    assertEquals(await invite(again, "mal"), "forbidden", "nor into another group of that name");
   });
 
   test("lists groups, one's own first, and no more than an answer takes", async ({ broker }) => {
@@ -747,6 +993,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const left = await broker.group({ op: "leave", user: "ann", group: "#g" });
     assertEquals("owner" in left && left.owner, "zoe");
     await send(broker, "zoe", "#g", "hi", "1");
+    for (const user of ["ann", "zoe", "ben"]) await catchUp(broker, user);
     for (const user of ["zoe", "ben"]) await group(broker, { op: "leave", user, group: "#g" });
     assertEquals(codeOf((await broker.append([draft("zoe", "#g", "hi")]))[0]), "unknown_group");
     assertEquals(await group(broker, { op: "create", user: "ben", group: "#g", open: true }), "ok");
@@ -755,6 +1002,107 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await group(broker, { op: "join", user: "zoe", group: "#g" });
     await send(broker, "zoe", "#g", "new", "1");
     assertEquals(await contents(broker, "ben"), ["new"], "its ids are free");
+  });
+
+  test("delivers what was sent to a group up to the end of a membership to devices that were away, and nothing from after it", async ({ broker }) => {
+    const ends: Record<string, (user: string) => Promise<unknown>> = {
+      left: (user) => group(broker, { op: "leave", user, group: "#left" }),
+      removed: (user) => group(broker, { op: "remove", user: "ann", group: "#removed", target: user }),
+      back: async (user) => {
+        await group(broker, { op: "leave", user, group: "#back" });
+        await send(broker, "ann", "#back", "between");
+        await group(broker, { op: "join", user, group: "#back" });
+      },
+      invited: async (user) => {
+        await group(broker, { op: "remove", user: "ann", group: "#invited", target: user });
+        await send(broker, "ann", "#invited", "between");
+        await group(broker, { op: "invite", user: "ann", group: "#invited", target: user });
+      },
+      ended: async (user) => {
+        for (const name of [user, "ann"]) await group(broker, { op: "leave", user: name, group: "#ended" });
+      },
+      anew: async (user) => {
+        for (const name of [user, "ann"]) await group(broker, { op: "leave", user: name, group: "#anew" });
+        await group(broker, { op: "create", user: "ann", group: "#anew", open: true });
+      },
+    };
+    const gets: Record<string, readonly string[]> = { back: ["after"], invited: ["after"] };
+    await know(broker, "ann");
+    for (const [how, end] of Object.entries(ends)) {
+      const user = `u-${how}`, name = `#${how}`;
+      await know(broker, user);
+      await group(broker, { op: "create", user: "ann", group: name, open: true });
+      await group(broker, { op: "join", user, group: name });
+      const { position } = await broker.attach(user, "laptop");
+      for (const content of ["1", "2", "3"]) await send(broker, "ann", name, content);
+      await end(user);
+      await broker.append([draft("ann", name, "after")]);
+      const page = await broker.read(user, position, 100);
+      const wanted = ["1", "2", "3", ...gets[how] ?? []];
+      assertEquals(
+        page.messages.map(({ recipient, content }) => [recipient, content]),
+        wanted.map((text) => [name, text]),
+        how,
+      );
+      assertEquals(await isWhole(broker, user, position), true, how);
+      const last = await broker.attach(user, "phone", { last: 2 });
+      assertEquals(await contents(broker, user, last.position), wanted.slice(-2), how);
+    }
+  });
+
+  test("keeps what an ended membership is due until every device has it, and then says so to those who go back", async ({ broker, expire, reopen }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    await broker.attach("ben", "phone");
+    const one = await send(broker, "ann", "#g", "1"), two = await send(broker, "ann", "#g", "2");
+    await group(broker, { op: "leave", user: "ben", group: "#g" });
+    await group(broker, { op: "leave", user: "ann", group: "#g" });
+    await broker.advance([{ user: "ben", device: "laptop", seq: two }, { user: "ben", device: "phone", seq: one }]);
+    await expire();
+    const again = await reopen?.() ?? broker;
+    assertEquals([await contents(again, "ben", one), await isWhole(again, "ben", one)], [["2"], true]);
+    await again.advance([{ user: "ben", device: "phone", seq: two }]);
+    await expire();
+    assertEquals([await contents(again, "ben"), await isWhole(again, "ben", one)], [[], false]);
+    assertEquals(await isWhole(again, "ben", two), true);
+  });
+
+  test("raises the horizon where retention takes what an ended membership is due", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben", "cat");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    for (const user of ["ben", "cat"]) await group(broker, { op: "join", user, group: "#g" });
+    const { head } = await broker.attach("ben", "laptop");
+    await send(broker, "ann", "#g", "1");
+    for (const user of ["ben", "cat"]) await group(broker, { op: "leave", user, group: "#g" });
+    await expire();
+    assertEquals([await contents(broker, "ben"), await contents(broker, "cat")], [[], []]);
+    assertEquals([await isWhole(broker, "ben", head), await isWhole(broker, "cat", head)], [false, false]);
+    assertEquals(await isWhole(broker, "cat", head + 1), true, "not for what came after the end");
+  }, { retentionDays: TOO_OLD_AT_ONCE });
+
+  test("keeps a bounded number of ended memberships, and says where it does not", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    const seqs: number[] = [];
+    for (let n = 0; n <= ENDED_KEPT; n++) {
+      await group(broker, { op: "join", user: "ben", group: "#g" });
+      seqs.push(await send(broker, "ann", "#g", String(n)));
+      await group(broker, { op: "leave", user: "ben", group: "#g" });
+    }
+    assertEquals((await contents(broker, "ben", 0, 1_000)).length, ENDED_KEPT);
+    assertEquals([await isWhole(broker, "ben", 0), await isWhole(broker, "ben", seqs[0]!)], [false, true]);
+  });
+
+  test("answers a repeated draft to a group that has ended with its position, while the message is kept", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    await group(broker, { op: "join", user: "ben", group: "#g" });
+    const seq = await send(broker, "ben", "#g", "hi", "1");
+    for (const user of ["ben", "ann"]) await group(broker, { op: "leave", user, group: "#g" });
+    const [again, other] = await broker.append([draft("ben", "#g", "hi", "1"), draft("ben", "ann", "hi", "1")]);
+    assertEquals(again && "seq" in again && [again.seq, again.duplicate], [seq, true]);
+    assertEquals(codeOf(other), "id_conflict");
   });
 
   test("bounds the members of a group and the groups of a user", async ({ broker }) => {
@@ -863,7 +1211,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     const [repeated] = await again.append([draft("ann", "ben", "kept", "1")]);
     assertEquals(repeated && "duplicate" in repeated && repeated.duplicate, true);
     assertEquals((await again.attach("ben", "laptop")).position, seq);
-    assertEquals((await again.markers("ann", 0)).length, 2);
+    assertEquals((await markersOf(again, "ann", 0)).length, 2);
     assert(await send(again, "ann", "#g", "next") > seq);
   });
 }

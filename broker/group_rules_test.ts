@@ -8,12 +8,38 @@ const KNOWN = ["ann", "ben", "cat", "dan", "eve"];
 
 type Request = Exclude<GroupRequest, { readonly op: "list" }>;
 
-/** Decides in a world with `#g`, unless it is `gone`; `busy` is in as many groups as one may be in. */
-function decide(request: Request, { members = ["ann", "ben"], open = false, gone = false, busy = "" } = {}): string {
+const NOBODY: GroupFacts = {
+  group: undefined,
+  isKnown: (user) => KNOWN.includes(user),
+  groupsOf: () => 0,
+  invitationsOf: () => ({ byInviter: 0, byOthers: 0 }),
+  hasDeclined: () => false,
+};
+
+interface World {
+  members?: string[];
+  passive?: string[];
+  owner?: string;
+  open?: boolean;
+  gone?: boolean;
+  /** Is in as many groups as one may be in. */
+  busy?: string;
+  /** Groups that everybody was brought into, by the one who asks and by others. */
+  invitations?: [number, number];
+  /** Has left the group after an invitation by ben. */
+  declined?: string;
+}
+
+/** Decides in a world with `#g`, unless it is `gone`. */
+function decide(request: Request, world: World = {}): string {
+  const { members = ["ann", "ben"], passive = [], owner = "ann", open = false, gone = false, busy, declined } = world;
+  const [byInviter, byOthers] = world.invitations ?? [0, 0];
   const facts: GroupFacts = {
-    group: gone ? undefined : { owner: "ann", open, members: new Set(members) },
-    isKnown: (user) => KNOWN.includes(user),
+    ...NOBODY,
+    group: gone ? undefined : { owner, open, members: new Set(members), passive: new Set(passive) },
     groupsOf: (user) => user === busy ? LIMITS.groupsPerUser : 0,
+    invitationsOf: () => ({ byInviter, byOthers }),
+    hasDeclined: (user, inviter) => user === declined && inviter === "ben",
   };
   return asWords(decideGroup(request, facts, LIMITS));
 }
@@ -27,7 +53,7 @@ const group = "#g";
 
 Deno.test("decideGroup creates a group whose name is free, for an owner who may be in one more", () => {
   const create: Request = { op: "create", user: "eve", group, open: true };
-  assertEquals(decideGroup(create, { group: undefined, isKnown: () => true, groupsOf: () => 0 }, LIMITS), {
+  assertEquals(decideGroup(create, NOBODY, LIMITS), {
     change: "create",
     owner: "eve",
     open: true,
@@ -86,7 +112,33 @@ Deno.test("decideGroup bounds members and groups of those who are new, by joinin
   ]);
   assertEquals([decide(join("dan"), { open: true, busy: "dan" }), decide(invite, { busy: "dan" })], [
     "limit_reached",
-    "limit_reached",
+    "enter dan",
+  ], "an invitation takes no place of one's own");
+});
+
+Deno.test("decideGroup lets one inviter take half of what others have left of a user's places, and nobody more than all", () => {
+  const invite: Request = { op: "invite", user: "ben", group, target: "dan" };
+  const answers = ([[0, 0], [1, 0], [0, 1], [1, 1], [0, 2]] as [number, number][]).map((invitations) =>
+    decide(invite, { invitations })
+  );
+  assertEquals(answers, ["enter dan", "limit_reached", "enter dan", "limit_reached", "limit_reached"]);
+});
+
+Deno.test("decideGroup refuses to bring back who has left after an invitation by the same person, not by another", () => {
+  const invite = (user: string, target: string): Request => ({ op: "invite", user, group, target });
+  assertEquals([decide(invite("ben", "dan"), { declined: "dan" }), decide(invite("ann", "dan"), { declined: "dan" })], [
+    "forbidden",
+    "enter dan",
   ]);
-  assertEquals(decide(invite, { busy: "ann" }), "enter dan", "the limit is that of the one who is invited");
+  assertEquals(decide({ op: "join", user: "dan", group }, { declined: "dan", open: true }), "enter dan");
+});
+
+Deno.test("decideGroup takes who was brought in for a member by their own will once they join", () => {
+  const join: Request = { op: "join", user: "ben", group };
+  assertEquals([decide(join, { passive: ["ben"] }), decide(join)], ["agree ben", "none"]);
+});
+
+Deno.test("decideGroup lets nobody remove members of a group that nobody owns", () => {
+  const remove: Request = { op: "remove", user: "ben", group, target: "ann" };
+  assertEquals([decide(remove, { owner: "", passive: ["ben"] }), decide(remove, { owner: "ben" })], ["forbidden", "exit ann"]);
 });

@@ -9,7 +9,7 @@ import type {
   AttachOptions,
   Broker,
   BrokerRefusal,
-  Conversation,
+  ConversationCursor,
   ConversationPage,
   DeviceMove,
   Draft,
@@ -27,14 +27,35 @@ import type {
 } from "../broker.ts";
 import { type Clocks, SYSTEM_CLOCKS } from "./clocks.ts";
 import { deviceToForget, WAITING_SCANNED_MAX } from "./device_rules.ts";
-import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT } from "./limits.ts";
-import { authorsBetween, countOthers, countUnread, firstAfter, firstBy } from "./memory/counting.ts";
-import { MemoryGroups } from "./memory/groups.ts";
+import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT, shareOf } from "./limits.ts";
+import { authorsBetween, countOthers, firstAfter, firstBy } from "./memory/counting.ts";
+import { endedPassed } from "./memory/ended.ts";
+import { agree, MemoryGroups } from "./memory/groups.ts";
 import type { MessageLog } from "./memory/message_log.ts";
+import { MemoryReading, rangesOf } from "./memory/reading.ts";
 import { Retention } from "./memory/retention.ts";
-import { type MarkerState, MemoryState, newDirect, otherOf, type Thread, type User } from "./memory/state.ts";
+import {
+  addWaiting,
+  type MarkerState,
+  MemoryState,
+  newDirect,
+  otherOf,
+  ownRead,
+  type Thread,
+  type User,
+  waitingIn,
+} from "./memory/state.ts";
 import { isGroup } from "./names.ts";
-import { idConflict, mailboxFull, NO_ROOM, notMember, unknownGroup, unknownRecipient, unknownUser } from "./refusals.ts";
+import {
+  idConflict,
+  mailboxFull,
+  mailboxShareFull,
+  NO_ROOM,
+  notMember,
+  unknownGroup,
+  unknownRecipient,
+  unknownUser,
+} from "./refusals.ts";
 
 /** Messages that are kept in all: a quarter of a gigabyte of ordinary chat. */
 export const MEMORY_MESSAGES_MAX = 1_000_000;
@@ -47,13 +68,10 @@ export interface MemoryOptions extends Partial<BrokerLimits> {
   readonly clocks?: Clocks;
 }
 
-const NOBODY: readonly string[] = [];
+/** Markers in a page: as many as are told at once. */
+const MARKERS_PAGE = 512;
 
-/** Range of a thread's positions that begins at index `from`. */
-interface Tail {
-  readonly seqs: readonly number[];
-  readonly from: number;
-}
+const NOBODY: readonly string[] = [];
 
 /** A {@linkcode Broker} in memory. */
 export class MemoryBroker implements Broker {
@@ -65,6 +83,7 @@ export class MemoryBroker implements Broker {
   readonly #users: Map<string, User> = this.#state.users;
   readonly #log: MessageLog = this.#state.log;
   readonly #retention: Retention;
+  readonly #reading: MemoryReading;
   readonly #groups: MemoryGroups;
 
   constructor(options: MemoryOptions = {}) {
@@ -72,6 +91,7 @@ export class MemoryBroker implements Broker {
     this.#mailbox = limits.mailbox;
     this.#clocks = options.clocks ?? SYSTEM_CLOCKS;
     this.#retention = new Retention(this.#state, limits.retentionDays, options.messagesMax ?? MEMORY_MESSAGES_MAX);
+    this.#reading = new MemoryReading(this.#state);
     this.#groups = new MemoryGroups(this.#state, this.#retention, limits);
   }
 
@@ -96,10 +116,13 @@ export class MemoryBroker implements Broker {
 
   /** Returns true where there is a message after `position` that the device did not send itself. */
   #hasWaiting(user: User, device: string, position: number): boolean {
-    return this.#visible(user, position).some(({ seqs, from }) => {
+    for (const { thread: { seqs }, since } of rangesOf(user)) {
+      const from = firstAfter(seqs, Math.max(since, position));
       if (seqs.length - from >= WAITING_SCANNED_MAX) return true;
-      return this.#messages(seqs.slice(from)).some(({ sender, origin }) => sender !== user.name || origin !== device);
-    });
+      const isOthers = ({ sender, origin }: Stored) => sender !== user.name || origin !== device;
+      if (seqs.slice(from).some((seq) => isOthers(this.#log.get(seq)!))) return true;
+    }
+    return false;
   }
 
   /** Returns the position at which a new device starts. */
@@ -107,17 +130,15 @@ export class MemoryBroker implements Broker {
     if (last === undefined) {
       return user.devices.size === 0 ? this.#log.head : Math.max(...[...user.devices.values()].map(({ position }) => position));
     }
-    if (last === 0) return this.#log.head;
-    const seqs = this.#visible(user, 0).flatMap(({ seqs, from }) => seqs.slice(Math.max(from, seqs.length - last)))
-      .sort((a, b) => a - b);
-    const first = seqs[Math.max(0, seqs.length - last)];
-    return first === undefined ? this.#log.head : first - 1;
+    return this.#reading.startOfLast(user, last);
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
-    for (const { user: name, device, seq } of moves) {
-      const known = this.#users.get(name)?.devices.get(device);
-      if (known) known.position = Math.max(known.position, Math.min(seq, this.#log.head));
+    for (const { user: name, device, seq: wanted } of moves) {
+      const user = this.#users.get(name), known = user?.devices.get(device), seq = Math.min(wanted, this.#log.head);
+      if (!user || !known || seq <= known.position) continue;
+      known.position = seq;
+      endedPassed(user, this.#retention);
     }
     return Promise.resolve();
   }
@@ -153,7 +174,8 @@ export class MemoryBroker implements Broker {
     const thread = this.#threadTo(sender, draft.recipient);
     if ("code" in thread) return thread;
     const recipient = otherOf(thread, sender);
-    if (recipient && recipient.waiting >= this.#mailbox) return mailboxFull(recipient.name);
+    const full = recipient && this.#whyFull(thread, recipient);
+    if (full) return full;
     if (!this.#retention.hasRoom()) return NO_ROOM;
     // The names as the broker has them: every message shares them.
     const from = sender.name, to = recipient?.name ?? (thread.group || from);
@@ -163,9 +185,17 @@ export class MemoryBroker implements Broker {
     this.#log.push(message);
     thread.seqs.push(seq);
     if (id !== undefined) (sender.ids ??= new Map()).set(id, seq);
-    if (recipient) recipient.waiting++;
+    if (recipient) addWaiting(thread, recipient, 1);
+    else if (thread.passive.has(from)) agree(thread, from);
     deliver(message, thread, sender, recipient);
     return { seq, ts, duplicate: false };
+  }
+
+  /** Returns the refusal for a mailbox that takes no more, or no more of this conversation. */
+  #whyFull(thread: Thread, recipient: User): BrokerRefusal | undefined {
+    const { name, waiting } = recipient, own = waitingIn(thread, recipient);
+    if (waiting >= this.#mailbox) return mailboxFull(name);
+    return own >= shareOf(this.#mailbox, waiting - own) ? mailboxShareFull(name) : undefined;
   }
 
   /** Returns the thread of messages from `sender` to `address`; a direct one is begun where there is none. */
@@ -202,26 +232,7 @@ export class MemoryBroker implements Broker {
 
   read(name: string, after: number, limit: number): Promise<Page> {
     const user = this.#users.get(name);
-    if (!user) return Promise.resolve({ messages: [], more: false });
-    const found: number[] = [];
-    // One more per thread than is asked for tells whether there is more.
-    for (const { seqs, from } of this.#visible(user, after)) found.push(...seqs.slice(from, from + limit + 1));
-    found.sort((a, b) => a - b);
-    return Promise.resolve({ messages: this.#messages(found.slice(0, limit)), more: found.length > limit });
-  }
-
-  #messages(seqs: readonly number[]): Stored[] {
-    return seqs.map((seq) => this.#log.get(seq)!);
-  }
-
-  /** Returns the end of each of the user's threads that has something after `after` which the user may see. */
-  #visible(user: User, after: number): Tail[] {
-    const found: Tail[] = [];
-    for (const { seqs, members } of user.threads.values()) {
-      const since = Math.max(after, members.get(user.name) ?? Infinity);
-      if (seqs.length > 0 && seqs.at(-1)! > since) found.push({ seqs, from: firstAfter(seqs, since) });
-    }
-    return found;
+    return Promise.resolve(user ? this.#reading.read(user, after, limit) : { messages: [], more: false });
   }
 
   history(name: string, query: HistoryQuery): Promise<Page | BrokerRefusal> {
@@ -234,7 +245,7 @@ export class MemoryBroker implements Broker {
     const forward = query.after !== undefined && query.before === undefined;
     const start = forward ? low : Math.max(low, high - query.limit);
     const end = forward ? Math.min(high, low + query.limit) : high;
-    const messages = this.#messages(seqs.slice(start, Math.max(start, end)));
+    const messages = seqs.slice(start, Math.max(start, end)).map((seq) => this.#log.get(seq)!);
     return Promise.resolve({ messages, more: forward ? end < high : start > low });
   }
 
@@ -246,19 +257,9 @@ export class MemoryBroker implements Broker {
     return this.#users.has(other) ? newDirect(new Map([[name, 0]])) : unknownUser(other);
   }
 
-  conversations(name: string, limit: number): Promise<ConversationPage> {
-    const rows: Conversation[] = [];
-    for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
-      const since = thread.members.get(name)!;
-      const newest = thread.seqs.at(-1) ?? 0;
-      const read = ownRead(thread.markers.get(name));
-      const last = newest > since ? this.#log.get(newest) : undefined;
-      if (last || thread.group) {
-        rows.push({ with: other, last, read, unread: countUnread(this.#log, thread.seqs, name, Math.max(read, since)) });
-      }
-    }
-    rows.sort((a, b) => (b.last?.seq ?? 0) - (a.last?.seq ?? 0) || (a.with < b.with ? -1 : 1));
-    return Promise.resolve({ conversations: rows.slice(0, limit), more: rows.length > limit });
+  conversations(name: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {
+    const user = this.#users.get(name);
+    return Promise.resolve(user ? this.#reading.conversations(user, limit, before) : { conversations: [], more: false });
   }
 
   // ---- Markers ----
@@ -280,7 +281,7 @@ export class MemoryBroker implements Broker {
     if (seq <= before) return { moved: false, authors: NOBODY, ts };
     const isDirect = thread.group === "";
     if (seq > markers.delivered) {
-      if (isDirect) user.waiting -= countOthers(this.#log, thread.seqs, name, markers.delivered, seq);
+      if (isDirect) addWaiting(thread, user, -countOthers(this.#log, thread.seqs, name, markers.delivered, seq));
       markers.delivered = seq;
       this.#retention.delivered();
     }
@@ -288,7 +289,7 @@ export class MemoryBroker implements Broker {
     markers.ts = ts;
     markers.at = this.#log.head;
     if (!isDirect) {
-      const authors = authorsBetween(this.#log, thread.seqs, name, Math.max(before, thread.members.get(name)!), seq);
+      const authors = authorsBetween(this.#log, thread, name, Math.max(before, thread.members.get(name)!), seq);
       return { moved: true, authors, ts };
     }
     return { moved: true, authors: countOthers(this.#log, thread.seqs, name, before, seq) > 0 ? [other] : NOBODY, ts };
@@ -300,23 +301,55 @@ export class MemoryBroker implements Broker {
     return true;
   }
 
-  markers(name: string, since: number): Promise<readonly Marker[]> {
-    const found: Marker[] = [];
+  markAll(name: string, wanted: number): Promise<readonly (MarkerMove & MarkerResult)[]> {
+    const ts = this.#clocks.now(), seq = Math.min(wanted, this.#log.head);
+    const moved: (MarkerMove & MarkerResult)[] = [];
+    const user = this.#users.get(name);
+    for (const [other, thread] of user?.threads ?? []) {
+      const move = this.#deliverUpTo(user!, other, thread, seq, ts);
+      if (move) moved.push(move);
+    }
+    return Promise.resolve(moved);
+  }
+
+  /** Moves `delivered` of one conversation up to a position; returns what there is to tell of it. */
+  #deliverUpTo(user: User, other: string, thread: Thread, upTo: number, ts: number): MarkerMove & MarkerResult | undefined {
+    const { name } = user, seq = Math.min(upTo, thread.seqs.at(-1) ?? 0), markers = thread.markers.get(name);
+    const before = Math.max(markers?.delivered ?? 0, thread.members.get(name)!);
+    if (seq <= before) return undefined;
+    const authors = authorsBetween(this.#log, thread, name, before, seq);
+    if (authors.length === 0) {
+      // All of it is the user's own: it is not looked at again, and nobody is told.
+      if (thread.group === "") user.waiting -= countOthers(this.#log, thread.seqs, name, before, seq);
+      if (markers) markers.delivered = seq;
+      else thread.markers.set(name, { delivered: seq, read: 0, ts: 0, at: -1, own: { read: 0, ts: 0, at: -1 } });
+      return undefined;
+    }
+    const { moved } = this.#move({ user: name, kind: "delivered", with: other, seq }, ts);
+    return { user: name, kind: "delivered", with: other, seq, moved, authors, ts };
+  }
+
+  async *markers(name: string, since: number): AsyncIterable<readonly Marker[]> {
+    let page: Marker[] = [];
     for (const [other, thread] of this.#users.get(name)?.threads ?? []) {
-      const wrote = thread.group ? firstBy(this.#log, thread.seqs, name) : 0;
+      const wrote = thread.group && thread.markers.size > 0 ? firstBy(this.#log, thread.seqs, name) : 0;
       const mine = thread.markers.get(name);
       if (mine && ownRead(mine) > 0 && Math.max(mine.at, mine.own.at) >= since) {
         const ts = mine.own.read > mine.read ? mine.own.ts : mine.ts;
-        found.push({ user: name, kind: "read", with: other, seq: ownRead(mine), ts });
+        page.push({ user: name, kind: "read", with: other, seq: ownRead(mine), ts });
       }
       for (const [user, { delivered, read, ts, at }] of thread.markers) {
         if (user === name || at < since || delivered < wrote) continue;
         const conversation = thread.group ? other : name;
-        if (delivered) found.push({ user, kind: "delivered", with: conversation, seq: delivered, ts });
-        if (read) found.push({ user, kind: "read", with: conversation, seq: read, ts });
+        if (delivered) page.push({ user, kind: "delivered", with: conversation, seq: delivered, ts });
+        if (read) page.push({ user, kind: "read", with: conversation, seq: read, ts });
+        if (page.length < MARKERS_PAGE) continue;
+        yield page;
+        page = [];
       }
     }
-    return Promise.resolve(found);
+    await Promise.resolve();
+    yield page;
   }
 
   // ---- Groups ----
@@ -348,11 +381,6 @@ function deliver(message: Stored, thread: Thread, sender: User, recipient: User 
 
 function newMarkers(): MarkerState {
   return { delivered: 0, read: 0, ts: 0, at: 0, own: { read: 0, ts: 0, at: -1 } };
-}
-
-/** Returns the position up to which the user has read, whether others know it or not; 0 for none. */
-function ownRead(markers: MarkerState | undefined): number {
-  return markers ? Math.max(markers.read, markers.own.read) : 0;
 }
 
 /** Answers a draft whose id is taken by `stored`. */

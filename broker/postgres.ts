@@ -13,6 +13,7 @@ import type {
   AttachOptions,
   Broker,
   BrokerRefusal,
+  ConversationCursor,
   ConversationPage,
   DeviceMove,
   Draft,
@@ -38,7 +39,7 @@ import { Groups } from "./postgres/groups.ts";
 import { describeFailure, type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
 import { Connector, Link, type Sql } from "./postgres/link.ts";
 import { Mailboxes } from "./postgres/mailboxes.ts";
-import { advanceKind, type AttachItem, attachKind, markKind, SEE } from "./postgres/moves.ts";
+import { advanceKind, type AttachItem, attachKind, markAllKind, markKind, SEE } from "./postgres/moves.ts";
 import { Nodes } from "./postgres/nodes.ts";
 import { Reading } from "./postgres/reading.ts";
 import { Reads } from "./postgres/reads.ts";
@@ -119,6 +120,7 @@ export class PostgresBroker implements Broker {
   readonly #groups: Groups;
   readonly #attaching: Kind<AttachItem, Attached>;
   readonly #advancing: Kind<readonly DeviceMove[], void>;
+  readonly #markingAll: Kind<{ readonly user: string; readonly seq: number }, readonly (MarkerMove & MarkerResult)[]>;
   readonly #marking: Kind<readonly MarkerMove[], readonly MarkerResult[]>;
   #epoch: string;
   #timeline = "";
@@ -202,10 +204,12 @@ export class PostgresBroker implements Broker {
     this.#groups = new Groups(this.#limits, directory, () => this.#changed());
     this.#attaching = attachKind(seen, DEVICES_KEPT);
     this.#advancing = advanceKind(seen);
-    this.#marking = markKind(seen, now, (user) => {
+    const read = (user: string) => {
       const id = directory.userId(user);
       if (id !== undefined) mailboxes.forget(id);
-    });
+    };
+    this.#marking = markKind(seen, now, read);
+    this.#markingAll = markAllKind(seen, now, read);
   }
 
   #lane(name: "durable" | "soft", link: Link): Lane {
@@ -293,6 +297,10 @@ export class PostgresBroker implements Broker {
 
   // ---- Trouble ----
 
+  health(): string | undefined {
+    return this.trouble;
+  }
+
   /** Reason for which nothing can be stored or read now; undefined while everything works. */
   get trouble(): string | undefined {
     return this.#troubles.values().next().value;
@@ -362,15 +370,19 @@ export class PostgresBroker implements Broker {
     return this.#reading.history(user, query);
   }
 
-  conversations(user: string, limit: number): Promise<ConversationPage> {
-    return this.#reading.conversations(user, limit);
+  conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {
+    return this.#reading.conversations(user, limit, before);
   }
 
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]> {
     return this.#soft.call(this.#marking, moves);
   }
 
-  markers(user: string, since: number): Promise<readonly Marker[]> {
+  markAll(user: string, seq: number): Promise<readonly (MarkerMove & MarkerResult)[]> {
+    return this.#soft.call(this.#markingAll, { user, seq });
+  }
+
+  markers(user: string, since: number): AsyncIterable<readonly Marker[]> {
     return this.#reading.markers(user, since);
   }
 

@@ -225,8 +225,8 @@ async function strangersIn(nodes: Awaited<ReturnType<typeof twoNodes>>, rounds: 
   await Promise.all(changing);
   ended = true;
   await Promise.all(sending);
-  return Number(server.query(`SELECT count(*) FROM ${schema}.messages m WHERE m.recipient = 0 AND NOT EXISTS (SELECT 1
-    FROM ${schema}.members x WHERE x.usr = m.sender AND x.thread = m.thread AND x.since < m.seq AND m.seq < x.until)`));
+  return Number(server.query(`SELECT count(*) FROM ${schema}.messages m WHERE m.recipient = 0 AND NOT coalesce((SELECT c.enters
+    FROM ${schema}.changes c WHERE c.usr = m.sender AND c.thread = m.thread AND c.seq < m.seq ORDER BY c.seq DESC LIMIT 1), false)`));
 }
 
 test("stores nothing of somebody who is no member of the group at that position", async () => {

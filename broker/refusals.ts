@@ -29,6 +29,12 @@ export function mailboxFull(recipient: string): BrokerRefusal {
   return { code: "mailbox_full", message: `The mailbox of "${recipient}" is full; try again when they have read it` };
 }
 
+/** Refuses a message to a user for whom as many wait as one sender may leave to them. */
+export function mailboxShareFull(recipient: string): BrokerRefusal {
+  const message = `Your share of the mailbox of "${recipient}" is full; try again when they have read what you sent`;
+  return { code: "mailbox_full", message };
+}
+
 /** Refuses a message whose id its sender has used for another one. */
 export function idConflict(id: string): BrokerRefusal {
   return { code: "id_conflict", message: `The id "${id}" was used for another message` };
@@ -55,9 +61,17 @@ export function byInvitation(group: string): BrokerRefusal {
   return { code: "forbidden", message: `"${group}" is by invitation only` };
 }
 
-/** Refuses to let somebody but the owner remove members. */
+/** Refuses to let somebody but the owner remove members; `owner` is "" where there is none. */
 export function ownersOnly(owner: string): BrokerRefusal {
+  if (owner === "") return { code: "forbidden", message: "There is no owner now, who alone may remove members" };
   return { code: "forbidden", message: `Only the owner "${owner}" may remove members` };
+}
+
+/** Refuses to bring somebody back who has left after an invitation by the same person. */
+export function hasDeclined(user: string, group: string): BrokerRefusal {
+  const message =
+    `"${user}" has left "${group}" after your invitation; they can come back without you, or another may invite them`;
+  return { code: "forbidden", message };
 }
 
 /** Refuses to remove a user who is not in the group. */
@@ -72,5 +86,11 @@ export function groupFull(group: string, most: number): BrokerRefusal {
 
 /** Refuses one group more than a user may be in. */
 export function tooManyGroups(user: string, most: number): BrokerRefusal {
-  return { code: "limit_reached", message: `"${user}" is in ${most} groups, the most one may be in` };
+  return { code: "limit_reached", message: `"${user}" is in ${most} groups of their own, the most one may be in` };
+}
+
+/** Refuses to bring a user into one group more than others, or this one other, may bring them into. */
+export function tooManyInvitations(user: string): BrokerRefusal {
+  const message = `"${user}" was brought into too many groups, or into too many by you; they have to leave some first`;
+  return { code: "limit_reached", message };
 }

@@ -12,6 +12,7 @@ import type {
   AttachOptions,
   Broker,
   BrokerRefusal,
+  ConversationCursor,
   ConversationPage,
   DeviceMove,
   Draft,
@@ -31,7 +32,8 @@ import { BrokerError } from "./errors.ts";
 import { type BrokerLimits, DEFAULT_LIMITS } from "./limits.ts";
 import { isGroup } from "./names.ts";
 import { UNAVAILABLE } from "./refusals.ts";
-import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock } from "./sqlite/files.ts";
+import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock, tighten } from "./sqlite/files.ts";
+import type { MarkerCursor, MarkerRows } from "./sqlite/markers.ts";
 import {
   type AppendAnswer,
   laneOf,
@@ -52,6 +54,9 @@ const EXPIRE_INTERVAL_MS = 3_600_000;
 /** Milliseconds between two steps of removing them, in which other requests are served. */
 const EXPIRE_PAUSE_MS = 20;
 
+/** Milliseconds between two tries to write while nothing can be stored, made only where somebody asks for the health. */
+const PROBE_PAUSE_MS = 1_000;
+
 /** Options of {@linkcode openSqliteBroker}. */
 export interface SqliteOptions extends Partial<BrokerLimits> {
   /** Folder of the database; it is made if there is none. */
@@ -70,6 +75,7 @@ export interface SqliteOptions extends Partial<BrokerLimits> {
 export async function openSqliteBroker(
   { dir, sync = "full", report = () => {}, notice = () => {}, secondLookMs, ...limits }: SqliteOptions,
 ): Promise<SqliteBroker> {
+  tighten(dir, notice);
   const lock = takeLock(dir), file = `${dir}/${DATABASE_NAME}`;
   const worker = new Worker(new URL("./sqlite/worker.ts", import.meta.url), { type: "module", name: "sqlite" });
   try {
@@ -120,6 +126,8 @@ export class SqliteBroker implements Broker {
   #failure: string | undefined;
   /** Error that was reported; requests that fail with it are not reported again until an append has succeeded. */
   #trouble: string | undefined;
+  /** Monotonic milliseconds before which no other write is tried. */
+  #probeAfter = 0;
   #expiry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -243,8 +251,8 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "history", user, query });
   }
 
-  conversations(user: string, limit: number): Promise<ConversationPage> {
-    return this.#ask({ op: "conversations", user, limit });
+  conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {
+    return this.#ask({ op: "conversations", user, limit, before });
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
@@ -255,8 +263,17 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "mark", moves });
   }
 
-  markers(user: string, since: number): Promise<readonly Marker[]> {
-    return this.#ask({ op: "markers", user, since });
+  markAll(user: string, seq: number): Promise<readonly (MarkerMove & MarkerResult)[]> {
+    return this.#ask({ op: "markAll", user, seq });
+  }
+
+  async *markers(user: string, since: number): AsyncIterable<readonly Marker[]> {
+    let after: MarkerCursor | undefined;
+    do {
+      const rows: MarkerRows = await this.#ask({ op: "markers", user, since, after });
+      yield rows.markers;
+      after = rows.next;
+    } while (after);
   }
 
   async group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {
@@ -271,6 +288,19 @@ export class SqliteBroker implements Broker {
 
   seen(users: readonly string[], at: number): Promise<void> {
     return this.#ask({ op: "seen", users, at });
+  }
+
+  /**
+   * Returns why nothing can be stored now, as the last append, or a write that was tried since, has shown. Whoever asks while
+   * nothing can has such a write made, so that the answer changes once there is room, with nobody sending anything.
+   */
+  health(): string | undefined {
+    if (this.#failure !== undefined || this.#trouble === undefined) return this.#failure;
+    if (performance.now() >= this.#probeAfter) {
+      this.#probeAfter = performance.now() + PROBE_PAUSE_MS;
+      this.#ask({ op: "probe" }).then(() => this.#trouble = undefined, () => {});
+    }
+    return this.#trouble;
   }
 
   /** Removes what is too old now. The broker does so by itself every hour, with pauses. */

@@ -217,6 +217,119 @@ Deno.test({
   },
 });
 
+for (
+  const [what, act] of [
+    ["removed", (file: string) => Deno.remove(file)],
+    ["replaced", async (file: string) => {
+      await Deno.copyFile(file, `${file}.copy`);
+      await Deno.rename(`${file}.copy`, file);
+    }],
+    ["left without its log", (file: string) => Deno.remove(`${file}-wal`)],
+  ] as const
+) {
+  Deno.test({
+    name: `SqliteBroker acks nothing into a file that was ${what}, and says so once`,
+    ignore: ignore || Deno.build.os === "windows",
+    async fn() {
+      await using folder = temporary();
+      const failures: unknown[] = [];
+      await using broker = await open(folder.dir, { report: (error) => failures.push(error) });
+      await broker.attach("ann", "laptop");
+      const received: string[] = [];
+      broker.subscribe("ann", { message: ({ content }) => received.push(content), signal() {} });
+      const append = async (content: string) => {
+        const [result] = await broker.append([{ sender: "ann", recipient: "ann", content, id: undefined, origin: "" }]);
+        return "code" in result! ? result.code : "ok";
+      };
+      assertEquals([await append("kept"), broker.health()], ["ok", undefined]);
+      await act(`${folder.dir}/${DATABASE_NAME}`);
+      assertEquals([await append("lost"), await append("lost"), received], ["unavailable", "unavailable", ["kept"]]);
+      await assertRejects(() => broker.read("ann", 0, 10), BrokerError, "removed or replaced under the server");
+      assertStringIncludes(broker.health() ?? "", "until it is restarted");
+      assertEquals(failures.length, 1);
+    },
+  });
+}
+
+Deno.test({
+  name: "SqliteBroker tells why nothing can be stored, until it can again though nobody sends anything",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    await using broker = await open(folder.dir);
+    await broker.attach("ann", "laptop");
+    const file = new DatabaseSync(`${folder.dir}/${DATABASE_NAME}`);
+    file.exec("CREATE TRIGGER full BEFORE INSERT ON messages BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END");
+    assertEquals(broker.health(), undefined, "nothing has failed yet");
+    const results = await broker.append([{ sender: "ann", recipient: "ann", content: "x", id: undefined, origin: "" }]);
+    assertEquals(results.map((result) => "code" in result && result.code), ["unavailable"]);
+    file.exec("DROP TRIGGER full");
+    file.close();
+    assertEquals(broker.health(), "database or disk is full");
+    await broker.lastSeen(["ann"]); // behind the write that was tried
+    assertEquals(broker.health(), undefined);
+  },
+});
+
+/** Bytes of the files of a database. */
+function bytesOf(dir: string): { database: Uint8Array; log: Uint8Array } {
+  const [database, log] = ["", "-wal"].map((suffix) => Deno.readFileSync(`${dir}/${DATABASE_NAME}${suffix}`));
+  return { database: database!, log: log! };
+}
+
+Deno.test({
+  name: "SqliteBroker leaves nothing of what has expired in its files",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    await using broker = await open(folder.dir, { retentionDays: -1, secondLookMs: 0 });
+    for (const user of ["ann", "ben"]) await broker.attach(user, "laptop");
+    // Of all sizes, so that pages are split, and one that takes several.
+    const drafts = Array.from({ length: 1_000 }, (_, n) => {
+      const content = `SECRET-${n}`.padEnd(n % 97 === 0 ? 16_000 : 10 + n % 700, ".");
+      return { sender: n % 2 ? "ann" : "ben", recipient: n % 2 ? "ben" : "ann", content, id: `SECRET-ID-${n}`, origin: "" };
+    });
+    for (let n = 0; n < drafts.length; n += 50) await broker.append(drafts.slice(n, n + 50));
+    const found = () => {
+      const { database, log } = bytesOf(folder.dir);
+      return [database, log].map((bytes) => new TextDecoder("latin1").decode(bytes).includes("SECRET"));
+    };
+    assert(found().includes(true), "the test would find it");
+    await broker.expire();
+    await broker.expire();
+    await broker.lastSeen([]); // the log is emptied after the answer to what was asked before
+    assertEquals(found(), [false, false]);
+  },
+});
+
+Deno.test({
+  name: "SqliteBroker keeps its log small, and says once that another program's reading keeps it from that",
+  ignore,
+  async fn() {
+    await using folder = temporary();
+    const notices: string[] = [];
+    await using broker = await open(folder.dir, { mailbox: Infinity, notice: (words) => notices.push(words) });
+    await broker.attach("ann", "laptop");
+    const draft = { sender: "ann", recipient: "ann", content: "x".repeat(16_000), id: undefined, origin: "" };
+    const write = async (mebibytes: number) => {
+      for (let i = 0; i < mebibytes; i++) await broker.append(new Array(64).fill(draft));
+    };
+    const reader = new DatabaseSync(`${folder.dir}/${DATABASE_NAME}`);
+    reader.exec("BEGIN");
+    reader.prepare("SELECT count(*) FROM messages").get();
+    await write(40);
+    assert(bytesOf(folder.dir).log.length > 2 ** 25, "the reader has kept it large");
+    assertEquals(notices.length, 1);
+    assertStringIncludes(notices[0]!, "Another program keeps reading the database");
+    reader.close();
+    await write(2);
+    assert(bytesOf(folder.dir).log.length <= 2 ** 25, String(bytesOf(folder.dir).log.length));
+    await write(40);
+    assert(bytesOf(folder.dir).log.length <= 2 ** 25, String(bytesOf(folder.dir).log.length));
+    assertEquals(notices.length, 1);
+  },
+});
+
 /** Appends to the folder in its first argument until it is killed, and prints how many were acked. */
 const APPENDER = `
   import { openSqliteBroker } from ${JSON.stringify(new URL("./sqlite.ts", import.meta.url).href)};

@@ -128,7 +128,8 @@ export class Outbox {
     const delayMs = retryMs(error, entry.tries++, this.#host.random);
     entry.inFlight = false;
     entry.notBefore = this.#host.clock.now() + delayMs;
-    if (error.code === "rate_limited") this.#notBefore = Math.max(this.#notBefore, entry.notBefore);
+    const isSlowed = error.code === "rate_limited" || error.code === "quota_exceeded";
+    if (isSlowed) this.#notBefore = Math.max(this.#notBefore, entry.notBefore);
     this.#host.refused(error, entry.message, delayMs);
   }
 

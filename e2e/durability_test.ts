@@ -1,6 +1,7 @@
 /**
- * The promise under fire: random clients send while connections are cut, data is delayed and the server is killed with SIGKILL
- * and started again. After it settles, nothing acked is lost, doubled, out of order, or with somebody it is not for.
+ * The promise under fire: random clients send while connections are cut, data is delayed, the disk fails or is slow, and the
+ * server is killed, or stopped under load, and started again. After it settles, nothing acked is lost, doubled, out of order, or
+ * with somebody it is not for. Then clocks that step, and devices that come and go by the hundred.
  *
  * PARLEY_SEED repeats a run. PARLEY_FAULT=ack-early or no-dedupe breaks the server on purpose, to see the checker find it.
  */
@@ -8,40 +9,49 @@
 import { assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { DatabaseSync } from "node:sqlite";
+import type { ServerFrame } from "../protocol.ts";
 import { ChaosDevice } from "../testing/chaos_device.ts";
 import { ChaosProxy } from "../testing/chaos_proxy.ts";
 import { check, type DeviceHistory } from "../testing/history.ts";
 import { CAN_RUN } from "../testing/permissions.ts";
 import { pick, seeded } from "../testing/random.ts";
 import { ServerProcess } from "../testing/server_process.ts";
+import { WsPeer } from "../testing/ws_peer.ts";
 
-/** Kills in a run, and messages sent between two of them. */
-const KILLS = 20;
+/** Rounds in a run, each ended by a kill or, every fourth, by a stop under load; and messages sent in each. */
+const ROUNDS = 28;
+const STOP_EVERY = 4;
+/** Disks of the rounds, in turn. */
+const DISKS = ["none", "failing-disk", "slow-disk", "none", "none"];
+/** Milliseconds within which a server has to have stopped, whatever it was doing. */
+const STOP_MS = 20_000;
 const MESSAGES_PER_ROUND = 40;
 /** Milliseconds that everything may take to settle after the last kill. */
 const SETTLE_MS = 60_000;
 const USERS = ["ann", "ben", "cat", "dan"];
 const GROUPS = new Map([["#all", USERS], ["#few", ["ann", "ben"]]]);
 
+const FAKETIME = faketime();
+
 /** A server on `data` that may have a fault. */
-function serve(data: string, fault: string): ServerProcess {
+function serve(data: string, fault: string, env: Record<string, string> = {}): ServerProcess {
   const program = new URL("../testing/faulty_server.ts", import.meta.url).pathname;
   const permissions = ["--no-prompt", "--allow-net", "--allow-read", "--allow-write", "--allow-env"];
-  return new ServerProcess(Deno.execPath(), ["run", ...permissions, program, data, fault]);
+  return new ServerProcess(Deno.execPath(), ["run", ...permissions, program, data, fault], env);
 }
 
 Deno.test({
-  name: "durability - what is acked survives cut connections and 20 kills of the server, once and in order",
+  name: "durability - what is acked survives cut connections, bad disks, kills and stops of the server, once and in order",
   ignore: !CAN_RUN,
   async fn() {
     const seed = Number(Deno.env.get("PARLEY_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
-    const fault = Deno.env.get("PARLEY_FAULT") ?? "none";
+    const fault = Deno.env.get("PARLEY_FAULT");
     console.log(`seed ${seed}`);
     const random = seeded(seed);
     const data = await Deno.makeTempDir({ prefix: "durability-" });
     // Its own numbers: when data comes is not repeatable, but what is sent, and when the server is killed, is.
     await using proxy = new ChaosProxy(seeded(seed + 1));
-    let server = serve(data, fault);
+    let server = serve(data, fault ?? "none");
     proxy.upstream = await server.port;
     const devices = USERS.flatMap((user) => [
       new ChaosDevice(proxy.port, user, "laptop", true),
@@ -53,7 +63,7 @@ Deno.test({
       await makeGroups(devices);
       let sent = 0;
       const ackedAtKill: number[] = [];
-      for (let kill = 0; kill < KILLS; kill++) {
+      for (let round = 1; round <= ROUNDS; round++) {
         await Promise.all(pickSome(random, devices).map((device) => device.until(() => device.synced)));
         for (let i = 0; i < MESSAGES_PER_ROUND; i++) {
           const device = pick(random, devices);
@@ -61,9 +71,10 @@ Deno.test({
           if (random() < 0.1) await new Promise((resolve) => setTimeout(resolve, random() * 10));
           if (random() < 0.05) proxy.cut(0.3);
         }
-        await server.stop();
+        if (round % STOP_EVERY > 0) await server.stop();
+        else assertEquals(await deadline(server.stop("SIGTERM"), STOP_MS), 0, "a stop ends well");
         ackedAtKill.push(devices.reduce((sum, device) => sum + device.acked.size, 0));
-        server = serve(data, fault);
+        server = serve(data, fault ?? DISKS[round % DISKS.length]!);
         proxy.upstream = await server.port;
       }
       console.log(`${sent} sent; acked at each kill: ${ackedAtKill.join(" ")}`);
@@ -78,6 +89,122 @@ Deno.test({
     await Deno.remove(data, { recursive: true });
   },
 });
+
+/** Milliseconds for which a server is asked things, so that what it does at its start, and a moment later, is done. */
+const LOOK_MS = 300;
+
+Deno.test({
+  name: "durability - a clock that steps, back and ahead, takes no message",
+  ignore: !CAN_RUN || FAKETIME === undefined,
+  async fn() {
+    const data = await Deno.makeTempDir({ prefix: "durability-" });
+    const sent: string[] = [];
+    /** Runs a server under a clock that is off; alice writes to bob meanwhile. */
+    const run = async (offset: string) => {
+      await using server = serve(data, "none", { LD_PRELOAD: FAKETIME!, FAKETIME: offset, FAKETIME_DONT_FAKE_MONOTONIC: "1" });
+      const url = `ws://127.0.0.1:${await server.port}/ws`;
+      await using alice = await login(url, { name: "alice", device: "laptop" });
+      if (sent.length === 0) await (await login(url, { name: "bob", device: "phone" }))[Symbol.asyncDispose]();
+      const days = new Date(await sendOne(alice, "bob", `at ${offset}`)).getTime() - Date.now();
+      assertEquals(Math.round(days / 86_400_000), parseInt(offset), "the clock is set");
+      sent.push(`at ${offset}`);
+      for (const end = performance.now() + LOOK_MS; performance.now() < end;) await sendOne(alice, "alice", "note");
+      await server.stop("SIGTERM");
+    };
+    for (const offset of ["+0d", "-40d", "+0d", "+40d", "-400d", "+400d", "+0d"]) await run(offset);
+    await using server = serve(data, "none");
+    await using bob = await login(`ws://127.0.0.1:${await server.port}/ws`, { name: "bob", device: "phone" });
+    const received = bob.before.flatMap((frame) => frame.type === undefined ? frame.content : []);
+    assertEquals(received, sent);
+    await server.stop();
+    await Deno.remove(data, { recursive: true });
+  },
+});
+
+/** Devices that come and go: more than two times those that are remembered. */
+const VISITORS = 250;
+
+Deno.test({
+  name: "durability - a device that was away gets what waits for it, though hundreds of others came and went",
+  ignore: !CAN_RUN,
+  async fn() {
+    const data = await Deno.makeTempDir({ prefix: "durability-" });
+    let server = serve(data, "none");
+    let url = `ws://127.0.0.1:${await server.port}/ws`;
+    await (await login(url, { name: "bob", device: "phone" }))[Symbol.asyncDispose]();
+    {
+      await using alice = await login(url, { name: "alice", device: "laptop" });
+      for (let n = 0; n < 5; n++) await sendOne(alice, "bob", String(n));
+    }
+    for (let visitors = 0; visitors < VISITORS; visitors += 25) {
+      await Promise.all(Array.from({ length: 25 }, async () => {
+        await using visitor = await login(url, { name: "bob" });
+        visitor.send({ type: "ack", seq: visitor.head });
+        visitor.send({ type: "ping", id: "acked" });
+        await visitor.until(({ type }) => type === "pong");
+      }));
+    }
+    await server.stop();
+    server = serve(data, "none");
+    url = `ws://127.0.0.1:${await server.port}/ws`;
+    await using bob = await login(url, { name: "bob", device: "phone" });
+    assertEquals(bob.before.flatMap((frame) => frame.type === undefined ? frame.content : []), ["0", "1", "2", "3", "4"]);
+    await server.stop();
+    await Deno.remove(data, { recursive: true });
+  },
+});
+
+/** Library of Debian's package `faketime`; undefined where it is not installed. */
+function faketime(): string | undefined {
+  const file = `/usr/lib/${Deno.build.arch}-linux-gnu/faketime/libfaketimeMT.so.1`;
+  try {
+    return Deno.statSync(file).isFile ? file : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A device of the extended level that has caught up. */
+interface Login extends AsyncDisposable {
+  /** Everything that came before `synced`. */
+  readonly before: readonly ServerFrame[];
+  /** Newest position of the log at the welcome. */
+  readonly head: number;
+  send(frame: object): void;
+  /** Returns the next frame that is as wanted. */
+  until(isWanted: (frame: ServerFrame) => boolean): Promise<ServerFrame>;
+}
+
+async function login(url: string, hello: object): Promise<Login> {
+  const peer = await WsPeer.open(url);
+  peer.send({ type: "hello", v: 1, ...hello });
+  const before: ServerFrame[] = [];
+  let head = 0;
+  for (let frame = await peer.next(); frame.type !== "synced"; frame = await peer.next()) {
+    if (frame.type === "welcome") head = frame.seq;
+    before.push(frame);
+  }
+  return {
+    before,
+    head,
+    send: (frame) => peer.send(frame),
+    async until(isWanted) {
+      for (;;) {
+        const frame = await peer.next();
+        if (isWanted(frame)) return frame;
+      }
+    },
+    [Symbol.asyncDispose]: () => peer[Symbol.asyncDispose](),
+  };
+}
+
+/** Sends a message of alice's, waits for its ack, and returns the time that the server gave it. */
+async function sendOne(from: Login, recipient: string, content: string): Promise<string> {
+  const id = crypto.randomUUID();
+  from.send({ sender: "alice", recipient, content, id });
+  const ack = await from.until((frame) => frame.type === "ack" && frame.id === id);
+  return ack.type === "ack" ? ack.ts : "";
+}
 
 /** About half of the devices of the extended level: who is back before the next round begins. */
 function pickSome(random: () => number, devices: readonly ChaosDevice[]): ChaosDevice[] {

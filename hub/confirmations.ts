@@ -5,7 +5,7 @@
  * follow are gathered.
  */
 
-import type { DeviceMove, Devices, MarkerMove, Markers, Signals } from "../broker.ts";
+import type { DeviceMove, Devices, MarkerMove, MarkerResult, Markers, Signals } from "../broker.ts";
 import { toReceipt } from "./encoding.ts";
 import type { Session } from "./session.ts";
 
@@ -62,7 +62,8 @@ export class Confirmations {
     const moves: DeviceMove[] = [], marks: MarkerMove[] = [];
     for (const session of sessions) {
       this.#waiting.delete(session);
-      session.takeReport(now, moves, marks);
+      const past = session.takeReport(now, moves, marks);
+      if (past !== undefined) this.#markAll(session.user, past).catch((error) => this.#report(error, "mark"));
     }
     if (this.#waiting.size === 0) {
       clearTimeout(this.#timer);
@@ -75,11 +76,17 @@ export class Confirmations {
   /** Moves markers and tells those whose messages they cover; a read marker also goes to the user's own devices. */
   async #mark(marks: readonly MarkerMove[]): Promise<void> {
     const results = await this.#broker.mark(marks);
-    for (const [index, { moved, authors, ts }] of results.entries()) {
-      if (!moved) continue;
-      const mark = marks[index]!;
-      const frame = toReceipt(mark, ts);
-      this.#broker.signal(mark.kind === "read" ? [...authors, mark.user] : authors, frame);
-    }
+    for (const [index, result] of results.entries()) this.#tell(marks[index]!, result);
+  }
+
+  /** Moves what was delivered in all conversations: a device has everything, also what went to another one before it came. */
+  async #markAll(user: string, seq: number): Promise<void> {
+    for (const moved of await this.#broker.markAll(user, seq)) this.#tell(moved, moved);
+  }
+
+  #tell(mark: MarkerMove, { moved, authors, ts }: MarkerResult): void {
+    if (!moved) return;
+    const frame = toReceipt(mark, ts);
+    this.#broker.signal(mark.kind === "read" ? [...authors, mark.user] : authors, frame);
   }
 }

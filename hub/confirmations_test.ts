@@ -105,6 +105,31 @@ Deno.test("Hub gathers the receipts of a turn, and counts those that come with n
   close(alice, bob);
 });
 
+Deno.test("Hub takes a device's first confirmation for everything up to there: its user's mailbox is empty, and the authors know", async () => {
+  const { hub, broker } = setUp({ broker: new MemoryBroker({ mailbox: 4 }) });
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob"), carol = await extended(hub, "carol");
+  close(bob);
+  for (const id of ["1", "2", "3"]) alice.tell("bob", "hi", id);
+  await settle();
+  assertEquals(alice.last("error").code, "mailbox_full");
+  const phone = await extended(hub, "bob", "phone", { last: 1 });
+  phone.say({ type: "ack", seq: phone.last("synced").seq });
+  await settle();
+  assertEquals(alice.frames.filter((frame) => frame.type === "receipt").map(({ seq }) => seq), [2]);
+  for (const id of ["4", "5"]) carol.tell("bob", "hi", id);
+  close(phone);
+  await settle();
+  const resume = { epoch: broker.epoch, seq: 4 };
+  const again = await extended(hub, "bob", "laptop", { resume });
+  again.say({ type: "ack", seq: 4 });
+  await settle();
+  assertEquals([again.contents, carol.last("receipt").seq], [[], 4]);
+  alice.tell("bob", "hi", "6");
+  await settle();
+  assertEquals(again.contents, ["hi"]);
+  close(alice, carol, again);
+});
+
 Deno.test("Hub tells a private read marker to its user's own devices, counts by it, and tells the author nothing", async () => {
   const { hub } = setUp();
   const alice = await extended(hub, "alice"), bob = await extended(hub, "bob"), phone = await extended(hub, "bob", "phone");

@@ -6,15 +6,21 @@
 import { type Attached, BASE_DEVICE, type Devices, type Markers } from "../broker.ts";
 import { type ClientFrame, type ClientFrameOf, type Limits, PROTOCOL_VERSION, Refusal } from "../protocol.ts";
 import { toReceipt } from "./encoding.ts";
+import type { NodeLocal } from "./node_local.ts";
 import type { Session, Settled } from "./session.ts";
 
 /** Milliseconds to say who one is: a person pasting a frame makes it, a socket that only holds a place does not. */
 export const HELLO_TIMEOUT_MS = 10_000;
 /** Milliseconds a connection named in its URL has for `hello`, before it is taken for the base level. */
 export const HELLO_GRACE_MS = 250;
+/**
+ * Messages of the past that a new device has for nothing, and those that count as a frame each time beyond it: finding ten
+ * thousand in fifty conversations takes 20 ms.
+ */
+const LAST_PER_FRAME = 500;
 
 /** Needs of the handshake, which the hub meets. */
-export interface HandshakeHost {
+export interface HandshakeHost extends Pick<NodeLocal, "consumeRate"> {
   readonly broker: Devices & Markers & { readonly epoch: string };
   /** Limits as `welcome` says them. */
   readonly limits: Limits;
@@ -78,10 +84,29 @@ export class Handshake {
     if (frame.name !== undefined && frame.name !== user) {
       return session.refuse(new Refusal("forbidden", `You are "${user}" and cannot be "${frame.name}"`));
     }
+    if (!this.#consume(session, user, Math.ceil((frame.last ?? 0) / LAST_PER_FRAME) - 1)) return;
     if (session.level === "base") this.#host.withdraw(session);
     const device = frame.device ?? `d-${crypto.randomUUID().slice(0, 8)}`;
     session.settle({ user, level: "extended", device, origin: device, batch: frame.caps?.includes("batch") ?? false });
     this.#start(session, frame);
+  }
+
+  /** Counts a costly hello against the user's rate; where it is over, the connection stays as it is and may say it again. */
+  #consume(session: Session, user: string, cost: number): boolean {
+    const wait = cost > 0 ? this.#host.consumeRate(user, cost) : 0;
+    if (wait === 0) return true;
+    if (wait === Infinity) {
+      session.close("flood", "The rate limit was ignored for long");
+      return false;
+    }
+    const slow = new Refusal("rate_limited", "Too many messages of the past in a short time; say hello again later");
+    slow.retryAfterMs = Math.ceil(wait);
+    session.answer(slow);
+    // It has said that it is no base connection.
+    if (session.level === "undecided" && session.user !== "") {
+      session.startTimer(this.#host.helloTimeoutMs, () => this.#startBase(session, session.user));
+    }
+    return false;
   }
 
   #startBase(session: Session, user: string, first?: string): void {
@@ -135,21 +160,26 @@ export class Handshake {
 
   /** Sends the markers that moved since a position, as fast as the connection takes them. */
   async #sendMarkers(session: Session, since: number): Promise<void> {
-    for (const marker of await this.#host.broker.markers(session.user, since)) {
-      if (session.congested) await session.drained();
-      if (session.closed) return;
-      session.send(toReceipt(marker, marker.ts));
+    for await (const markers of this.#host.broker.markers(session.user, since)) {
+      for (const marker of markers) {
+        if (session.congested) await session.drained();
+        if (session.closed) return;
+        session.send(toReceipt(marker, marker.ts));
+      }
     }
   }
 }
 
-/** Returns the position after which a device goes on, and whether nothing was missed before it. */
+/**
+ * Returns the position after which a device goes on, and whether nothing was missed before it. Below the horizon something is
+ * gone, but not all: what is still there follows.
+ */
 function whereToResume(
   { position, horizon, head, isNew, isLost }: Attached,
   epoch: string,
   resume: { epoch: string; seq: number } | undefined,
 ): { position: number; recovered: boolean } {
-  if (!resume) return { position: Math.max(position, horizon), recovered: !isNew && position >= horizon };
+  if (!resume) return { position, recovered: !isNew && position >= horizon };
   const isKnown = resume.epoch === epoch && resume.seq >= horizon && resume.seq <= head && !isLost;
-  return isKnown ? { position: resume.seq, recovered: true } : { position: Math.max(position, horizon), recovered: false };
+  return isKnown ? { position: resume.seq, recovered: true } : { position, recovered: false };
 }

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { setImmediate } from "node:timers";
+import { BASE_DEVICE } from "../broker.ts";
 import { MemoryBroker } from "../broker/memory.ts";
 import { CLOSE_CODES } from "../protocol.ts";
 import { base, close, Device, extended, settle, setUp } from "../testing/hub_devices.ts";
@@ -138,4 +139,86 @@ Deno.test("Hub closes those who never say who they are", async () => {
   await new Promise((resolve) => setTimeout(resolve, 1));
   assertEquals(silent.closed?.code, CLOSE_CODES.nameless.code);
   assertEquals(hub.counts.sessions, 0);
+});
+
+Deno.test("Hub counts what a hello asks of the past against the rate, and lets it be said again", async () => {
+  const costs: number[] = [];
+  let wait = 0;
+  const { hub } = setUp({
+    rateLimit: {
+      consume: (_, cost) => {
+        costs.push(cost);
+        return wait;
+      },
+    },
+  });
+  const bob = await extended(hub, "bob", "laptop", { last: 500 });
+  assertEquals(costs, []);
+  close(bob, await extended(hub, "bob", "phone", { last: 10_000 }));
+  assertEquals(costs, [19]);
+  wait = 700;
+  const late = new Device(hub);
+  const hello = { type: "hello", v: 1, name: "bob", device: "tablet", last: 501 };
+  late.say(hello);
+  await settle();
+  const { code, retryable, retry_after_ms } = late.last("error");
+  assertEquals([late.frames.length, code, retryable, retry_after_ms], [1, "rate_limited", true, 700]);
+  wait = 0;
+  late.say(hello);
+  await settle();
+  assertEquals([late.last("welcome").device, costs], ["tablet", [19, 1, 1]]);
+  wait = Infinity;
+  const flood = new Device(hub, "bob");
+  flood.say({ ...hello, device: "watch" });
+  assertEquals(flood.closed?.code, CLOSE_CODES.flood.code);
+  close(late);
+});
+
+Deno.test("Hub gives a device that resumes all that its user was due of a group that it is no longer in, and nothing later", async () => {
+  const { hub, broker } = setUp();
+  const ann = await extended(hub, "ann"), phone = await extended(hub, "bob", "phone"), laptop = await extended(hub, "bob");
+  ann.say({ type: "group", op: "create", group: "#g" });
+  laptop.say({ type: "group", op: "join", group: "#g" });
+  await settle();
+  const seq = phone.last("synced").seq, { epoch } = phone.last("welcome");
+  close(phone);
+  for (const text of ["1", "2", "3"]) ann.tell("#g", text, text);
+  await settle();
+  ann.say({ type: "group", op: "remove", group: "#g", user: "bob" });
+  await settle();
+  ann.tell("#g", "not for bob", "4");
+  await settle();
+  const resume = { resume: { epoch, seq } };
+  const again = await extended(hub, "bob", "phone", resume);
+  assertEquals([again.last("welcome").recovered, again.contents], [true, ["1", "2", "3"]]);
+  // Once all its devices have it, it is not kept: who goes back behind it is told.
+  for (const device of [laptop, again]) device.say({ type: "ack", seq: again.last("synced").seq });
+  await broker.advance([{ user: "bob", device: BASE_DEVICE, seq: again.last("synced").seq }]);
+  await settle();
+  close(again);
+  const back = await extended(hub, "bob", "phone", resume);
+  assertEquals([back.last("welcome").recovered, back.contents], [false, []]);
+  assertEquals((await broker.read("bob", 0, 10)).messages, []);
+  close(ann, laptop, back);
+});
+
+Deno.test("Hub skips nothing that is still there for a device that has missed something", async () => {
+  const { hub, broker } = setUp({ broker: new MemoryBroker({ messagesMax: 10 }) });
+  for (const user of ["ann", "bob", "cat"]) await broker.attach(user, "phone");
+  const message = (sender: string, recipient: string, content: string) => ({
+    sender,
+    recipient,
+    content,
+    id: undefined,
+    origin: "",
+  });
+  await broker.append([message("ann", "bob", "waits")]);
+  for (let n = 0; n < 30; n++) {
+    const [sent] = await broker.append([message("cat", "bob", `${n}`)]);
+    assert("seq" in sent!);
+    await broker.mark([{ user: "bob", kind: "delivered", with: "cat", seq: sent.seq }]);
+  }
+  const bob = await extended(hub, "bob", "phone");
+  assertEquals([bob.last("welcome").recovered, bob.contents[0], bob.contents.at(-1)], [false, "waits", "29"]);
+  close(bob);
 });

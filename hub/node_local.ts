@@ -11,7 +11,7 @@ import type { Session } from "./session.ts";
 /** Status of a user, as watchers are told. */
 export type Status = ServerFrameOf<"presence">["status"];
 
-/** The six decisions. Implemented by the hub over its registry. */
+/** The seven decisions. Implemented by the hub over its registry. */
 export interface NodeLocal {
   /** Closes an older connection of the same user and device to this node with `replaced`. */
   replaceDevice(session: Session): void;
@@ -27,4 +27,6 @@ export interface NodeLocal {
    * Consumes `cost` of the user's rate. Returns the milliseconds to wait: 0 to go on, Infinity to close the connection for abuse.
    */
   consumeRate(user: string, cost: number): number;
+  /** Consumes so many bytes of content of what the user may send in a day. Returns as {@linkcode NodeLocal.consumeRate} does. */
+  consumeQuota(user: string, bytes: number): number;
 }

@@ -39,6 +39,8 @@ export interface RequestHost extends Pick<NodeLocal, "list" | "disconnect" | "st
   statusChanged(session: Session, before: Status): void;
   /** Tells the broker now what the devices of `sessions` have, and what was read on them. */
   reportConfirmed(sessions: readonly Session[]): void;
+  /** Tells the operator that the administrator `by` has disconnected `user`. */
+  disconnectedBy(by: string, user: string, connections: number): void;
 }
 
 type Request = Exclude<ClientFrame, Message | ClientFrameOf<"hello">>;
@@ -127,14 +129,11 @@ function toGroupReply(host: RequestHost, frame: ClientFrameOf<"group">, answer: 
   if (frame.id !== undefined) reply.id = frame.id;
   if (frame.group !== undefined) reply.group = frame.group;
   if (frame.user !== undefined) reply.user = frame.user;
-  if (answer.owner) reply.owner = answer.owner; // a group whose last member left has none
+  if (answer.owner) reply.owner = answer.owner; // a group may have none
   if (frame.op === "members") reply.members = [...answer.members];
   if (answer.groups) {
-    reply.groups = cut(
-      host,
-      answer.groups.map((info) => ({ ...info })),
-      (info) => GROUP_CHARS + info.group.length + info.owner.length,
-    );
+    const groups = cut(host, answer.groups, ({ group, owner }) => GROUP_CHARS + group.length + owner.length);
+    reply.groups = groups.map(({ owner, ...info }) => owner === "" ? info : { ...info, owner });
   }
   if (answer.more || (answer.groups && answer.groups.length > reply.groups!.length)) reply.more = true;
   return reply;
@@ -172,7 +171,8 @@ async function history(host: RequestHost, session: Session, frame: ClientFrameOf
 
 async function conversations(host: RequestHost, session: Session, frame: ClientFrameOf<"conversations">): Promise<void> {
   host.reportConfirmed([session]); // what was read is not counted as unread
-  const answer = await host.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT);
+  const before = frame.before === undefined ? undefined : { seq: frame.before, with: frame.with };
+  const answer = await host.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT, before);
   const rows = answer.conversations.map(({ with: other, last, read, unread }) => {
     const row = { with: other, seq: last?.seq ?? 0, read, unread };
     return last ? { ...row, last: toMessage(last) } : row;
@@ -216,6 +216,8 @@ async function admin(host: RequestHost, session: Session, frame: ClientFrameOf<"
   }
   if (user === undefined) return refuse(session, "bad_frame", '"disconnect" needs a "user"', id);
   reply.user = user;
+  const by = session.user; // who may be the one that is disconnected
   reply.closed = await host.disconnect(user);
+  host.disconnectedBy(by, user, reply.closed);
   session.send(reply);
 }

@@ -149,6 +149,8 @@ export class Session implements Receiver {
   #isForeign = false;
   /** The broker knows that it has everything up to here. */
   #reported = -1;
+  /** True once the broker knows that it has everything from before this connection. */
+  #isPastReported = false;
   /** Time of the last report, in milliseconds of `performance.now()`, and messages since. */
   #reportedAt = -Infinity;
   #unreported = 0;
@@ -235,8 +237,9 @@ export class Session implements Receiver {
 
   // ---- Who it is ----
 
-  /** Calls `late` in `ms` milliseconds, unless the session is settled or closed before. */
+  /** Calls `late` in `ms` milliseconds, unless the session is settled, closed or given another timer before. */
   startTimer(ms: number, late: () => void): void {
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(late, ms);
   }
 
@@ -272,6 +275,7 @@ export class Session implements Receiver {
     this.#live = false;
     this.#unconfirmed = undefined;
     this.#acked = this.#reported = -1;
+    this.#isPastReported = false;
   }
 
   /** Sets whether the person is away; returns whether that changed. */
@@ -523,12 +527,16 @@ export class Session implements Receiver {
     return now - this.#reportedAt >= intervalMs || this.#unreported >= messages;
   }
 
-  /** Adds to `moves` and `marks` what the broker does not know yet of the device; `now` as for {@linkcode Session.isReportDue}. */
-  takeReport(now: number, moves: DeviceMove[], marks: MarkerMove[]): void {
+  /**
+   * Adds to `moves` and `marks` what the broker does not know yet of the device; `now` as for {@linkcode Session.isReportDue}.
+   * Returns the position up to which the device has everything, in conversations too of which nothing came on this connection: the
+   * first time that it has confirmed something, else undefined.
+   */
+  takeReport(now: number, moves: DeviceMove[], marks: MarkerMove[]): number | undefined {
     this.#reportedAt = now;
     this.#unreported = 0;
-    this.#takeConfirmed(moves, marks);
-    if (!this.#hasReads) return;
+    const past = this.#takeConfirmed(moves, marks);
+    if (!this.#hasReads) return past;
     const read = (other: string, seq: number) => {
       return { user: this.#user, kind: "read", with: other, seq: Math.min(seq, this.#cursor) } as const;
     };
@@ -536,18 +544,22 @@ export class Session implements Receiver {
     for (const [other, seq] of this.#privateReads ?? []) marks.push({ ...read(other, seq), private: true });
     this.#reads = this.#privateReads = undefined;
     this.#readsUpTo = 0;
+    return past;
   }
 
-  #takeConfirmed(moves: DeviceMove[], marks: MarkerMove[]): void {
+  #takeConfirmed(moves: DeviceMove[], marks: MarkerMove[]): number | undefined {
     // A base connection cannot confirm: what was handed to its socket counts.
     if (this.#level === "base" && this.#out.length === 0) this.#acked = Math.max(this.#acked, this.#cursor);
     const confirmed = this.#confirmed;
-    if (confirmed === this.#reported) return;
+    if (confirmed === this.#reported) return undefined;
     this.#reported = confirmed;
     for (const [conversation, seq] of this.#unconfirmed ?? []) {
       if (seq <= confirmed) this.#unconfirmed!.delete(conversation);
       marks.push({ user: this.#user, kind: "delivered", with: conversation, seq: Math.min(seq, confirmed) });
     }
     moves.push({ user: this.#user, device: this.#device, seq: confirmed });
+    if (this.#isPastReported || confirmed === 0) return undefined;
+    this.#isPastReported = true;
+    return confirmed;
   }
 }

@@ -1,4 +1,4 @@
-/** Addresses and origins of peers: which are this machine, which count as one, which pages may connect. */
+/** Addresses of peers: which are this machine, which count as one. */
 
 /** Returns whether an address is this machine's own. */
 export function isLoopback(address: string): boolean {
@@ -35,20 +35,4 @@ export function addressKey(address: string): string {
     groups.push(...Array<string>(Math.max(0, 8 - groups.length - rest.length)).fill("0"), ...rest);
   }
   return groups.slice(0, 4).map((group) => group.replace(/^0+(?=.)/, "").toLowerCase()).join(":") + "::/64";
-}
-
-/**
- * Returns whether a page of this origin may connect: one of the server's own host, or one that is allowed by name. Programs other
- * than browsers send no origin, and no cookies that a page could abuse.
- *
- * In open mode (`named` false) the server's own host has to be an address or localhost: whoever owns a name can let it lead to
- * this machine while a page of theirs is open (DNS rebinding), and in open mode nothing but the origin keeps that page out.
- */
-export function isOriginAllowed(origin: string | null, host: string | null, allowed: readonly string[], named = true): boolean {
-  if (origin === null) return true;
-  if (allowed.includes("*") || allowed.includes(origin)) return true;
-  if (!URL.canParse(origin)) return false;
-  const { host: own, hostname, protocol } = new URL(origin);
-  if (protocol !== "http:" && protocol !== "https:") return false;
-  return own === host?.toLowerCase() && (named || hostname === "localhost" || /^[\d.]+$|^\[.*\]$/.test(hostname));
 }

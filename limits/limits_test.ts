@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { addressKey, clientAddress, isLoopback, isOriginAllowed } from "./address.ts";
+import { addressKey, clientAddress, isLoopback } from "./address.ts";
 import { Admission, type AdmissionLimits, type Denial, type Slot } from "./admission.ts";
 import { TokenBuckets } from "./rate.ts";
 import { RestingMap } from "./token_bucket.ts";
@@ -201,32 +201,6 @@ Deno.test("addressKey counts an IPv6 network as one, and an IPv4 address as itse
   assertEquals(addressKey("2001:db8::1"), addressKey("2001:0db8:0:0::ffff"));
   assert(addressKey("2001:db8:1:2::1") !== addressKey("2001:db8:1:3::1"));
   assertEquals([addressKey("10.0.0.1"), addressKey("::ffff:10.0.0.1")], ["10.0.0.1", "10.0.0.1"]);
-});
-
-Deno.test("isOriginAllowed lets in the server's own pages, those named, and programs", () => {
-  const allowed = ["https://chat.example.org"];
-  const answers = [
-    null,
-    "http://host:8080",
-    "https://chat.example.org",
-    "http://evil.example",
-    "http://host",
-    "null",
-    "nonsense",
-  ]
-    .map((origin) => isOriginAllowed(origin, "host:8080", allowed));
-  assertEquals(answers, [true, true, true, false, false, false, false]);
-});
-
-Deno.test("isOriginAllowed, where names are not proven, takes no page of a host that DNS could lead here", () => {
-  const open = (origin: string, host: string, allowed: string[] = []) => isOriginAllowed(origin, host, allowed, false);
-  assertEquals(isOriginAllowed("http://evil.example:8080", "evil.example:8080", []), true);
-  assertEquals(open("http://evil.example:8080", "evil.example:8080"), false);
-  assertEquals(open("http://1.2.3.4.evil.example", "1.2.3.4.evil.example"), false);
-  assertEquals(open("http://parley.lan", "parley.lan", ["http://parley.lan"]), true);
-  for (const host of ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "192.168.1.7"]) {
-    assertEquals(open(`http://${host}`, host), true);
-  }
 });
 
 Deno.test("isLoopback knows this machine's addresses", () => {

@@ -1,4 +1,4 @@
-/** Rate limit of each user: a token bucket over all their devices. */
+/** Limits on frames and bytes of each user: token buckets over all their devices. */
 
 import { type RateLimit, RefusalCount } from "../hub.ts";
 import { RestingMap, TokenBucket } from "./token_bucket.ts";
@@ -25,7 +25,7 @@ export class TokenBuckets implements RateLimit {
   readonly #now: () => number;
   readonly #senders: RestingMap<Sender>;
 
-  /** `rate` in frames per second, `burst` in frames, at least 1. */
+  /** `rate` in frames or bytes per second, `burst` in the same, at least 1. */
   constructor(rate: number, burst: number, options: TokenBucketsOptions = {}) {
     const { refusalsMax = REFUSALS_MAX, now = () => performance.now() } = options;
     this.#refusalsMax = refusalsMax;

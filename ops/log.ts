@@ -18,8 +18,20 @@ export interface LogEvents {
   request_failed: { reason: string };
   /** An upgrade was refused for its credentials; `cause` has no secret in it. */
   login_refused: { address: string; cause: string };
+  /** In open mode, a request came from elsewhere than this machine; `cause` says by which it shows. At most once a minute. */
+  elsewhere_refused: { cause: string };
   /** Connections cannot be accepted, as descriptors have run out. */
   accept_failed: { reason: string };
+  /** There is less free space for messages than there has to be; sizes in bytes. */
+  space_short: { dir: string; bytes: number; floorBytes: number };
+  /** There is enough free space for messages again. */
+  space_back: { dir: string; bytes: number; floorBytes: number };
+  /** Connections of a user were closed, as the user or their token is in the list of the revoked. */
+  revoked_closed: { user: string; connections: number; file: string };
+  /** An administrator disconnected a user. */
+  disconnected: { user: string; connections: number; by: string };
+  /** The list of the revoked was read again, and has changed: how many entries came, went and are there. */
+  revoked_read: { file: string; added: number; removed: number; entries: number };
   /** The list of the revoked cannot be read any more. */
   revoked_unreadable: { file: string; reason: string };
   /** Lines of the list of the revoked are neither names nor token ids: how many, and the number of the first. */
@@ -47,7 +59,16 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   storage: ({ words }) => words,
   request_failed: ({ reason }) => `request failed: ${reason}`,
   login_refused: ({ address, cause }) => `login of ${address} refused: ${cause}`,
+  elsewhere_refused: ({ cause }) =>
+    `refused, as without a key this machine alone is served: a request ${cause}; see --jwt-public-key and --insecure-open`,
   accept_failed: ({ reason }) => `cannot take more connections (${reason}); open ones go on, and it tries again until it can`,
+  space_short: ({ dir, bytes, floorBytes }) =>
+    `${dir} has ${mib(bytes)} free, fewer than --free-bytes (${mib(floorBytes)}): messages are refused, reading goes on`,
+  space_back: ({ dir, bytes }) => `${dir} has ${mib(bytes)} free again: messages are taken`,
+  revoked_closed: ({ user, connections, file }) => `${user} is revoked by ${file}: connections closed: ${connections}`,
+  disconnected: ({ user, connections, by }) => `${by} disconnected ${user}: connections closed: ${connections}`,
+  revoked_read: ({ file, added, removed, entries }) =>
+    `${file} was read again: ${added} revoked, ${removed} no more; names and token ids in it: ${entries}`,
   revoked_unreadable: ({ file, reason }) => `${file} cannot be read, what was revoked stays so: ${reason}`,
   revoked_odd_lines: ({ file, lines, first }) =>
     `lines of ${file} that are no names and no token ids: ${lines}, the first is line ${first}`,
@@ -57,6 +78,10 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   unhandled_rejection: ({ reason }) => `unhandled rejection: ${reason}`,
   uncaught_error: ({ reason }) => `uncaught: ${reason}`,
 };
+
+function mib(bytes: number): string {
+  return `${Math.floor(bytes / 1_048_576)} MiB`;
+}
 
 /** Renders an event as one sentence on one line, with whatever a terminal or a reader of logs might obey spelled out. */
 export function sentenceOf<E extends LogEvent>(event: E, fields: LogEvents[E]): string {

@@ -10,9 +10,12 @@ import { UsageError } from "../cli/options.ts";
 import { CONFIRM_MESSAGES, type HubOptions } from "../hub.ts";
 import { isLoopback } from "../limits/address.ts";
 import type { AdmissionLimits } from "../limits/admission.ts";
+import { canonicalOrigin, OriginError } from "../limits/origin.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
-import { readKey } from "./credentials.ts";
+import { readCertificate } from "./certificate.ts";
+import { readKey, withFile } from "./credentials.ts";
+import { FreeSpace } from "./free_space.ts";
 import type { GateOptions } from "./gate.ts";
 import { SERVER, type ServerValues } from "./options.ts";
 import type { Certificate } from "./tls_terminator.ts";
@@ -21,23 +24,28 @@ import type { Certificate } from "./tls_terminator.ts";
 const CONFIRM_MAILBOX_PARTS = 4;
 /** Frames that a connection's queue has room for at least: one that waits, and the next. */
 const QUEUE_FRAMES_MIN = 2;
+/** Seconds of a day. */
+const DAY_S = 86_400;
 /** Bytes of a MiB. */
 const MIB = 1_048_576;
-/** An origin as browsers give it: a scheme and a host, without a path. Apps have schemes of their own. */
-const ORIGIN_REGEXP = /^[a-z][a-z0-9+.-]*:\/\/[^/\s]+$/;
 
 /** Parts and limits of a server. Without options nothing is limited, except what no well-behaved client causes. */
-export interface ServerOptions extends Omit<HubOptions, "broker" | "report">, Omit<GateOptions, "admission" | "log"> {
+export interface ServerOptions
+  extends
+    Omit<HubOptions, "broker" | "report" | "disconnected" | "refusesMessages">,
+    Omit<GateOptions, "admission" | "log" | "hostname"> {
   readonly hostname?: string;
   /** 0 for any free port. */
   readonly port?: number;
   /** Default: one in memory. */
   readonly broker?: Broker;
   readonly admission?: Partial<AdmissionLimits>;
-  /** Milliseconds over which connections are closed at most when the server ends. Default: at once. */
-  readonly drainMs?: number;
   /** Serves TLS. */
   readonly certificate?: Certificate;
+  /** Milliseconds over which connections are closed at most when the server ends. Default: at once. */
+  readonly drainMs?: number;
+  /** Refuses messages while there is too little room for them. The caller's to close. */
+  readonly space?: FreeSpace;
   /** Default: nothing is logged. */
   readonly log?: Log;
 }
@@ -49,7 +57,7 @@ export class StartError extends Error {
 
 /**
  * Makes the options of a server from the values of a command line. Throws {@linkcode UsageError}, {@linkcode StartError}, and
- * what opening keys and a broker throws. The broker and the list of the revoked are the caller's to close.
+ * what opening keys and a broker throws. The broker, the list of the revoked and the watch of the disk are the caller's to close.
  */
 export async function assemble(values: ServerValues, log: Log): Promise<ServerOptions & { readonly broker: Broker }> {
   checkTogether(values);
@@ -57,14 +65,18 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   const certificate = readCertificate(values);
   const revoked = openRevoked(values, tokens !== undefined, log);
   try {
+    const broker = await openBroker(values, log);
+    const space = keepsNothing(values) || values.postgres !== undefined ? undefined : await watchSpace(values, log);
     return {
       ...limitsOf(values),
       hostname: values.host,
       port: values.port,
       allowOrigin: values["allow-origin"],
+      insecureOpen: values["insecure-open"],
       trustedHops: values["trust-proxy"],
-      broker: await openBroker(values, log),
+      broker,
       log,
+      ...space && { space },
       ...tokens && { tokens },
       ...revoked && { revoked },
       ...certificate && { certificate },
@@ -83,7 +95,7 @@ function checkTogether(values: ServerValues): void {
       throw new UsageError(`--${option} is about PostgreSQL, and needs --postgres`);
     }
   }
-  if (values.postgres !== undefined && (values.broker === "memory" || values.data === ":memory:")) {
+  if (values.postgres !== undefined && keepsNothing(values)) {
     throw new UsageError("--postgres keeps messages, and --broker memory keeps none: choose one");
   }
   const least = frame * QUEUE_FRAMES_MIN;
@@ -91,8 +103,12 @@ function checkTogether(values: ServerValues): void {
     throw new UsageError(`--queue-bytes ${queue} is too few for frames of ${frame} bytes; it has to be at least ${least}`);
   }
   for (const origin of origins) {
-    if (origin === "*" || origin === "null" || ORIGIN_REGEXP.test(origin)) continue;
-    throw new UsageError(`--allow-origin "${origin}" is no origin, such as https://chat.example.org`);
+    try {
+      canonicalOrigin(origin);
+    } catch (error) {
+      if (error instanceof OriginError) throw new UsageError(`--allow-origin ${error.message}`);
+      throw error;
+    }
   }
 }
 
@@ -106,19 +122,35 @@ async function openTokens(values: ServerValues): Promise<Tokens | undefined> {
         throw new UsageError(`--${option} is about tokens, and needs a key such as --jwt-public-key`);
       }
     }
-    if (isLoopback(values.host) || values["insecure-open"]) return undefined;
+    if (values["insecure-open"]) return undefined;
+    if (values["trust-proxy"] > 0) {
+      throw new UsageError(
+        "--trust-proxy brings in others than this machine, and needs a key such as --jwt-public-key, " +
+          "or --insecure-open if anybody may be anybody",
+      );
+    }
+    if (isLoopback(values.host)) return undefined;
     throw new StartError(
       `Without a key anybody who reaches ${values.host} could take any name, so only this machine is served. ` +
         `Give it a key (${SERVER.name} keys makes one; --jwt-public-key), or --insecure-open if you mean it`,
     );
   }
-  return await Tokens.open({
+  const given = [["jwt-secret-file", secret], ["jwt-public-key", publicKey], ["jwks", jwks]] as const;
+  const [option, file] = given.find(([, file]) => file !== undefined)!;
+  const texts = {
     ...secret !== undefined && { secret: readKey(secret) },
     ...publicKey !== undefined && { publicKey: readKey(publicKey) },
     ...jwks !== undefined && { jwks: readKey(jwks) },
-    ...audience !== undefined && { audience },
-    ...issuer !== undefined && { issuer },
-  });
+  };
+  if (Object.keys(texts).length > 1) {
+    throw new UsageError("Give one of --jwt-secret-file, --jwt-public-key and --jwks, not several");
+  }
+  return await withFile(option, file!, () =>
+    Tokens.open({
+      ...texts,
+      ...audience !== undefined && { audience },
+      ...issuer !== undefined && { issuer },
+    }));
 }
 
 function openRevoked({ revoked, postgres }: ServerValues, hasTokens: boolean, log: Log): Revoked | undefined {
@@ -129,13 +161,6 @@ function openRevoked({ revoked, postgres }: ServerValues, hasTokens: boolean, lo
   } catch (error) {
     throw new StartError(`Cannot read --revoked ${revoked}: ${reasonOf(error)}`);
   }
-}
-
-/** Reads certificate and key; undefined without TLS. Throws {@linkcode UsageError} for one of both, and `KeyError`. */
-export function readCertificate({ cert, key }: ServerValues): Certificate | undefined {
-  if (cert === undefined && key === undefined) return undefined;
-  if (cert === undefined || key === undefined) throw new UsageError("TLS needs both --cert and --key");
-  return { cert: readKey(cert), key: readKey(key) };
 }
 
 async function openBroker(values: ServerValues, log: Log): Promise<Broker> {
@@ -155,7 +180,7 @@ async function openBroker(values: ServerValues, log: Log): Promise<Broker> {
       ...limits,
     });
   }
-  if (values.broker === "memory" || values.data === ":memory:") return new MemoryBroker(limits);
+  if (keepsNothing(values)) return new MemoryBroker(limits);
   return await openSqliteBroker({
     dir: values.data,
     sync: values.sync as "full" | "normal",
@@ -189,9 +214,21 @@ function nodeOf({ node, port }: ServerValues): string {
   }
 }
 
+function keepsNothing({ broker, data }: ServerValues): boolean {
+  return broker === "memory" || data === ":memory:";
+}
+
+async function watchSpace({ data: dir, "free-bytes": floorBytes }: ServerValues, log: Log): Promise<FreeSpace | undefined> {
+  if (floorBytes === 0) return undefined;
+  const space = new FreeSpace({ dir, floorBytes, log });
+  await space.look();
+  return space;
+}
+
 function limitsOf(values: ServerValues): ServerOptions {
   const { rate, burst, "max-refusals": refusalsMax, "max-devices": devicesMax, "max-stalled-per-user": stalledPerUser } =
     values;
+  const bytesPerDay = values["sender-bytes-per-day"];
   return {
     frameBytes: values["frame-bytes"],
     contentBytes: values["content-bytes"],
@@ -202,6 +239,7 @@ function limitsOf(values: ServerValues): ServerOptions {
     devicesMax,
     refusalsMax,
     ...rate !== Infinity && { rateLimit: new TokenBuckets(rate, burst, { refusalsMax }), rate: { rate, burst } },
+    ...bytesPerDay !== Infinity && { quota: new TokenBuckets(bytesPerDay / DAY_S, bytesPerDay, { refusalsMax }) },
     admission: {
       connections: values["max-connections"],
       namelessPerAddress: values["max-connections-per-address"],

@@ -15,10 +15,10 @@ async function made(...args: string[]): Promise<ServerOptions> {
 
 Deno.test("assemble lifts every limit that is 0, and makes no rate limit of a rate of 0", async () => {
   const limits = Object.entries(SERVER_OPTIONS).filter(([, { kind }]) => kind === "limit").map(([name]) => `--${name}=0`);
-  const { admission, devicesMax, refusalsMax, confirmMessages, rate, rateLimit } = await made(...limits);
+  const { admission, devicesMax, refusalsMax, confirmMessages, rate, rateLimit, quota } = await made(...limits);
   assertEquals(new Set(Object.values(admission!)), new Set([Infinity]));
   assertEquals([devicesMax, refusalsMax, confirmMessages], [Infinity, Infinity, CONFIRM_MESSAGES]);
-  assertEquals([rate, rateLimit], [undefined, undefined]);
+  assertEquals([rate, rateLimit, quota], [undefined, undefined, undefined]);
 });
 
 Deno.test("assemble passes limits on in the units of the parts", async () => {
@@ -42,6 +42,9 @@ Deno.test("assemble passes limits on in the units of the parts", async () => {
 Deno.test("assemble refuses what does not go together in a sentence", async () => {
   await assertRejects(() => made("--queue-bytes", "65536"), UsageError, "at least 131072");
   await assertRejects(() => made("--allow-origin", "chat.example.org"), UsageError, "is no origin");
+  await assertRejects(() => made("--allow-origin", "https://*.example.org"), UsageError, "wildcard");
+  await assertRejects(() => made("--trust-proxy", "1"), UsageError, "needs a key");
+  assertEquals((await made("--trust-proxy", "1", "--insecure-open")).trustedHops, 1);
   await assertRejects(() => made("--revoked", "file"), UsageError, "needs a key");
   await assertRejects(() => made("--cert", "file"), UsageError, "both --cert and --key");
   await assertRejects(() => made("--host", "0.0.0.0"), StartError, "--insecure-open");

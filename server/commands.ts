@@ -23,7 +23,7 @@ export async function runCommand(
   const { values, operands } = parseOptions<OptionTable>(options, args, { env });
   if (values.help) return helpText(SERVER, command);
   if (operands.length > 0) throw new UsageError(`${command} takes options only, not "${operands[0]}"`);
-  if (command === "token") return await tokenCommand(values as Values<typeof TOKEN_OPTIONS>);
+  if (command === "token") return await tokenCommand(values as Values<typeof TOKEN_OPTIONS>, console.error);
   return await keysCommand(values as Values<typeof KEYS_OPTIONS>);
 }
 

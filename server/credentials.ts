@@ -1,5 +1,6 @@
 /** Credentials: `chat-server token` and `chat-server keys`, and reading the files of keys. */
 
+import { decodeText } from "../auth/text.ts";
 import { KeyError, makeKeys, makeToken } from "../auth/tokens.ts";
 import { type CommandSpec, type OptionTable, UsageError, type Values } from "../cli/options.ts";
 import { reasonOf } from "../ops/log.ts";
@@ -47,8 +48,11 @@ export const CREDENTIAL_COMMANDS = {
   },
 } as const satisfies Record<string, CommandSpec>;
 
-/** Makes a token; returns it, or with `--out` where it was written. Throws {@linkcode UsageError} and {@linkcode KeyError}. */
-export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>): Promise<string> {
+/**
+ * Makes a token; returns it, or with `--out` where it was written. `note` takes a line for people that is no part of that. Throws
+ * {@linkcode UsageError} and {@linkcode KeyError}.
+ */
+export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>, note: (line: string) => void): Promise<string> {
   if (values.name === undefined) throw new UsageError("token needs --name NAME");
   const name = parseName(values.name, "--name");
   if (name instanceof Refusal) throw new UsageError(name.message);
@@ -57,14 +61,20 @@ export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>): Promis
     throw new UsageError("token needs one of --jwt-secret-file FILE and --jwt-private-key FILE");
   }
   const audience = values["jwt-audience"], issuer = values["jwt-issuer"];
-  const token = await makeToken({
-    name,
-    days: values.days,
-    admin: values.admin,
-    ...(secretFile === undefined ? { privateKey: readKey(keyFile!) } : { secret: readKey(secretFile) }),
-    ...(audience === undefined ? {} : { audience }),
-    ...(issuer === undefined ? {} : { issuer }),
-  });
+  const [option, file] = secretFile === undefined
+    ? ["jwt-private-key", keyFile!] as const
+    : ["jwt-secret-file", secretFile] as const;
+  const text = readKey(file);
+  const { token, id } = await withFile(option, file, () =>
+    makeToken({
+      name,
+      days: values.days,
+      admin: values.admin,
+      ...(secretFile === undefined ? { privateKey: text } : { secret: text }),
+      ...(audience === undefined ? {} : { audience }),
+      ...(issuer === undefined ? {} : { issuer }),
+    }));
+  note(`The token's id, which --revoked takes: ${id}`);
   if (values.out === undefined) return token;
   replace(values.out, token + "\n");
   return `The token of ${name} is in ${values.out}, for ${values.days} ${values.days === 1 ? "day" : "days"}`;
@@ -85,12 +95,21 @@ export async function keysCommand({ out }: Values<typeof KEYS_OPTIONS>): Promise
   return `${out}/private.pem makes tokens: keep it to yourself\n${out}/public.pem is for the server: chat-server --jwt-public-key ${out}/public.pem`;
 }
 
-/** Reads a file with a key, as text. Throws {@linkcode KeyError}. */
+/** Reads a file with a key, as text without a byte order mark. Throws {@linkcode KeyError}. */
 export function readKey(file: string): string {
   try {
-    return Deno.readTextFileSync(file);
+    return decodeText(Deno.readFileSync(file));
   } catch (error) {
     throw new KeyError(`Cannot read ${file}: ${whyNot(error)}`);
+  }
+}
+
+/** Uses what is in the file of an option; a `KeyError` of that names both. */
+export async function withFile<T>(option: string, file: string, use: () => T | Promise<T>): Promise<T> {
+  try {
+    return await use();
+  } catch (error) {
+    throw error instanceof KeyError ? new KeyError(`--${option} ${file}: ${error.message}`) : error;
   }
 }
 

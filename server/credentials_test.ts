@@ -20,24 +20,28 @@ Deno.test({
     await assertRejects(() => Deno.stat(`${dir}/half/private.pem`), Deno.errors.NotFound);
     await assertRejects(() => keysCommand({ ...values, out: `${out}/public.pem` }), KeyError, "Cannot make the folder");
     const tokens = await Tokens.open({ publicKey: readKey(`${out}/public.pem`) });
-    const token = await tokenCommand(
-      parseOptions(TOKEN_OPTIONS, ["--name", "Alice", "--jwt-private-key", `${out}/private.pem`]).values,
-    );
-    assert("user" in await tokens.verify(token));
+    const notes: string[] = [];
+    const make = (...args: string[]) => tokenCommand(parseOptions(TOKEN_OPTIONS, args).values, (line) => notes.push(line));
+    const claims = await tokens.verify(await make("--name", "Alice", "--jwt-private-key", `${out}/private.pem`));
+    assert("user" in claims);
+    assertEquals(notes.splice(0), [`The token's id, which --revoked takes: ${claims.tokenId}`]);
     const file = `${dir}/alice.token`;
     Deno.writeTextFileSync(file, "an older one", { mode: 0o644 });
-    const said = await tokenCommand(
-      parseOptions(TOKEN_OPTIONS, ["--name", "alice", "--out", file, "--jwt-private-key", `${out}/private.pem`]).values,
-    );
+    const said = await make("--name", "alice", "--out", file, "--jwt-private-key", `${out}/private.pem`);
     assertEquals(said, `The token of alice is in ${file}, for 30 days`);
     assert("user" in await tokens.verify(readKey(file).trim()));
     if (Deno.build.os !== "windows") assertEquals(Deno.statSync(file).mode! & 0o777, 0o600);
     for (const args of [[], ["--name", "a b", "--jwt-private-key", "x"], ["--name", "alice"]]) {
-      await assertRejects(() => tokenCommand(parseOptions(TOKEN_OPTIONS, args).values), UsageError);
+      await assertRejects(() => make(...args), UsageError);
     }
     await assertRejects(
-      () => tokenCommand(parseOptions(TOKEN_OPTIONS, ["--name", "a", "--jwt-secret-file", `${dir}/no`]).values),
+      () => make("--name", "a", "--jwt-secret-file", `${dir}/no`),
       KeyError,
+    );
+    await assertRejects(
+      () => make("--name", "a", "--jwt-private-key", `${out}/public.pem`),
+      KeyError,
+      `--jwt-private-key ${out}/public.pem: The private key is no PEM`,
     );
     await Deno.remove(dir, { recursive: true });
   },

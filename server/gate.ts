@@ -2,11 +2,16 @@
 
 import type { Revoked } from "../auth/revoked.ts";
 import { AuthFailure, type Claims, SUBPROTOCOL, tokenOf, type Tokens } from "../auth/tokens.ts";
-import { clientAddress, isOriginAllowed } from "../limits/address.ts";
+import { clientAddress } from "../limits/address.ts";
 import type { Admission, Denial, Slot } from "../limits/admission.ts";
+import { canonicalOrigin, isOriginAllowed } from "../limits/origin.ts";
 import type { Log } from "../ops/log.ts";
 import { ERROR_CODES, type ErrorCode, parseName, Refusal } from "../protocol.ts";
 import type { Admitted } from "./guest.ts";
+import { cameFromElsewhere } from "./open_mode.ts";
+
+/** Milliseconds between two log entries about requests that open mode refuses: they cost a stranger nothing. */
+const ELSEWHERE_REPORT_MS = 60_000;
 
 /** Parts and rules of a {@linkcode Gate}. */
 export interface GateOptions {
@@ -14,6 +19,10 @@ export interface GateOptions {
   /** Undefined in open mode, where any name is believed. */
   readonly tokens?: Tokens;
   readonly revoked?: Revoked;
+  /** In open mode, serves whoever asks: through proxies, and under any name of the host. */
+  readonly insecureOpen?: boolean;
+  /** Address that the server listens on. */
+  readonly hostname: string;
   /** Origins of pages that may connect beside the server's own; `*` for all. */
   readonly allowOrigin?: readonly string[];
   /** Number of proxies in front whose X-Forwarded-For is believed. */
@@ -24,16 +33,22 @@ export interface GateOptions {
 /** Decides about requests to upgrade. */
 export class Gate {
   readonly #options: GateOptions;
+  readonly #allowedOrigins: readonly string[];
+  #elsewhereReportedAt = -Infinity;
 
+  /** Throws `OriginError` for an origin that no browser sends. */
   constructor(options: GateOptions) {
     this.#options = options;
+    this.#allowedOrigins = (options.allowOrigin ?? []).map(canonicalOrigin);
   }
 
   /** Lets a request through, or returns the answer that refuses it. */
   async enter(request: Request, remote: string): Promise<Admitted | Response> {
-    const { admission, allowOrigin = [], trustedHops = 0, tokens } = this.#options;
+    const { admission, trustedHops = 0, tokens } = this.#options;
     const { headers } = request;
-    if (!isOriginAllowed(headers.get("origin"), headers.get("host"), allowOrigin, tokens !== undefined)) {
+    const stranger = this.#refuseElsewhere(headers);
+    if (stranger) return stranger;
+    if (!isOriginAllowed(headers.get("origin"), headers.get("host"), this.#allowedOrigins, tokens !== undefined)) {
       return refusal(
         403,
         "forbidden",
@@ -52,6 +67,25 @@ export class Gate {
     } finally {
       if (!admitted || admitted instanceof Response) slot.release();
     }
+  }
+
+  /** Refuses what comes from elsewhere in open mode, unless the operator insists. */
+  #refuseElsewhere(headers: Headers): Response | undefined {
+    const { tokens, insecureOpen = false, hostname, log } = this.#options;
+    if (tokens || insecureOpen) return undefined;
+    const why = cameFromElsewhere(headers, hostname);
+    if (why === undefined) return undefined;
+    const now = performance.now();
+    if (now - this.#elsewhereReportedAt >= ELSEWHERE_REPORT_MS) {
+      this.#elsewhereReportedAt = now;
+      log?.("elsewhere_refused", { cause: why });
+    }
+    return refusal(
+      403,
+      "forbidden",
+      `Without a key the server serves its own machine alone, and this request ${why}. ` +
+        "Give the server a key (chat-server keys makes one; --jwt-public-key), or --insecure-open if anybody may be anybody",
+    );
   }
 
   async #identify(headers: Headers, asked: string | undefined, slot: Slot, address: string): Promise<Admitted | Response> {

@@ -1,5 +1,7 @@
 /** HTTP: a table of routes, and plain answers. A new path is a new row: it says its methods and whether it reads a body. */
 
+import { isLoopback } from "../limits/address.ts";
+import { proxyHeader } from "./open_mode.ts";
 import { VERSION } from "./options.ts";
 
 /** Characters of a request's URL: a name fits many times. */
@@ -17,14 +19,15 @@ export interface HttpOptions {
   /** Proxies in front: only one of ours is believed that it speaks TLS for this server. */
   readonly trustedHops: number;
   readonly isDraining: () => boolean;
-  /** Returns why nothing can be stored now, in words for the operator; undefined while everything works. */
-  readonly trouble: () => string | undefined;
+  /** Returns why the server cannot do its work now, as the end of a sentence; undefined while it can. */
+  readonly unreadiness: () => string | undefined;
   /** Answers a request that is a proper WebSocket handshake; `address` is the peer's. */
   readonly upgrade: (request: Request, address: string) => Promise<Response>;
 }
 
 /** One path of the server. */
 interface Route {
+  /** Methods beside OPTIONS, which is answered everywhere with their names. */
   readonly methods: readonly string[];
   /** True for a route that reads a body. At the others the body is never read, and the connection is cut off. */
   readonly readsBody: boolean;
@@ -35,11 +38,12 @@ const READ = { methods: ["GET", "HEAD"], readsBody: false } as const;
 
 /** Returns the handler of all requests. `address` is the peer's, or undefined for one that came around the TLS in front. */
 export function httpHandler(
-  { scheme, trustedHops, isDraining, trouble, upgrade }: HttpOptions,
+  { scheme, trustedHops, isDraining, unreadiness, upgrade }: HttpOptions,
 ): (request: Request, address: string | undefined) => Response | Promise<Response> {
   const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
     ["/", { ...READ, answer: (request) => plain(200, landingPage(request, schemeOf(request, scheme, trustedHops))) }],
-    ["/healthz", { ...READ, answer: () => isDraining() ? plain(503, "draining") : plain(200, healthOf(trouble())) }],
+    ["/healthz", { ...READ, answer: () => isDraining() ? plain(503, "draining") : plain(200, "ok") }],
+    ["/readyz", { ...READ, answer: (request, address) => ready(unreadiness(), request, address) }],
     ["/ws", {
       ...READ,
       answer(request, address) {
@@ -53,15 +57,12 @@ export function httpHandler(
     if (address === undefined) return plain(403, "Connect with TLS, on the server's own port");
     const route = findRoute(routes, request);
     const isAnswered = !(route instanceof Response) && route.methods.includes(request.method);
+    const isAsked = !(route instanceof Response) && request.method === "OPTIONS" && !hasBody(request.headers);
+    if (isAsked) return new Response(null, { status: 204, headers: { allow: allowed(route) } });
     if (hasBody(request.headers) && !(isAnswered && route.readsBody)) return refuseBody(request);
     if (route instanceof Response) return route;
     return isAnswered ? route.answer(request, address) : refuseMethod(route);
   };
-}
-
-/** Returns the words about health: a server without its storage lives, and goes on by itself; ending it would help nobody. */
-function healthOf(trouble: string | undefined): string {
-  return trouble === undefined ? "ok" : `ok, but nothing can be stored now: ${trouble}`;
 }
 
 /** Finds the route of a request, or the answer to one that leads nowhere. */
@@ -81,7 +82,18 @@ function refuseBody({ method }: Request): Response {
 
 function refuseMethod({ methods }: Route): Response {
   const named = methods.filter((method) => method !== "HEAD").join(" and ");
-  return plain(405, `Only ${named} is answered here`, { allow: methods.join(", ") });
+  return plain(405, `Only ${named} is answered here`, { allow: allowed({ methods }) });
+}
+
+function allowed({ methods }: Pick<Route, "methods">): string {
+  return [...methods, "OPTIONS"].join(", ");
+}
+
+/** Says whether the server can do its work; why not, to programs of this machine alone. */
+function ready(why: string | undefined, { headers }: Request, address: string): Response {
+  if (why === undefined) return plain(200, "ok");
+  const isNear = isLoopback(address) && proxyHeader(headers) === undefined;
+  return plain(503, isNear ? `not ready: ${why}` : "not ready");
 }
 
 /** Returns the answer to an upgrade that is no handshake of WebSocket version 13, or undefined for one that is. */

@@ -50,7 +50,7 @@ Deno.test({
   ignore,
   async fn() {
     await using server = await serve(
-      ...["--frame-bytes", "1024", "--content-bytes", "100", "--hello-timeout", "1", "--mailbox", "2", "--max-devices", "1"],
+      ...["--frame-bytes", "1024", "--content-bytes", "100", "--hello-timeout", "1", "--mailbox", "4", "--max-devices", "1"],
       ...["--max-groups", "1", "--max-group-members", "1", "--max-refusals", "3", "--rate", "0", ...NO_ADDRESS_LIMITS],
     );
     await using silent = await WsPeer.open(server.url);
@@ -231,14 +231,55 @@ Deno.test({
     for (
       const [option, value, words] of [
         ["--queue-bytes", "65536", "at least 131072"],
+        ["--burst", "0", "whole number from 1"],
         ["--allow-origin", "chat.example.org", "is no origin"],
-        ["--allow-origin", "https://chat.example.org/", "is no origin"],
+        ["--allow-origin", "https://chat.example.org/app", "has a path"],
+        ["--allow-origin", "https://*.example.org", "has a wildcard"],
       ] as const
     ) {
       const { code, err } = await runToEnd(fromSource("server"), ["--port", "0", "--broker", "memory", option, value]);
       assertEquals(code, 2);
       assertMatch(err, new RegExp(`^chat-server: ${option} .*${words}.*; see chat-server --help$`));
     }
+  },
+});
+
+Deno.test({
+  name: "limits - a user who has sent --sender-bytes-per-day is told when there is more, over all devices, and others go on",
+  ignore,
+  async fn() {
+    await using server = await serve("--sender-bytes-per-day", "1000", "--rate", "0");
+    await using ann = await login(server, "ann");
+    await using laptop = await login(server, "ann");
+    await using bob = await login(server, "bob");
+    const send = (peer: WsPeer, sender: string, content: string) =>
+      peer.send({ sender, recipient: "nobody", content, id: "1" });
+    send(ann, "ann", "é".repeat(300));
+    assertEquals((await ann.next() as { code: string }).code, "unknown_recipient");
+    send(laptop, "ann", "x".repeat(401));
+    const over = await laptop.next() as { code: string; retryable: boolean; retry_after_ms: number };
+    assertEquals([over.code, over.retryable], ["quota_exceeded", true]);
+    assert(over.retry_after_ms > 60_000 && over.retry_after_ms < 90_000, `${over.retry_after_ms}`); // a byte in 86.4 s
+    send(bob, "bob", "x".repeat(1_000));
+    assertEquals((await bob.next() as { code: string }).code, "unknown_recipient");
+  },
+});
+
+Deno.test({
+  name: "limits - below --free-bytes messages are unavailable, the log says it once, and /readyz says no",
+  ignore,
+  async fn() {
+    const dir = await Deno.makeTempDir({ prefix: "space-" });
+    {
+      const options = ["--data", dir, "--free-bytes", String(2 ** 52)];
+      await using server = await RunningServer.start(fromSource("server"), options);
+      await server.err.next("fewer than --free-bytes");
+      await using ann = await login(server, "ann");
+      assertEquals(await answer(ann, { sender: "ann", recipient: "ann", content: "hi", id: "1" }), "unavailable");
+      const ready = await fetch(server.url.replace("ws:", "http:").replace("/ws", "/readyz"));
+      assertEquals([ready.status, (await ready.text()).includes("--free-bytes")], [503, true]);
+    }
+    await Deno.remove(dir, { recursive: true });
   },
 });
 

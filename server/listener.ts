@@ -31,6 +31,7 @@ export class Listener {
   readonly #timer: ReturnType<typeof setInterval>;
   #http: Deno.HttpServer<Deno.NetAddr>;
   #reportedAt = -Infinity;
+  #isListening = true;
 
   /** Throws what `listen` throws, such as `Deno.errors.AddrInUse`. */
   constructor(options: ListenerOptions) {
@@ -39,6 +40,11 @@ export class Listener {
     this.port = this.#http.addr.port;
     this.#timer = setInterval(() => this.#listenAgain(), LISTEN_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
+  }
+
+  /** False from when the listener was found to be gone until it is there again. */
+  get isListening(): boolean {
+    return this.#isListening;
   }
 
   /** Stops accepting, and lets requests finish. Idempotent. */
@@ -56,7 +62,11 @@ export class Listener {
   #listenAgain(): void {
     try {
       this.#http = this.#listen(this.port);
-    } catch { /* it listens, or there is still no descriptor */ }
+      this.#isListening = true;
+    } catch (error) {
+      // Where the port is in use, it is this listener that uses it; else there is still no descriptor.
+      this.#isListening = error instanceof Deno.errors.AddrInUse;
+    }
   }
 
   #report(error: unknown): void {

@@ -216,6 +216,36 @@ Deno.test({
 });
 
 Deno.test({
+  name: "gate - open mode refuses what comes through a proxy or asks for another host, says what to do, and logs it once",
+  ignore,
+  async fn() {
+    const strange: Record<string, string>[] = [
+      { "x-forwarded-for": "203.0.113.7" },
+      { forwarded: "for=203.0.113.7" },
+      { "x-real-ip": "203.0.113.7" },
+      { host: "chat.example.org" },
+    ];
+    const lines: string[] = [];
+    await using open = await serve({ trustedHops: 1, log: (event, fields) => lines.push(sentenceOf(event, fields)) }, true);
+    for (const headers of strange) {
+      const { status, text } = await ask(open, headers, "/ws?name=alice");
+      assertEquals(status, 403, JSON.stringify(headers));
+      for (const words of ['"code":"forbidden"', "--jwt-public-key", "--insecure-open"]) assertStringIncludes(text, words);
+    }
+    assertEquals(lines.length, 1);
+    assertStringIncludes(lines[0]!, "X-Forwarded-For");
+    for (const host of ["localhost:8080", "[::1]:8080"]) assertEquals((await ask(open, { host })).status, 101);
+    await using insisting = await serve({ insecureOpen: true }, true);
+    await using keyed = await serve();
+    const authorization = `Bearer ${await token("alice")}`;
+    for (const headers of strange) {
+      assertEquals((await ask(insisting, headers)).status, 101);
+      assertEquals((await ask(keyed, { ...headers, authorization })).status, 101);
+    }
+  },
+});
+
+Deno.test({
   name: "gate - connections that say nothing, new ones per second, all of them and memory are bounded with Retry-After",
   ignore,
   async fn() {
@@ -242,7 +272,7 @@ Deno.test({
   name: "gate - a proxy in front passes on whom it counts for",
   ignore,
   async fn() {
-    await using server = await serve({ admission: { namelessPerAddress: 1 }, trustedHops: 1 }, true);
+    await using server = await serve({ admission: { namelessPerAddress: 1 }, trustedHops: 1, insecureOpen: true }, true);
     using _one = await RawSocket.upgrade(server.port);
     assertEquals((await ask(server)).status, 429);
     assertEquals((await ask(server, { "x-forwarded-for": "192.0.2.7" })).status, 101);

@@ -7,7 +7,7 @@ import { SocketConnection } from "./sockets.ts";
 
 testTransport("Deno's sockets -", (host) => {
   const admission = new Admission(UNLIMITED, () => 0);
-  const gate = new Gate({ admission });
+  const gate = new Gate({ admission, hostname: "127.0.0.1" });
   const guests = new Guests(host);
   const http = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request, { remoteAddr }) => {
     const admitted = await gate.enter(request, remoteAddr.hostname);

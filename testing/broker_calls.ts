@@ -11,12 +11,12 @@ const GROUPS = ["#a", "#b", "#c"];
 const DEVICES = ["laptop", "phone", "tablet"];
 
 type Random = () => number;
+export type Answer = Promise<unknown> | AsyncIterable<unknown>;
 /** Call of the port that has an answer: its name and arguments. */
 export type Call = {
-  [Op in keyof Required<Broker>]: Broker[Op] extends (...args: infer Args) => Promise<unknown> ? [Op, ...Args]
-    : never;
+  [Op in keyof Required<Broker>]: Broker[Op] extends (...args: infer Args) => Answer ? [Op, ...Args] : never;
 }[
-  Exclude<keyof Broker, "close">
+  Exclude<keyof Broker, "close" | "health">
 ];
 
 /** Returns a whole number from 0 to `most`. */
@@ -51,6 +51,9 @@ export function anyCall(random: Random, head: number): Call {
     () => ["history", user, { with: other, limit: 1 + upTo(random, 9), after: upTo(random, head + 1) }],
     () => ["history", user, { with: other, limit: 3, after: upTo(random, head), before: upTo(random, head + 1) }],
     () => ["conversations", user, 1 + upTo(random, 6)],
+    () => ["conversations", user, 1 + upTo(random, 3), { seq: upTo(random, head + 1) }],
+    () => ["conversations", user, 9, { seq: 0, with: group }],
+    () => ["markAll", user, upTo(random, head + 1)],
     () => ["markers", user, upTo(random, head + 1)],
     () => ["group", { op: "create", user, group, open: random() < 0.5 }],
     () => ["group", { op: pick(random, ["join", "leave", "members"] as const), user, group }],
@@ -61,6 +64,11 @@ export function anyCall(random: Random, head: number): Call {
   return pick(random, calls)();
 }
 
+/** Waits for an answer of the broker. */
+export async function settled(answer: Answer): Promise<unknown> {
+  return Symbol.asyncIterator in answer ? (await Array.fromAsync(answer)).flat() : await answer;
+}
+
 function keyOf({ user, kind, with: other }: Marker): string {
   return `${user} ${kind} ${other}`;
 }
@@ -68,7 +76,8 @@ function keyOf({ user, kind, with: other }: Marker): string {
 /** Makes answers comparable: the port promises no order of authors and markers, and undefined is as good as nothing. */
 export function canonical(op: string, value: unknown): unknown {
   const plain = JSON.parse(JSON.stringify(value ?? null));
-  if (op === "mark") { for (const marked of plain) marked.authors.sort(); }
+  if (op === "mark" || op === "markAll") { for (const marked of plain) marked.authors.sort(); }
+  if (op === "markAll") plain.sort((a: MarkerMove, b: MarkerMove) => a.with < b.with ? -1 : 1);
   if (op === "markers") plain.sort((a: Marker, b: Marker) => keyOf(a) < keyOf(b) ? -1 : 1);
   return plain;
 }

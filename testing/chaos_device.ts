@@ -59,6 +59,17 @@ export class ChaosDevice implements DeviceHistory {
     });
   }
 
+  /** Is away until {@linkcode ChaosDevice.comeBack}. */
+  async goAway(): Promise<void> {
+    await this.close();
+  }
+
+  /** Connects again after {@linkcode ChaosDevice.goAway}. */
+  comeBack(): void {
+    this.#closed = false;
+    this.#connect();
+  }
+
   /** Cuts this device's own connection, without a goodbye to speak of. */
   drop(): void {
     this.#socket?.close();

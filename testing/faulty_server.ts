@@ -1,6 +1,7 @@
 /**
  * The real server on a SQLite broker that may be broken on purpose, to see that the checker of histories finds it:
- * `faulty_server.ts DATA none|ack-early|no-dedupe`.
+ * `faulty_server.ts DATA none|ack-early|no-dedupe`. With `failing-disk` or `slow-disk` the disk is what is broken, and every
+ * promise has to hold. SIGTERM ends it as it ends the real one.
  */
 
 import { openSqliteBroker } from "../broker/sqlite.ts";
@@ -15,4 +16,8 @@ if (fault !== "none") {
     }
   };
 }
-console.log(startServer({ port: 0, broker: await openSqliteBroker({ dir }), log: logToStderr }).url);
+// A disk that fails on purpose is no news.
+const log = fault === "failing-disk" ? () => {} : logToStderr;
+const server = startServer({ port: 0, broker: await openSqliteBroker({ dir }), log });
+Deno.addSignalListener("SIGTERM", () => void server.shutdown().then(() => Deno.exit(0)));
+console.log(server.url);

@@ -18,12 +18,29 @@ export interface DeviceHistory {
   readonly received: readonly Message[];
 }
 
-/** Members per group, who are in it from before the first message to the end. */
+/** Members per group, who are in it from before the first message, to the end unless it is said otherwise. */
 export type Groups = ReadonlyMap<string, readonly string[]>;
 
+/** End of a membership. */
+export interface Ending {
+  readonly user: string;
+  readonly group: string;
+  /** Position of a message from before the end: up to it everything is due to the user. */
+  readonly due: number;
+  /** Position of a message from after the end: nothing beyond it is for the user. */
+  readonly last: number;
+}
+
 /** Everything that is wrong, in words; empty where every promise was kept. */
-export function check(devices: readonly DeviceHistory[], groups: Groups): string[] {
-  return [...checkAcks(devices), ...devices.flatMap((device) => checkDevice(device, devices, groups)), ...checkOrder(devices)];
+export function check(devices: readonly DeviceHistory[], groups: Groups, endings: readonly Ending[] = []): string[] {
+  const world = { devices, groups, endings };
+  return [...checkAcks(devices), ...devices.flatMap((device) => checkDevice(device, world)), ...checkOrder(devices)];
+}
+
+interface World {
+  readonly devices: readonly DeviceHistory[];
+  readonly groups: Groups;
+  readonly endings: readonly Ending[];
 }
 
 function label({ user, device }: DeviceHistory): string {
@@ -50,7 +67,9 @@ function checkAcks(devices: readonly DeviceHistory[]): string[] {
   return wrong;
 }
 
-function checkDevice(device: DeviceHistory, devices: readonly DeviceHistory[], groups: Groups): string[] {
+function checkDevice(device: DeviceHistory, { devices, groups, endings }: World): string[] {
+  const endOf = ({ recipient }: Message) =>
+    endings.find(({ user, group }) => user === device.user && group === recipient) ?? { due: Infinity, last: Infinity };
   const wrong: string[] = [];
   const times = new Map<string, number>();
   for (const message of device.received) {
@@ -64,14 +83,15 @@ function checkDevice(device: DeviceHistory, devices: readonly DeviceHistory[], g
     if (!readers(message, groups).includes(device.user)) {
       wrong.push(`${label(device)} read ${id}, which is not addressed to it`);
     }
+    if ((message.seq ?? 0) > endOf(message).last) wrong.push(`${label(device)} read ${id}, sent after its user had left`);
   }
   if (!device.extended) return wrong;
   for (const [id, count] of times) if (count > 1) wrong.push(`${label(device)} read ${id} ${count} times`);
   for (const sender of devices) {
     if (sender === device) continue;
-    for (const id of sender.acked.keys()) {
+    for (const [id, [seq]] of sender.acked) {
       const message = sender.sent.get(id)!;
-      if (readers(message, groups).includes(device.user) && !times.has(id)) {
+      if (readers(message, groups).includes(device.user) && seq! <= endOf(message).due && !times.has(id)) {
         wrong.push(`${label(device)} never read ${id}, which was acked`);
       }
     }

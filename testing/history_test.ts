@@ -40,3 +40,18 @@ for (const [what, devices, pattern] of FAULTS) {
     assert(wrong.some((line) => pattern.test(line)), wrong.join("\n"));
   });
 }
+
+Deno.test("the checker wants what was sent before a membership ended, and nothing that was sent after it", () => {
+  const messages = [1, 2, 3].map((n): Message => ({ sender: "alice", recipient: "#g", content: "hi", id: String(n) }));
+  const sender = device("alice", "a", {
+    sent: new Map(messages.map((message) => [message.id!, message])),
+    acked: new Map(messages.map(({ id }) => [id!, [Number(id) * 10]])),
+  });
+  const groups = new Map([["#g", ["alice", "bob"]]]), endings = [{ user: "bob", group: "#g", due: 10, last: 20 }];
+  const wrong = (...ids: number[]) => {
+    const received = ids.map((id) => ({ ...messages[id - 1]!, seq: id * 10 }));
+    return check([sender, device("bob", "b", { received })], groups, endings);
+  };
+  assertEquals([wrong(1), wrong(1, 2)], [[], []]);
+  assert(/never read 1/.test(wrong().join()) && /had left/.test(wrong(1, 3).join()));
+});

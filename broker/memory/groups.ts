@@ -1,10 +1,11 @@
 /** Groups in memory: carries out what the rules of broker/group_rules.ts decide. */
 
 import type { BrokerRefusal, GroupAnswer, GroupRequest } from "../../broker.ts";
-import { decideGroup, type GroupChange } from "../group_rules.ts";
+import { decideGroup, type GroupChange, type GroupFacts } from "../group_rules.ts";
 import { type BrokerLimits, GROUPS_LISTED_MAX } from "../limits.ts";
+import { keepEnded } from "./ended.ts";
 import type { Retention } from "./retention.ts";
-import { type MemoryState, newGroup, type Thread } from "./state.ts";
+import { type MemoryState, newGroup, type Thread, type User } from "./state.ts";
 
 /** Groups of a {@linkcode MemoryState}. */
 export class MemoryGroups {
@@ -24,7 +25,17 @@ export class MemoryGroups {
     const { users, groups } = this.#state, group = groups.get(request.group);
     const isKnown = (user: string) => users.has(user);
     const groupsOf = (user: string) => users.get(user)?.groups ?? 0;
-    const decision = decideGroup(request, { group, isKnown, groupsOf }, this.#limits);
+    const invitationsOf = (user: string, inviter: string) => {
+      let byInviter = 0, byOthers = 0;
+      for (const [other, count] of users.get(user)!.invitations) {
+        if (other === inviter) byInviter += count;
+        else byOthers += count;
+      }
+      return { byInviter, byOthers };
+    };
+    const hasDeclined = (user: string, inviter: string) => users.get(user)!.declined.get(inviter)?.has(request.group) ?? false;
+    const facts: GroupFacts = { group, isKnown, groupsOf, invitationsOf, hasDeclined };
+    const decision = decideGroup(request, facts, this.#limits);
     return "code" in decision ? decision : this.#carryOut(decision, request.group, group);
   }
 
@@ -33,40 +44,52 @@ export class MemoryGroups {
       case "create": {
         const created = newGroup(name, decision.owner, decision.open);
         this.#state.groups.set(name, created);
-        this.#enter(created, decision.owner);
+        this.#enter(created, decision.owner, "");
         return answerOf(created, true);
       }
       case "enter":
-        this.#enter(group!, decision.user);
+        this.#enter(group!, decision.user, decision.inviter);
         return answerOf(group!, true);
       case "exit":
-        this.#exit(group!, decision.user);
+        this.#exit(group!, decision.user, decision.declined);
         return answerOf(group!, true);
+      case "agree":
+        return answerOf(group!, agree(group!, decision.user));
       case "none":
         return answerOf(group!, false);
     }
   }
 
-  #enter(group: Thread, name: string): void {
+  #enter(group: Thread, name: string, inviter: string): void {
     const user = this.#state.user(name);
-    user.groups++;
+    if (inviter === "") {
+      user.groups++;
+      agree(group, name);
+    } else {
+      user.invitations.set(inviter, (user.invitations.get(inviter) ?? 0) + 1);
+      group.inviters.set(name, inviter);
+      group.passive.add(name);
+    }
     user.threads.set(group.group, group);
     group.members.set(name, this.#state.log.head);
     group.users.add(user);
   }
 
-  #exit(group: Thread, name: string): void {
-    const user = this.#state.user(name);
-    user.groups--;
+  #exit(group: Thread, name: string, declined: boolean): void {
+    const user = this.#state.user(name), inviter = group.inviters.get(name);
+    keepEnded(user, group, group.members.get(name)!, this.#retention);
+    if (inviter === undefined) user.groups--;
+    else giveBack(user, inviter, declined ? group.group : undefined);
+    group.inviters.delete(name);
+    group.passive.delete(name);
     user.threads.delete(group.group);
     group.members.delete(name);
     group.users.delete(user);
     group.markers.delete(name);
-    const [eldest] = group.members.keys();
-    if (group.owner === name) group.owner = eldest ?? "";
-    if (eldest !== undefined) return;
+    if (group.owner === name) group.owner = [...group.members.keys()].find((member) => !group.passive.has(member)) ?? "";
+    if (group.members.size > 0) return;
     this.#state.groups.delete(group.group);
-    this.#retention.removeAll(group.seqs);
+    this.#retention.removeIfEnded(group);
   }
 
   #list(name: string): GroupAnswer {
@@ -81,6 +104,22 @@ export class MemoryGroups {
       .map(({ group, owner, open, members }) => ({ group, owner, open, members: members.size }));
     return { changed: false, members: [], groups, more: all.length > groups.length };
   }
+}
+
+/** Takes a member for one who is in the group by their own will. Returns true where they own it now. */
+export function agree(group: Thread, name: string): boolean {
+  group.passive.delete(name);
+  if (group.owner !== "") return false;
+  group.owner = name;
+  return true;
+}
+
+/** Frees the place of a group that `inviter` has brought a user into, and notes the group that the user declined by leaving. */
+function giveBack({ invitations, declined }: User, inviter: string, group: string | undefined): void {
+  const left = invitations.get(inviter)! - 1;
+  if (left > 0) invitations.set(inviter, left);
+  else invitations.delete(inviter);
+  if (group !== undefined) declined.set(inviter, (declined.get(inviter) ?? new Set()).add(group));
 }
 
 function answerOf({ members, owner }: Thread, changed: boolean): GroupAnswer {

@@ -4,7 +4,7 @@ import type { Stored } from "../../broker.ts";
 import { DAY_MS } from "../limits.ts";
 import { isGroup } from "../names.ts";
 import { firstAfter } from "./counting.ts";
-import type { MemoryState, Thread } from "./state.ts";
+import { addWaiting, type MemoryState, type Thread } from "./state.ts";
 
 /** One part in so many of the messages goes at once where room is made: small, as nobody is served meanwhile. */
 const ROOM_PARTS = 100;
@@ -77,9 +77,17 @@ export class Retention {
     this.#isJammed = false;
   }
 
-  /** Removes the messages of a group that has ended, which no horizon tells of. */
-  removeAll(seqs: readonly number[]): void {
-    for (const seq of seqs) this.#removeOne(this.#state.log.get(seq)!);
+  /** Removes the messages of a group, if it has ended and no device is due any. */
+  removeIfEnded(thread: Thread): void {
+    if (thread.members.size > 0) return;
+    const { endedGroups, log } = this.#state, { group } = thread;
+    const others = (endedGroups.get(group) ?? []).filter((other) => other !== thread);
+    const isKept = thread.endedKept > 0;
+    if (isKept || others.length > 0) endedGroups.set(group, isKept ? [...others, thread] : others);
+    else endedGroups.delete(group);
+    if (isKept) return;
+    for (const seq of thread.seqs) this.#removeOne(log.get(seq)!);
+    thread.seqs = [];
   }
 
   #makeRoom(): boolean {
@@ -104,15 +112,24 @@ export class Retention {
 
   /** Removes messages, given oldest first. */
   #remove(messages: readonly Stored[]): void {
-    const { users, groups } = this.#state;
+    const { users } = this.#state;
     const newest = new Map<Thread, number>();
     for (const message of messages) {
-      const thread = groups.get(message.recipient) ?? users.get(message.sender)!.threads.get(message.recipient)!;
+      const thread = this.#threadOf(message);
       newest.set(thread, message.seq);
-      if (!this.#isDelivered(message)) users.get(message.recipient)!.waiting--;
+      if (!this.#isDelivered(message)) addWaiting(thread, users.get(message.recipient)!, -1);
       this.#removeOne(message);
     }
     for (const [thread, seq] of newest) this.#clean(thread, seq);
+    if (newest.size > 0) this.#cleanEnded(newest);
+  }
+
+  /** Returns the thread of a message: it may be that of a group that has ended, whose name another one has now. */
+  #threadOf({ sender, recipient, seq }: Stored): Thread {
+    const { users, groups, endedGroups } = this.#state;
+    if (!isGroup(recipient)) return users.get(sender)!.threads.get(recipient)!;
+    for (const thread of endedGroups.get(recipient) ?? []) if (seq <= thread.seqs.at(-1)!) return thread;
+    return groups.get(recipient)!;
   }
 
   /** Takes positions without a message out of a thread, up to `upTo`, and raises the horizon of those who could see them. */
@@ -126,6 +143,22 @@ export class Retention {
     const kept = thread.seqs.slice(0, end).filter((seq) => log.sender(seq) !== undefined);
     if (kept.length === 0) thread.seqs.splice(0, end); // moves no more than it must
     else thread.seqs = kept.concat(thread.seqs.slice(end));
+  }
+
+  /** Raises the horizon of those who were due messages that have been removed, of threads up to a position each. */
+  #cleanEnded(removed: ReadonlyMap<Thread, number>): void {
+    const unused = new Set<Thread>();
+    for (const user of this.#state.users.values()) {
+      if (user.ended.length === 0) continue;
+      user.ended = user.ended.filter(({ thread, since, until }) => {
+        const upTo = removed.get(thread) ?? 0;
+        if (upTo > since) user.horizon = Math.max(user.horizon, Math.min(upTo, until));
+        if (upTo < until) return true;
+        if (--thread.endedKept === 0) unused.add(thread);
+        return false;
+      });
+    }
+    for (const thread of unused) this.removeIfEnded(thread);
   }
 
   #removeOne({ sender, id, seq }: Stored): void {

@@ -2,8 +2,8 @@
 
 import type { Appended, Draft } from "../../broker.ts";
 import { isGroup } from "../names.ts";
-import { idConflict, mailboxFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
-import type { Directory } from "./directory.ts";
+import { idConflict, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
+import { directName, type Directory, groupName } from "./directory.ts";
 import type { Kind } from "./lane.ts";
 import { Unavailable } from "./lane.ts";
 import { ints, type Sql, texts } from "./link.ts";
@@ -24,7 +24,14 @@ interface Row {
 }
 
 /** Answer of the function about one draft, where not all were stored. */
-type Odd = readonly [isMember: boolean, seq: number | null, ts: number | null, isSame: boolean | null];
+type Odd = readonly [isMember: boolean, seq: number | null, ts: number | null, isSame: boolean | null, name: string | null];
+
+/** A message that has the id of a draft; `isSame`: it says the same to the same. */
+interface Known {
+  readonly seq: number;
+  readonly ts: number;
+  readonly isSame: boolean;
+}
 
 /** Parts of an {@linkcode Appending}. */
 export interface AppendingOptions {
@@ -73,9 +80,9 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
     const refused = await this.#store(sql, fitting, results);
     if (refused.length > 0) await this.#again(sql, refused, results);
     // An id may be known from before its group ended: that comes before a recipient who is not.
-    for (const [{ draft, index }, seq] of await this.#lookUp(sql, nameless)) {
+    for (const [{ draft, index }, { seq, ts, isSame }] of await this.#lookUp(sql, nameless)) {
       const isLater = rows.some((row) => row.index > index && seqOf(results[row.index]) === seq);
-      if (!isLater) results[index] = idConflict(draft.id!);
+      if (!isLater) results[index] = isSame ? { seq, ts, duplicate: true } : idConflict(draft.id!);
     }
   }
 
@@ -109,37 +116,40 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
     const wanted = new Map<number, number>();
     for (const { recipient } of direct) wanted.set(recipient, (wanted.get(recipient) ?? 0) + 1);
     await mailboxes.count(sql, wanted);
-    const tight = new Set([...wanted].filter(([user, number]) => number > mailboxes.roomOf(user)).map(([user]) => user));
+    const tight = new Set([...wanted].filter(([user, number]) => mailboxes.isTight(user, number)).map(([user]) => user));
     if (tight.size === 0) return rows;
     const found = await this.#lookUp(
       sql,
       direct.filter(({ recipient, draft }) => tight.has(recipient) && draft.id !== undefined),
     );
     const known = new Set([...found.keys()].map(({ sender, draft }) => `${sender} ${draft.id}`));
-    const room = new Map([...tight].map((user) => [user, mailboxes.roomOf(user)]));
-    const seen = new Set<string>();
+    const added = new Map<number, number[]>();
     return rows.filter((row) => {
-      const { sender, recipient, draft: { id }, index } = row;
+      const { sender, recipient, thread, draft: { id }, index } = row;
       if (!tight.has(recipient) || recipient === sender) return true;
       const key = `${sender} ${id}`;
-      if (known.has(key) || (id !== undefined && seen.has(key))) return true; // the function answers it
-      const left = room.get(recipient)!;
-      if (left <= 0) {
-        results[index] = mailboxFull(row.draft.recipient);
+      if (id !== undefined && known.has(key)) return true; // the function answers it
+      const before = added.get(recipient) ?? [];
+      const full = mailboxes.whyFull(recipient, thread, row.draft.recipient, before);
+      if (full) {
+        results[index] = full;
         return false;
       }
-      room.set(recipient, left - 1);
-      seen.add(key);
+      added.set(recipient, [...before, thread]);
+      if (id !== undefined) known.add(key);
       return true;
     });
   }
 
-  /** Returns those of some rows whose ids are stored, with the positions that they have. */
-  async #lookUp<R extends Pick<Row, "sender" | "draft">>(sql: Sql, rows: readonly R[]): Promise<Map<R, number>> {
+  /** Returns those of some rows whose ids are stored, with what has them. */
+  async #lookUp<R extends Pick<Row, "sender" | "draft">>(sql: Sql, rows: readonly R[]): Promise<Map<R, Known>> {
     if (rows.length === 0) return new Map();
-    const found = await sql`SELECT n, seq
-      FROM lookup(${ints(rows.map(({ sender }) => sender))}::int[], ${texts(rows.map(({ draft }) => draft.id))}::text[])`;
-    return new Map(found.map(({ n, seq }) => [rows[n - 1]!, seq as number]));
+    const found = await sql`SELECT n, seq, ts, name, is_same FROM lookup(${ints(rows.map(({ sender }) => sender))}::int[],
+      ${texts(rows.map(({ draft }) => draft.id))}::text[], ${texts(rows.map(({ draft }) => draft.content))}::text[])`;
+    return new Map(found.map(({ n, seq, ts, name, is_same }): [R, Known] => {
+      const row = rows[n - 1]!;
+      return [row, { seq, ts, isSame: is_same && isTo(row.draft, name) }];
+    }));
   }
 
   /** Stores rows; returns those of groups that their senders are not in. */
@@ -165,14 +175,12 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
     const refused: Row[] = [];
     let next = 0;
     for (const [i, row] of rows.entries()) {
-      const [isMember, seq, storedTs, isSame] = odd[i]!, { id } = row.draft;
+      const [isMember, seq, storedTs, isSame, name] = odd[i]!, { id } = row.draft;
       if (isMember && next < seqs.length && (id === undefined || seq === seqs[next])) {
         this.#stored(row, seqs[next++]!, ts, results);
       } else if (seq !== null && !(next < seqs.length && seq >= seqs[next]! && seq <= seqs.at(-1)!)) {
         // Not of a later draft of this call, which took the id that this one was refused with.
-        results[row.index] = isSame ? { seq, ts: storedTs!, duplicate: true } : idConflict(id!);
-      } else if (isMember) {
-        results[row.index] = idConflict(id!); // of a message in a group that has ended
+        results[row.index] = isSame && isTo(row.draft, name!) ? { seq, ts: storedTs!, duplicate: true } : idConflict(id!);
       } else {
         refused.push(row);
       }
@@ -180,9 +188,9 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
     return refused;
   }
 
-  #stored({ index, sender, recipient }: Row, seq: number, ts: number, results: Appended[]): void {
+  #stored({ index, sender, recipient, thread }: Row, seq: number, ts: number, results: Appended[]): void {
     results[index] = { seq, ts, duplicate: false };
-    if (recipient !== 0 && recipient !== sender) this.#options.mailboxes.add(recipient, seq);
+    if (recipient !== 0 && recipient !== sender) this.#options.mailboxes.add(recipient, thread, seq);
   }
 
   /** A group may have ended, and begun again under another number, since its name was looked up. */
@@ -203,4 +211,9 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
 /** Returns the position that a draft got by this call; undefined for a refusal and for what was stored before. */
 function seqOf(result: Appended | undefined): number | undefined {
   return result && "seq" in result && !result.duplicate ? result.seq : undefined;
+}
+
+/** Returns whether a draft goes where a message was kept, by the name of that conversation. */
+function isTo({ sender, recipient }: Draft, kept: string): boolean {
+  return isGroup(recipient) ? groupName(kept) === recipient : kept === directName(sender, recipient);
 }

@@ -103,6 +103,11 @@ export class Directory {
   }
 }
 
+/** Returns the name of a group by the one that it is kept by: that of a group which has ended has its number before it. */
+export function groupName(kept: string): string {
+  return kept.slice(kept.lastIndexOf(" ") + 1);
+}
+
 /** Returns the name of a direct conversation: both names, sorted, a space between. Names have none. */
 export function directName(one: string, two: string): string {
   return one < two ? `${one} ${two}` : `${two} ${one}`;

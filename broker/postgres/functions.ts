@@ -12,11 +12,10 @@
  * whoever waits for a group holds no reader up.
  */
 
+import { ENDED_KEPT } from "../limits.ts";
+
 /** Locks that all groups share: an append takes those of its groups, and the server's table of locks has some thousands. */
 export const GROUP_LOCKS = 64;
-
-/** Position that ends a membership which goes on. */
-const NEVER = Number.MAX_SAFE_INTEGER;
 
 /** Statements that make them. Run with the schema first in the search path. */
 export const FUNCTIONS = `
@@ -78,24 +77,39 @@ export const FUNCTIONS = `
       INSERT INTO messages (seq, ts, thread, sender, recipient, id, origin, content)
         SELECT nextval('log_seq'), append.ts, d.t, d.s, d.r, d.id, d.o, d.c
           FROM unnest(senders, recipients, threads_, contents, ids, origins) AS d(s, r, t, c, id, o)
-          WHERE d.r <> 0 OR EXISTS (SELECT 1 FROM members m WHERE m.usr = d.s AND m.thread = d.t AND m.until = ${NEVER})
+          WHERE d.r <> 0 OR EXISTS (SELECT 1 FROM members m WHERE m.usr = d.s AND m.thread = d.t)
         ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING RETURNING seq
     ) SELECT string_agg(seq::text, ','), cardinality(senders) - count(*) INTO seqs, missing FROM stored;
     IF missing > 0 THEN
       SELECT json_agg(json_build_array(
-          d.r <> 0 OR EXISTS (SELECT 1 FROM members m WHERE m.usr = d.s AND m.thread = d.t AND m.until = ${NEVER}),
-          m.seq, m.ts, m.thread = d.t AND m.content = d.c) ORDER BY d.n)::text INTO odd
+          d.r <> 0 OR EXISTS (SELECT 1 FROM members m WHERE m.usr = d.s AND m.thread = d.t),
+          m.seq, m.ts, m.content = d.c, t.name) ORDER BY d.n)::text INTO odd
         FROM unnest(senders, recipients, threads_, contents, ids) WITH ORDINALITY AS d(s, r, t, c, id, n)
-        LEFT JOIN (messages m JOIN threads t ON t.id = m.thread) ON m.sender = d.s AND m.id = d.id AND
-          (t.owner >= 0 OR d.r <> 0);
+        LEFT JOIN (messages m JOIN threads t ON t.id = m.thread) ON m.sender = d.s AND m.id = d.id;
     END IF;
+    IF 0 = ANY(recipients) THEN PERFORM agree(senders, threads_) FROM (SELECT 1 FROM members m
+      WHERE m.passive AND (m.usr, m.thread) IN (SELECT * FROM unnest(senders, threads_)) LIMIT 1) p; END IF;
   END $$;
 
-  -- The messages that have some ids of their senders, in the order of asking; nothing for those that are free.
-  CREATE FUNCTION lookup(senders int[], ids text[], OUT n bigint, OUT seq bigint, OUT ts bigint, OUT thread int, OUT content text)
-    RETURNS SETOF record LANGUAGE sql STABLE AS $$
-    SELECT d.n, m.seq, m.ts, m.thread, m.content FROM unnest(senders, ids) WITH ORDINALITY AS d(s, id, n)
-      JOIN messages m ON m.sender = d.s AND m.id = d.id JOIN threads t ON t.id = m.thread AND t.owner >= 0 $$;
+  -- Takes members who were brought into groups for ones by their own will: they have written, or joined. A group that nobody owns is
+  -- theirs, the first one's.
+  CREATE FUNCTION agree(users_ int[], threads_ int[]) RETURNS boolean LANGUAGE plpgsql AS $$
+  DECLARE d record; nobody int := (SELECT u.id FROM users u WHERE u.name = ''); owns boolean := false;
+  BEGIN
+    FOR d IN SELECT x.u, x.t, min(x.n) AS n FROM unnest(users_, threads_) WITH ORDINALITY AS x(u, t, n)
+        JOIN members m ON m.usr = x.u AND m.thread = x.t WHERE m.other = 0 GROUP BY 1, 2 ORDER BY x.t, min(x.n) LOOP
+      UPDATE members SET passive = false WHERE usr = d.u AND thread = d.t AND passive;
+      UPDATE threads SET owner = d.u WHERE id = d.t AND owner = nobody;
+      owns := owns OR FOUND;
+    END LOOP;
+    RETURN owns;
+  END $$;
+
+  -- The messages that have some ids of their senders, by the order of asking; nothing for those that are free.
+  CREATE FUNCTION lookup(senders int[], ids text[], contents text[], OUT n bigint, OUT seq bigint, OUT ts bigint, OUT name text,
+    OUT is_same boolean) RETURNS SETOF record LANGUAGE sql STABLE AS $$
+    SELECT d.n, m.seq, m.ts, t.name, m.content = d.c FROM unnest(senders, ids, contents) WITH ORDINALITY AS d(s, id, c, n)
+      JOIN messages m ON m.sender = d.s AND m.id = d.id JOIN threads t ON t.id = m.thread $$;
 
   -- The log after a position: row 0 has the horizon, then messages, and changes of groups, which have no sender.
   CREATE FUNCTION tail(after bigint, most int,
@@ -135,11 +149,12 @@ export const FUNCTIONS = `
     RETURN QUERY SELECT t.id, t.name FROM threads t WHERE t.name = ANY(names);
   END $$;
 
-  -- Direct messages that wait for users, counted up to a bound.
-  CREATE FUNCTION waiting(users_ int[], most bigint, OUT usr int, OUT n bigint) RETURNS SETOF record LANGUAGE sql STABLE AS $$
-    SELECT u, (SELECT count(*) FROM (SELECT 1 FROM members mb CROSS JOIN LATERAL
+  -- Direct messages that wait for users, by conversation, counted up to a bound in all.
+  CREATE FUNCTION waiting(users_ int[], most bigint, OUT usr int, OUT thread int, OUT n bigint) RETURNS SETOF record
+    LANGUAGE sql STABLE AS $$
+    SELECT u, z.thread, count(*) FROM unnest(users_) u CROSS JOIN LATERAL (SELECT mb.thread FROM members mb CROSS JOIN LATERAL
         (SELECT 1 FROM messages x WHERE x.thread = mb.thread AND x.seq > mb.delivered AND x.sender <> u LIMIT most) y
-      WHERE mb.usr = u AND mb.other <> 0 AND mb.other <> u LIMIT most) z) FROM unnest(users_) u $$;
+      WHERE mb.usr = u AND mb.other <> 0 AND mb.other <> u LIMIT most) z GROUP BY 1, 2 $$;
 
   -- Where devices resume. \`seen\`: what the asking node has seen of the log, which is visible whatever the horizon says. A new
   -- device of a user who has \`kept\` already is not stored: one of them has to go first, and \`place\` is null.
@@ -171,10 +186,10 @@ export const FUNCTIONS = `
         ELSIF lasts[i] = 0 THEN
           place := head;
         ELSE
-          SELECT coalesce(min(x.seq) - 1, head) INTO place FROM (SELECT y.seq FROM members mb CROSS JOIN LATERAL
+          SELECT coalesce(min(x.seq) - 1, head) INTO place FROM (SELECT y.seq FROM due mb CROSS JOIN LATERAL
             (SELECT m.seq FROM messages m WHERE m.thread = mb.thread AND m.seq > mb.since AND m.seq <= least(head, mb.until)
               ORDER BY m.seq DESC LIMIT lasts[i]) y
-            WHERE mb.usr = u.id AND mb.until = ${NEVER} ORDER BY y.seq DESC LIMIT lasts[i]) x;
+            WHERE mb.usr = u.id ORDER BY y.seq DESC LIMIT lasts[i]) x;
         END IF;
         INSERT INTO devices VALUES (u.id, devices_[i], place, head, temporaries[i]) ON CONFLICT DO NOTHING;
       END IF;
@@ -185,11 +200,11 @@ export const FUNCTIONS = `
   -- Devices of a user, each with whether a message waits that it did not send itself, as broker/device_rules.ts asks.
   CREATE FUNCTION devices_of(user_name text, scanned int, OUT name text, OUT place bigint, OUT attached bigint, OUT temporary boolean,
     OUT waits boolean) RETURNS SETOF record LANGUAGE sql STABLE AS $$
-    SELECT d.name, d.position, d.attached, d.temporary, EXISTS (SELECT 1 FROM members mb CROSS JOIN LATERAL
+    SELECT d.name, d.position, d.attached, d.temporary, EXISTS (SELECT 1 FROM due mb CROSS JOIN LATERAL
         (SELECT count(*) AS seen, coalesce(sum((m.sender <> d.usr OR m.origin <> d.name)::int), 0) AS others FROM
-          (SELECT x.sender, x.origin FROM messages x WHERE x.thread = mb.thread AND x.seq > greatest(d.position, mb.since)
+          (SELECT x.sender, x.origin FROM messages x WHERE x.thread = mb.thread AND x.seq > greatest(d.position, mb.since) AND x.seq <= mb.until
             ORDER BY x.seq DESC LIMIT scanned) m) c
-        WHERE mb.usr = d.usr AND mb.until = ${NEVER} AND (c.others > 0 OR c.seen >= scanned))
+        WHERE mb.usr = d.usr AND (c.others > 0 OR c.seen >= scanned))
       FROM devices d JOIN users u ON u.id = d.usr WHERE u.name = user_name $$;
 
   -- Moves positions of devices forward.
@@ -202,6 +217,19 @@ export const FUNCTIONS = `
       FROM (SELECT u.id, m.device, max(m.seq) AS seq FROM unnest(names, devices_, seqs) m(name, device, seq)
         JOIN users u ON u.name = m.name GROUP BY 1, 2) x
       WHERE d.usr = x.id AND d.name = x.device AND d.position < least(x.seq, head);
+    PERFORM pass_ended(u.id) FROM users u WHERE u.name = ANY(names) AND EXISTS (SELECT 1 FROM ended e WHERE e.usr = u.id);
+  END $$;
+
+  -- Drops ended memberships that every device of a user has everything of, and the oldest of too many; the horizon says so.
+  CREATE FUNCTION pass_ended(user_ int) RETURNS void LANGUAGE plpgsql AS $$
+  DECLARE slowest bigint; over bigint; last bigint;
+  BEGIN
+    SELECT min(position) INTO slowest FROM devices WHERE usr = user_;
+    SELECT e.until INTO over FROM ended e WHERE e.usr = user_ ORDER BY e.until DESC OFFSET ${ENDED_KEPT} LIMIT 1;
+    SELECT max(e.until) INTO last FROM ended e WHERE e.usr = user_ AND e.until <= greatest(slowest, over);
+    IF last IS NULL THEN RETURN; END IF;
+    UPDATE users SET horizon = greatest(horizon, last) WHERE id = user_;
+    DELETE FROM ended e WHERE e.usr = user_ AND e.until <= last;
   END $$;
 
   -- Moves markers forward. They have the log's last value as their place, taken after the lock: a device that has seen more than
@@ -219,34 +247,65 @@ export const FUNCTIONS = `
       n := m.n;
       moved := false;
       authors := NULL;
-      SELECT * INTO mb FROM members x WHERE x.usr = m.usr AND x.thread = m.thread AND x.until = ${NEVER} FOR UPDATE;
+      SELECT * INTO mb FROM members x WHERE x.usr = m.usr AND x.thread = m.thread FOR UPDATE;
       IF FOUND THEN
         before := CASE WHEN m.is_own THEN greatest(mb.read, mb.own_read) WHEN m.is_read THEN mb.read ELSE mb.delivered END;
         upto := least(m.seq, head);
         moved := upto > before;
         IF moved AND m.is_own THEN
           UPDATE members x SET own_read = upto, own_ts = mark.ts, own_at = place
-            WHERE x.usr = mb.usr AND x.thread = mb.thread AND x.since = mb.since;
+            WHERE x.usr = mb.usr AND x.thread = mb.thread;
         ELSIF moved THEN
           UPDATE members x SET delivered = greatest(mb.delivered, upto), read = CASE WHEN m.is_read THEN upto ELSE mb.read END,
-            marked_ts = mark.ts, marked_at = place WHERE x.usr = mb.usr AND x.thread = mb.thread AND x.since = mb.since;
+            marked_ts = mark.ts, marked_at = place WHERE x.usr = mb.usr AND x.thread = mb.thread;
           SELECT string_agg(u.name, ' ') INTO authors FROM (SELECT DISTINCT r.sender FROM (SELECT x.sender FROM messages x
               WHERE x.thread = mb.thread AND x.seq > greatest(before, mb.since) AND x.seq <= upto ORDER BY x.seq DESC LIMIT 1000) r
-              WHERE r.sender <> mb.usr LIMIT 100) s JOIN users u ON u.id = s.sender;
+              WHERE r.sender <> mb.usr AND EXISTS (SELECT 1 FROM members y WHERE y.usr = r.sender AND y.thread = mb.thread)
+              LIMIT 100) s JOIN users u ON u.id = s.sender;
         END IF;
       END IF;
       RETURN NEXT;
     END LOOP;
   END $$;
 
+  -- Moves what was delivered in all conversations of a user up to a position, or to the newest message of each.
+  CREATE FUNCTION mark_all(user_name text, upto bigint, now_ms bigint, seen bigint,
+    OUT with_ text, OUT seq bigint, OUT authors text, OUT ts bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE head bigint := greatest(horizon(), seen); place bigint; me int; m record;
+  BEGIN
+    PERFORM begin_drawing();
+    SELECT last_value INTO place FROM log_seq;
+    ts := coalesce(now_ms, (extract(epoch FROM clock_timestamp()) * 1000)::bigint);
+    SELECT u.id INTO me FROM users u WHERE u.name = user_name;
+    FOR m IN SELECT mb.thread, greatest(mb.delivered, mb.since) AS before, least(upto, head, l.seq) AS upto, t.owner, t.name, mb.other
+        FROM members mb JOIN threads t ON t.id = mb.thread CROSS JOIN LATERAL (SELECT x.seq FROM messages x
+          WHERE x.thread = mb.thread AND x.seq > greatest(mb.delivered, mb.since) AND x.seq <= head ORDER BY x.seq DESC LIMIT 1) l
+        WHERE mb.usr = me AND mb.delivered < least(upto, head) ORDER BY mb.thread FOR UPDATE OF mb LOOP
+      CONTINUE WHEN m.upto <= m.before;
+      SELECT string_agg(u.name, ' ') INTO authors FROM (SELECT DISTINCT r.sender FROM (SELECT x.sender FROM messages x
+          WHERE x.thread = m.thread AND x.seq > m.before AND x.seq <= m.upto ORDER BY x.seq DESC LIMIT 1000) r
+          WHERE r.sender <> me AND EXISTS (SELECT 1 FROM members y WHERE y.usr = r.sender AND y.thread = m.thread) LIMIT 100) s
+        JOIN users u ON u.id = s.sender;
+      IF authors IS NULL THEN
+        UPDATE members x SET delivered = m.upto WHERE x.usr = me AND x.thread = m.thread;
+      ELSE
+        UPDATE members x SET delivered = m.upto, marked_ts = mark_all.ts, marked_at = place WHERE x.usr = me AND x.thread = m.thread;
+        with_ := CASE WHEN m.owner <> 0 THEN m.name ELSE (SELECT u.name FROM users u WHERE u.id = m.other) END;
+        seq := m.upto;
+        RETURN NEXT;
+      END IF;
+    END LOOP;
+  END $$;
+
   -- Changes the members of a group, if nobody has since its last change was \`expected\`; 0 where somebody has, else the position
-  -- of the change. \`what\`: create (thread_ is 0 then), enter, exit.
-  CREATE FUNCTION change(what text, group_name text, thread_ int, expected bigint, usr_ int, is_open boolean, most_groups bigint)
-    RETURNS bigint LANGUAGE plpgsql AS $$
-  DECLARE t threads%ROWTYPE; place bigint; heir int;
+  -- of the change. \`what\`: create (thread_ is 0 then), enter, exit. \`inviter_\`: who brings them in, 0 for nobody.
+  CREATE FUNCTION change(what text, group_name text, thread_ int, expected bigint, usr_ int, inviter_ int, is_open boolean,
+    has_declined boolean, most_groups bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+  DECLARE t threads%ROWTYPE; mb members%ROWTYPE; place bigint; heir int; last bigint; slowest bigint;
   BEGIN
     PERFORM 1 FROM users WHERE id = usr_ FOR UPDATE; -- the groups of one user are counted by one at a time
-    IF what <> 'exit' AND (SELECT count(*) FROM members WHERE usr = usr_ AND other = 0 AND until = ${NEVER}) >= most_groups THEN
+    IF what <> 'exit' AND inviter_ = 0 AND
+        (SELECT count(*) FROM members WHERE usr = usr_ AND other = 0 AND inviter = 0) >= most_groups THEN
       RETURN 0;
     END IF;
     IF what = 'create' THEN
@@ -260,18 +319,36 @@ export const FUNCTIONS = `
     END IF;
     PERFORM begin_drawing();
     place := nextval('log_seq');
-    INSERT INTO changes VALUES (place, t.id);
-    IF what = 'exit' THEN
-      UPDATE members SET until = place WHERE thread = t.id AND usr = usr_ AND until = ${NEVER};
-      SELECT usr INTO heir FROM members WHERE thread = t.id AND until = ${NEVER} ORDER BY since, joined LIMIT 1;
-      IF heir IS NULL THEN
-        UPDATE threads SET name = ' ' || id, owner = -1 WHERE id = t.id; -- no name begins with a space
+    INSERT INTO changes VALUES (place, t.id, usr_, what <> 'exit');
+    UPDATE threads SET changed = place WHERE id = t.id;
+    IF what <> 'exit' THEN
+      INSERT INTO members (usr, thread, other, since, inviter, passive) VALUES (usr_, t.id, 0, place, inviter_, inviter_ <> 0);
+      IF inviter_ = 0 THEN PERFORM agree(ARRAY[usr_], ARRAY[t.id]); END IF;
+      RETURN place;
+    END IF;
+    DELETE FROM members WHERE thread = t.id AND usr = usr_ RETURNING * INTO mb;
+    IF has_declined AND mb.inviter <> 0 THEN
+      INSERT INTO declined VALUES (usr_, mb.inviter, group_name) ON CONFLICT DO NOTHING;
+    END IF;
+    SELECT max(seq) INTO last FROM messages WHERE thread = t.id;
+    IF last > mb.since THEN
+      SELECT min(position) INTO slowest FROM devices WHERE usr = usr_;
+      IF slowest < last THEN
+        INSERT INTO ended VALUES (usr_, t.id, mb.since, last) ON CONFLICT DO NOTHING;
+        PERFORM pass_ended(usr_);
       ELSE
-        UPDATE threads SET changed = place, owner = CASE WHEN owner = usr_ THEN heir ELSE owner END WHERE id = t.id;
+        UPDATE users SET horizon = greatest(horizon, last) WHERE id = usr_;
       END IF;
-    ELSE
-      INSERT INTO members (usr, thread, other, since) VALUES (usr_, t.id, 0, place);
-      UPDATE threads SET changed = place WHERE id = t.id;
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM members WHERE thread = t.id) THEN
+      UPDATE threads SET name = ' ' || id || ' ' || name, owner = -1 WHERE id = t.id; -- no name begins with a space
+    ELSIF t.owner = usr_ THEN
+      SELECT usr INTO heir FROM members WHERE thread = t.id AND NOT passive ORDER BY since, joined LIMIT 1;
+      IF heir IS NULL THEN
+        PERFORM know(ARRAY['']);
+        SELECT id INTO heir FROM users WHERE name = ''; -- owns the groups that nobody owns
+      END IF;
+      UPDATE threads SET owner = heir WHERE id = t.id;
     END IF;
     RETURN place;
   END $$;
@@ -287,23 +364,23 @@ export const FUNCTIONS = `
   -- One step of retention; returns how many messages went: those up to a position, and what is left of groups that have ended.
   -- Horizons are raised in the same step.
   CREATE FUNCTION expire(upto bigint, most int) RETURNS bigint LANGUAGE plpgsql AS $$
-  DECLARE ended int; gone bigint;
+  DECLARE gone_thread int; gone bigint;
   BEGIN
     IF NOT pg_try_advisory_xact_lock(schema_oid() << 32 | 4294967295) THEN RETURN 0; END IF; -- another node does it
-    SELECT id INTO ended FROM threads WHERE owner < 0 LIMIT 1;
+    SELECT t.id INTO gone_thread FROM threads t WHERE t.owner < 0 AND NOT EXISTS (SELECT 1 FROM ended e WHERE e.thread = t.id) LIMIT 1;
     IF FOUND THEN
-      DELETE FROM messages WHERE (thread, seq) IN (SELECT thread, seq FROM messages WHERE thread = ended ORDER BY seq LIMIT most);
+      DELETE FROM messages WHERE (thread, seq) IN
+        (SELECT thread, seq FROM messages WHERE thread = gone_thread ORDER BY seq LIMIT most);
       GET DIAGNOSTICS gone = ROW_COUNT;
-      IF gone < most THEN
-        DELETE FROM members WHERE thread = ended;
-        DELETE FROM threads WHERE id = ended;
-      END IF;
+      IF gone < most THEN DELETE FROM threads WHERE id = gone_thread; END IF;
       RETURN greatest(gone, 1);
     END IF;
-    WITH old AS (SELECT thread, seq FROM messages WHERE seq <= upto ORDER BY seq LIMIT most),
-      newest AS (SELECT mb.usr, max(o.seq) AS seq FROM (SELECT thread, max(seq) AS seq FROM old GROUP BY thread) o
-        JOIN members mb ON mb.thread = o.thread AND mb.since < o.seq AND mb.until = ${NEVER} GROUP BY mb.usr)
-      UPDATE users u SET horizon = greatest(u.horizon, n.seq) FROM newest n WHERE u.id = n.usr;
+    CREATE TEMP TABLE IF NOT EXISTS old_threads (thread int, seq bigint) ON COMMIT DELETE ROWS;
+    INSERT INTO old_threads SELECT o.thread, max(o.seq) FROM
+      (SELECT m.thread, m.seq FROM messages m WHERE m.seq <= upto ORDER BY m.seq LIMIT most) o GROUP BY o.thread;
+    UPDATE users u SET horizon = greatest(u.horizon, n.seq) FROM (SELECT mb.usr, max(least(o.seq, mb.until)) AS seq
+      FROM old_threads o JOIN due mb ON mb.thread = o.thread AND mb.since < o.seq GROUP BY mb.usr) n WHERE u.id = n.usr;
+    DELETE FROM ended e USING old_threads o WHERE e.thread = o.thread AND e.until <= o.seq;
     DELETE FROM messages m USING (SELECT thread, seq FROM messages WHERE seq <= upto ORDER BY seq LIMIT most) o
       WHERE m.thread = o.thread AND m.seq = o.seq;
     GET DIAGNOSTICS gone = ROW_COUNT;
@@ -322,10 +399,10 @@ export const FUNCTIONS = `
   BEGIN
     SELECT u.id INTO me FROM users u WHERE u.name = user_name;
     RETURN QUERY WITH places AS MATERIALIZED ( -- positions first, from the index alone
-      SELECT k.thread, k.seq FROM members mb CROSS JOIN LATERAL (SELECT x.thread, x.seq FROM messages x
+      SELECT DISTINCT k.thread, k.seq FROM due mb CROSS JOIN LATERAL (SELECT x.thread, x.seq FROM messages x
           WHERE x.thread = mb.thread AND x.seq > greatest(after, mb.since) AND x.seq <= least(h, mb.until)
           ORDER BY x.seq LIMIT most + 1) k
-        WHERE mb.usr = me AND mb.until = ${NEVER} ORDER BY k.seq LIMIT most + 1)
+        WHERE mb.usr = me ORDER BY k.seq LIMIT most + 1)
       SELECT r.seq, r.ts, r.thread, r.sender, r.recipient, r.id, r.origin, r.content, (SELECT count(*) FROM places) FROM (
         SELECT m.*, sum(length(m.content)) OVER (ORDER BY m.seq) - length(m.content) AS before
           FROM (SELECT * FROM places p ORDER BY p.seq LIMIT most) p
@@ -340,7 +417,7 @@ export const FUNCTIONS = `
   DECLARE h bigint := greatest(horizon(), seen); mb members%ROWTYPE; low bigint; high bigint;
   BEGIN
     SELECT x.* INTO mb FROM members x JOIN users u ON u.id = x.usr JOIN threads t ON t.id = x.thread
-      WHERE u.name = user_name AND t.name = thread_name AND x.until = ${NEVER};
+      WHERE u.name = user_name AND t.name = thread_name;
     thread := mb.thread;
     RETURN NEXT;
     IF mb.thread IS NULL THEN RETURN; END IF;
@@ -362,7 +439,7 @@ export const FUNCTIONS = `
   END $$;
 
   -- The user's conversations, the most recent first, one more than asked for: newest message, marker, and what is unread.
-  CREATE FUNCTION conversations(user_name text, most int, unread_most int, seen bigint,
+  CREATE FUNCTION conversations(user_name text, most int, below bigint, below_name text, unread_most int, seen bigint,
     OUT seq bigint, OUT ts bigint, OUT thread int, OUT sender int, OUT recipient int, OUT id text, OUT origin text, OUT content text,
     OUT other text, OUT read bigint, OUT unread bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
   DECLARE h bigint := greatest(horizon(), seen); me int;
@@ -372,12 +449,14 @@ export const FUNCTIONS = `
       SELECT mb.thread, mb.since, greatest(mb.read, mb.own_read) AS read, t.name, mb.other, l.seq FROM members mb JOIN threads t ON t.id = mb.thread
         LEFT JOIN LATERAL (SELECT x.seq FROM messages x WHERE x.thread = mb.thread AND x.seq > mb.since AND x.seq <= h
           ORDER BY x.seq DESC LIMIT 1) l ON true
-        WHERE mb.usr = me AND mb.until = ${NEVER} AND (l.seq IS NOT NULL OR t.owner > 0)
+        WHERE mb.usr = me AND (l.seq IS NOT NULL OR t.owner > 0)
+          AND (below IS NULL OR coalesce(l.seq, 0) < below OR (l.seq IS NULL AND below = 0 AND t.name > below_name))
         ORDER BY coalesce(l.seq, 0) DESC, t.name LIMIT most + 1)
       SELECT r.seq, m.ts, r.thread, m.sender, m.recipient, m.id, m.origin, m.content,
           CASE WHEN r.other = 0 THEN r.name ELSE (SELECT u.name FROM users u WHERE u.id = r.other) END, r.read,
-          (SELECT count(*) FROM (SELECT 1 FROM messages x WHERE x.thread = r.thread AND x.seq > greatest(r.read, r.since)
-            AND x.seq <= h AND x.sender <> me ORDER BY x.seq LIMIT unread_most) y)
+          (SELECT count(*) FROM (SELECT x.sender FROM messages x WHERE x.thread = r.thread AND x.seq > greatest(r.read, r.since)
+            AND x.seq <= h AND x.seq > (SELECT coalesce(min(z.seq), 0) - 1 FROM (SELECT n.seq FROM messages n
+              WHERE n.thread = r.thread AND n.seq <= h ORDER BY n.seq DESC LIMIT unread_most) z)) y WHERE y.sender <> me)
         FROM rows_ r LEFT JOIN LATERAL (SELECT * FROM messages x WHERE x.thread = r.thread AND x.seq = r.seq) m ON true
         ORDER BY coalesce(r.seq, 0) DESC, r.name;
   END $$;
@@ -392,11 +471,11 @@ export const FUNCTIONS = `
     RETURN QUERY SELECT user_name, CASE WHEN t.owner <> 0 THEN t.name ELSE o.name END, true, 0::bigint,
         greatest(m.read, m.own_read), CASE WHEN m.own_read > m.read THEN m.own_ts ELSE m.marked_ts END
       FROM members m JOIN threads t ON t.id = m.thread LEFT JOIN users o ON o.id = m.other
-      WHERE m.usr = me AND m.until = ${NEVER} AND greatest(m.marked_at, m.own_at) >= from_ AND greatest(m.read, m.own_read) > 0;
+      WHERE m.usr = me AND greatest(m.marked_at, m.own_at) >= from_ AND greatest(m.read, m.own_read) > 0;
     RETURN QUERY WITH moved AS MATERIALIZED (
       SELECT o.usr, o.thread, o.delivered, o.read, o.marked_ts, t.name AS thread_name, t.owner FROM members mb
-        JOIN members o ON o.thread = mb.thread AND o.marked_at >= from_ AND o.until = ${NEVER} AND o.usr <> me
-        JOIN threads t ON t.id = o.thread WHERE mb.usr = me AND mb.until = ${NEVER}),
+        JOIN members o ON o.thread = mb.thread AND o.marked_at >= from_ AND o.usr <> me
+        JOIN threads t ON t.id = o.thread WHERE mb.usr = me),
       wrote AS MATERIALIZED (
         SELECT d.thread, (SELECT min(r.seq) FROM (SELECT x.seq, x.sender FROM messages x WHERE x.thread = d.thread
           ORDER BY x.seq DESC LIMIT 1000) r WHERE r.sender = me) AS first

@@ -56,10 +56,11 @@ const TABLES: readonly Table[] = [
       ["own_read", "bigint"],
       ["own_ts", "bigint"],
       ["own_at", "bigint"],
+      ["inviter", "int"],
+      ["passive", "boolean"],
     ],
-    from:
-      `SELECT user, thread, other, since, joined, delivered, read, marked_ts, marked_at, own_read, own_ts, own_at FROM members
-      ORDER BY user, thread`,
+    from: `SELECT user, thread, other, since, joined, delivered, read, marked_ts, marked_at, own_read, own_ts, own_at, inviter,
+      iif(passive, 'true', 'false') FROM members ORDER BY user, thread`,
   },
   {
     name: "messages",
@@ -77,6 +78,16 @@ const TABLES: readonly Table[] = [
     from:
       `SELECT m.seq, m.ts, m.thread, m.sender, coalesce((SELECT other FROM members WHERE thread = m.thread AND user = m.sender), 0),
       m.id, m.origin, m.content FROM messages m ORDER BY m.thread, m.seq`,
+  },
+  {
+    name: "ended",
+    columns: [["usr", "int"], ["thread", "int"], ["since", "bigint"], ["until", "bigint"]],
+    from: "SELECT user, thread, since, until FROM ended ORDER BY user, until",
+  },
+  {
+    name: "declined",
+    columns: [["usr", "int"], ["inviter", "int"], ["name", "text"]],
+    from: "SELECT user, inviter, name FROM declined ORDER BY user",
   },
   { name: "ticks", columns: [["ts", "bigint"], ["seq", "bigint"]], from: "SELECT ts, seq FROM ticks ORDER BY ts" },
   { name: "gaps", columns: [["after", "bigint"], ["upto", "bigint"]], from: "SELECT after, upto FROM gaps ORDER BY after" },

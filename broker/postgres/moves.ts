@@ -104,6 +104,25 @@ export function markKind(
   };
 }
 
+/** Makes the kind of `Markers.markAll`. */
+export function markAllKind(
+  seen: () => number,
+  now: (() => number) | undefined,
+  moved: (user: string) => void,
+): Kind<{ readonly user: string; readonly seq: number }, readonly (MarkerMove & MarkerResult)[]> {
+  return {
+    most: 1,
+    run: async (sql, [one]) => {
+      const { user, seq } = one!;
+      const rows = await sql`SELECT * FROM mark_all(${user}, ${seq}, ${now ? now() : null}::bigint, ${seen()})`;
+      moved(user);
+      return [rows.map(({ with_, seq, authors, ts }) => (
+        { user, kind: "delivered" as const, with: with_, seq, moved: true, authors: authors.split(" "), ts }
+      ))];
+    },
+  };
+}
+
 /** The kind of `LastSeen.seen`. It makes users who are unknown, so it has to be durable: numbers of users are remembered. */
 export const SEE: Kind<{ readonly users: readonly string[]; readonly at: number }, void> = {
   most: 1,

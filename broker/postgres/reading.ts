@@ -1,10 +1,10 @@
 /** Backlogs, history, lists of conversations and of markers. All are bounded by the horizon, or by what this node has seen. */
 
-import type { BrokerRefusal, ConversationPage, HistoryQuery, Marker, Page, Stored } from "../../broker.ts";
+import type { BrokerRefusal, ConversationCursor, ConversationPage, HistoryQuery, Marker, Page, Stored } from "../../broker.ts";
 import { UNREAD_MAX } from "../limits.ts";
 import { isGroup } from "../names.ts";
 import { notMember, unknownGroup, unknownUser } from "../refusals.ts";
-import { directName, type Directory } from "./directory.ts";
+import { directName, type Directory, groupName } from "./directory.ts";
 import { texts } from "./link.ts";
 import type { Reads } from "./reads.ts";
 
@@ -12,6 +12,8 @@ import type { Reads } from "./reads.ts";
 const PAGE_CHARS_MAX = 131_072;
 /** Characters of a page of history: what one answer has at most. */
 const HISTORY_CHARS_MAX = 262_144;
+/** Markers that are yielded at once. */
+const MARKERS_PAGE = 512;
 /** Above every position. */
 const HIGHEST = Number.MAX_SAFE_INTEGER;
 
@@ -70,7 +72,7 @@ export class Reading {
     if (unknown.length === 0) return;
     const list = `{${[...new Set(unknown)].join(",")}}`;
     const found = await this.#options.reads.ask((sql) => sql`SELECT id, name FROM threads WHERE id = ANY(${list}::int[])`);
-    for (const { id, name } of found) this.#groupNames.set(id, name);
+    for (const { id, name } of found) this.#groupNames.set(id, groupName(name));
   }
 
   #stored({ seq, ts, sender, recipient, thread, id, origin, content }: Row): Stored {
@@ -105,9 +107,13 @@ export class Reading {
   }
 
   /** Lists conversations as `History.conversations` of broker.ts says. */
-  async conversations(user: string, limit: number): Promise<ConversationPage> {
+  async conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {
     const { reads, directory, seen } = this.#options;
-    const rows = await reads.ask((sql) => sql`SELECT * FROM conversations(${user}, ${limit}, ${UNREAD_MAX}, ${seen()})`);
+    const rows = await reads.ask((sql) =>
+      sql`SELECT * FROM conversations(${user}, ${limit}, ${before?.seq ?? null}::bigint, ${
+        before?.with ?? ""
+      }, ${UNREAD_MAX}, ${seen()})`
+    );
     const some = rows.slice(0, limit);
     await directory.learn(reads, some.flatMap(({ sender, recipient }) => [sender ?? 0, recipient ?? 0]));
     await this.#learnGroups(some as unknown as Row[]);
@@ -118,16 +124,10 @@ export class Reading {
     return { conversations, more: rows.length > limit };
   }
 
-  /** Lists markers as `Markers.markers` of broker.ts says. */
-  async markers(user: string, since: number): Promise<readonly Marker[]> {
+  /** Yields markers as `Markers.markers` of broker.ts says. */
+  async *markers(user: string, since: number): AsyncGenerator<readonly Marker[]> {
     const rows = await this.#options.reads.ask((sql) => sql`SELECT * FROM markers(${user}, ${since})`);
-    return rows.flatMap(({ name, with_, mine, delivered, read, ts }) => {
-      const marker = { user: name as string, with: with_ as string, ts: ts as number };
-      const found: Marker[] = [];
-      if (!mine && delivered !== 0) found.push({ ...marker, kind: "delivered", seq: delivered });
-      if (read !== 0) found.push({ ...marker, kind: "read", seq: read });
-      return found;
-    });
+    for (let i = 0; i < rows.length; i += MARKERS_PAGE) yield rows.slice(i, i + MARKERS_PAGE).flatMap(toMarkers);
   }
 
   /** Returns when users were last connected as `LastSeen.lastSeen` of broker.ts says. */
@@ -138,4 +138,12 @@ export class Reading {
     );
     return rows.map(({ last_seen }) => last_seen ?? undefined);
   }
+}
+
+function toMarkers({ name, with_, mine, delivered, read, ts }: Record<string, unknown>): Marker[] {
+  const marker = { user: name as string, with: with_ as string, ts: ts as number };
+  const found: Marker[] = [];
+  if (!mine && delivered !== 0) found.push({ ...marker, kind: "delivered", seq: delivered as number });
+  if (read !== 0) found.push({ ...marker, kind: "read", seq: read as number });
+  return found;
 }

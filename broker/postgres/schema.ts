@@ -17,7 +17,7 @@ export interface Migration {
   readonly oldest: number;
 }
 
-/** Position that no message ever has: the end of memberships that have not ended. */
+/** Position above all: the end of memberships that go on. */
 const NEVER = Number.MAX_SAFE_INTEGER;
 
 /** Steps; a schema's version is how many it has had. */
@@ -49,7 +49,7 @@ export const MIGRATIONS: readonly Migration[] = [{
   CREATE TABLE threads (
     id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text COLLATE "C" NOT NULL UNIQUE, -- a group's name, or both names of a direct conversation, sorted, a space between
-    owner int NOT NULL DEFAULT 0,          -- 0: a direct conversation; -1: a group that has ended
+    owner int NOT NULL DEFAULT 0,          -- 0: a direct conversation; -1: a group that has ended, whose name has its number before it
     open boolean NOT NULL DEFAULT false,
     changed bigint NOT NULL DEFAULT 0      -- position of the last change of its members
   );
@@ -61,8 +61,9 @@ export const MIGRATIONS: readonly Migration[] = [{
     thread int NOT NULL,
     other int NOT NULL,                    -- the other user of a direct conversation, 0 in a group
     since bigint NOT NULL,                 -- sees what comes after this position
-    until bigint NOT NULL DEFAULT ${NEVER}, -- and up to this one
     joined bigint NOT NULL DEFAULT 0,      -- counts up among those who have joined at one position
+    inviter int NOT NULL DEFAULT 0,        -- who brought them in; 0: they came by themselves
+    passive boolean NOT NULL DEFAULT false, -- was brought in, and has not joined or written since
     delivered bigint NOT NULL DEFAULT 0,
     read bigint NOT NULL DEFAULT 0,
     marked_ts bigint NOT NULL DEFAULT 0,
@@ -70,9 +71,23 @@ export const MIGRATIONS: readonly Migration[] = [{
     own_read bigint NOT NULL DEFAULT 0,    -- the user's own marker, which others do not learn of
     own_ts bigint NOT NULL DEFAULT 0,
     own_at bigint NOT NULL DEFAULT -1,
-    PRIMARY KEY (usr, thread, since)
+    PRIMARY KEY (usr, thread)
   );
   CREATE INDEX members_thread ON members (thread, marked_at);
+
+  -- Memberships that have ended: what was sent meanwhile is kept for devices that are away.
+  CREATE TABLE ended (
+    usr int NOT NULL,
+    thread int NOT NULL,
+    since bigint NOT NULL,                 -- is due what comes after this position
+    until bigint NOT NULL,                 -- and up to this one
+    PRIMARY KEY (usr, until, thread)
+  );
+  CREATE INDEX ended_thread ON ended (thread);
+  CREATE VIEW due AS SELECT usr, thread, since, ${NEVER} AS until FROM members UNION ALL SELECT usr, thread, since, until FROM ended;
+
+  -- Left a group after an invitation, which the same person does not repeat.
+  CREATE TABLE declined (usr int NOT NULL, inviter int NOT NULL, name text COLLATE "C" NOT NULL, PRIMARY KEY (usr, inviter, name));
 
   CREATE TABLE messages (
     seq bigint NOT NULL,
@@ -89,7 +104,7 @@ export const MIGRATIONS: readonly Migration[] = [{
   CREATE INDEX messages_seq ON messages (seq);
 
   -- Changes of groups in log order: nodes that remember members look again.
-  CREATE TABLE changes (seq bigint PRIMARY KEY, thread int NOT NULL);
+  CREATE TABLE changes (seq bigint PRIMARY KEY, thread int NOT NULL, usr int NOT NULL, enters boolean NOT NULL);
   -- Where the log stood at a time: retention finds the position that an age means.
   CREATE TABLE ticks (ts bigint PRIMARY KEY, seq bigint NOT NULL);
   -- First of two looks at what is too old, or at a clock that is far ahead.

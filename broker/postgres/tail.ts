@@ -4,7 +4,7 @@
  */
 
 import type { Stored, Subscriber, Subscription } from "../../broker.ts";
-import type { Directory } from "./directory.ts";
+import { type Directory, groupName } from "./directory.ts";
 import { ints } from "./link.ts";
 import type { Mailboxes } from "./mailboxes.ts";
 import type { Reads } from "./reads.ts";
@@ -121,14 +121,14 @@ export class Tail {
   async #loadGroups(threads: readonly number[]): Promise<void> {
     if (this.#groups.size > GROUPS_MAX) this.#groups.clear();
     const rows = await this.#options.reads.ask((sql) =>
-      sql`SELECT t.id, t.name, u.name AS usr, m.since, m.until FROM threads t JOIN members m ON m.thread = t.id
+      sql`SELECT t.id, t.name, u.name AS usr, m.since, m.until FROM threads t JOIN due m ON m.thread = t.id
         JOIN users u ON u.id = m.usr WHERE t.id = ANY(${ints(threads)}::int[]) AND m.until > ${this.#seen}`
     );
     for (const thread of threads) this.#groups.set(thread, { name: "", members: [] });
     const byThread = Map.groupBy(rows, ({ id }) => id as number);
     for (const [thread, members] of byThread) {
       const list = members.map(({ usr, since, until }) => ({ user: usr as string, since, until }));
-      this.#groups.set(thread, { name: members[0]!.name, members: list });
+      this.#groups.set(thread, { name: groupName(members[0]!.name), members: list });
     }
   }
 
@@ -137,7 +137,7 @@ export class Tail {
     const { directory, mailboxes } = this.#options;
     this.#lastSeq = seq;
     this.#lastTs = ts;
-    if (to !== 0 && to !== from) mailboxes.shown(to, seq);
+    if (to !== 0 && to !== from) mailboxes.shown(to, thread, seq);
     if (this.#subscribers.size === 0) return;
     const sender = directory.userName(from), rest = { id: id ?? undefined, origin, seq, ts };
     if (to !== 0) {

@@ -31,12 +31,24 @@ export async function backup(dir: string, file: string): Promise<void> {
       database.close();
     }
     const copy = new DatabaseSync(file);
-    copy.exec("PRAGMA journal_mode = DELETE"); // by this dropStaleLog() knows a backup
-    copy.prepare("UPDATE meta SET value = ? WHERE key = 'epoch'").run(newEpoch());
-    copy.close();
+    try {
+      copy.exec("PRAGMA journal_mode = DELETE"); // by this dropStaleLog() knows a backup
+      copy.prepare("UPDATE meta SET value = ? WHERE key = 'epoch'").run(newEpoch());
+    } finally {
+      copy.close();
+    }
   } catch (error) {
     if (error instanceof Deno.errors.AlreadyExists) throw new BrokerError(`${file} is there already; choose another name`);
-    if (isOurs) Deno.removeSync(file);
+    if (isOurs) removeCopy(file);
     throw new BrokerError(`Cannot copy the messages to ${file}: ${reasonOf(error)}`);
+  }
+}
+
+/** Removes a copy that is not whole, and what SQLite has put beside it. */
+function removeCopy(file: string): void {
+  for (const suffix of ["", "-journal", "-wal", "-shm"]) {
+    try {
+      Deno.removeSync(file + suffix);
+    } catch { /* there is none, or it cannot be removed; the failure that led here is told */ }
   }
 }

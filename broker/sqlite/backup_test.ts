@@ -1,5 +1,5 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { lacks } from "../../testing/permissions.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { CAN_RUN, lacks } from "../../testing/permissions.ts";
 import { open, temporary } from "../../testing/sqlite_folder.ts";
 import { BrokerError } from "../errors.ts";
 import { backup } from "./backup.ts";
@@ -50,5 +50,38 @@ Deno.test({
       assertEquals((await again.read("ann", 0, 1_000)).messages.map(({ content }) => content), ["before"]);
       assert(again.epoch !== broker.epoch);
     }
+  },
+});
+
+/** Bytes that the messages take, and of a file as the system lets a process make it, in the 512-byte blocks of ulimit. */
+const STORED_BYTES = 2_000_000, FILE_BLOCKS = 1_024;
+
+Deno.test({
+  name: "a backup for which there is no room leaves nothing behind",
+  ignore: !CAN_RUN || Deno.build.os === "windows",
+  async fn() {
+    await using folder = temporary();
+    const data = `${folder.dir}/data`, copies = `${folder.dir}/copies`;
+    await Deno.mkdir(copies);
+    {
+      await using broker = await open(data);
+      await broker.attach("ann", "laptop");
+      const content = "x".repeat(10_000);
+      const drafts = Array.from({ length: STORED_BYTES / content.length }, (_, n) => n)
+        .map((n) => ({ sender: "ann", recipient: "ann", content, id: String(n), origin: "" }));
+      await broker.append(drafts);
+    }
+    const program = `import { backup } from "${new URL(
+      "./backup.ts",
+      import.meta.url,
+    )}"; await backup(Deno.args[0], Deno.args[1]);`;
+    await Deno.writeTextFile(`${folder.dir}/backup.ts`, program);
+    const script = `trap '' XFSZ; ulimit -f ${FILE_BLOCKS}; exec "$0" run --quiet --no-check -A --config "$1" "$2" "$3" "$4"`;
+    const config = new URL("../../deno.json", import.meta.url).pathname;
+    const args = ["-c", script, Deno.execPath(), config, `${folder.dir}/backup.ts`, data, `${copies}/copy.db`];
+    const { success, stderr } = await new Deno.Command("sh", { args, stdin: "null", stdout: "null" }).output();
+    assertEquals(success, false);
+    assertStringIncludes(new TextDecoder().decode(stderr), "Cannot copy the messages");
+    assertEquals([...Deno.readDirSync(copies)].map(({ name }) => name), []);
   },
 });

@@ -11,15 +11,22 @@ const CACHE_ENTRIES_MAX = 200_000;
 /** A row of a query by column. */
 export type Row = Record<string, SQLInputValue>;
 
-/** A conversation or a group, as far as sending to it needs. */
+/** A conversation or a group, as far as sending to it and listing it need. */
 export interface Thread {
   readonly id: number;
+  /** A group's name, also after its end, or that of {@linkcode directName}. */
+  readonly name: string;
+  readonly isGroup: boolean;
   lastSeq: number;
   /** True while `lastSeq` is newer than what the database says. */
   isDirty: boolean;
-  /** Members of a group by id; undefined for a direct conversation. */
-  readonly members: Set<number> | undefined;
+  /** Members of a group by id, once somebody has written to it; undefined for a direct conversation. */
+  members: Set<number> | undefined;
+  /** Members of a group by id who were brought in and have neither joined nor written since; filled with the members. */
+  passive: Set<number>;
 }
+
+const NOBODY: Set<number> = new Set();
 
 /** One database with what is cached of it. */
 export class Database {
@@ -27,7 +34,9 @@ export class Database {
   readonly #statements = new Map<string, StatementSync>();
   readonly #userIds = new Map<string, number>();
   readonly #userNames = new Map<number, string>();
-  readonly #threads = new Map<string, Thread>();
+  readonly #threads = new Map<number, Thread>();
+  /** Those of the threads that were asked for by name. */
+  readonly #named = new Map<string, Thread>();
   readonly #dirty = new Set<Thread>();
   /** Position of the newest message; -1 where it has to be read. */
   #head = -1;
@@ -45,7 +54,10 @@ export class Database {
     return statement;
   }
 
-  /** Returns the first row of a query. The statement stays prepared, so `sql` must not contain values. */
+  /**
+   * Returns the first row of a query. The statement stays prepared, so `sql` must not contain values. A bare `LIMIT ?` makes
+   * SQLite prepare it anew for every value, which takes longer than most queries: `LIMIT ? + 0` does not.
+   */
   get(sql: string, ...values: SQLInputValue[]): Row | undefined {
     return this.#statement(sql).get(...values) as Row | undefined;
   }
@@ -119,7 +131,7 @@ export class Database {
 
   /** Clears all caches. */
   clear(): void {
-    for (const cache of [this.#userIds, this.#userNames, this.#threads, this.#dirty]) cache.clear();
+    for (const cache of [this.#userIds, this.#userNames, this.#threads, this.#named, this.#dirty]) cache.clear();
     this.#head = -1;
   }
 
@@ -152,16 +164,27 @@ export class Database {
 
   // ---- Threads ----
 
-  /** Returns a thread by its name: a group's, or that of {@linkcode directName}. */
+  /** Returns a thread by its name: a group's, or that of {@linkcode directName}. A group has its members. */
   thread(name: string): Thread | undefined {
-    const known = this.#threads.get(name);
+    const known = this.#named.get(name);
     if (known) return known;
-    const row = this.get("SELECT id, owner, last_seq FROM threads WHERE name = ?", name);
+    const row = this.get("SELECT id, name, owner, last_seq FROM threads WHERE name = ?", name);
     if (!row) return undefined;
-    const id = row.id as number;
-    const members = row.owner === 0 ? undefined : new Set(this.memberIds(id));
-    const thread: Thread = { id, lastSeq: row.last_seq as number, isDirty: false, members };
-    this.#threads.set(name, thread);
+    const thread = this.keepThread(row);
+    if (thread.isGroup && thread.members === undefined) {
+      thread.members = new Set(this.memberIds(thread.id));
+      thread.passive = new Set(this.#passiveIds(thread.id));
+    }
+    this.#named.set(name, thread);
+    return thread;
+  }
+
+  /** Returns the cached thread of a row with `id`, `name`, `owner` and `last_seq`, which is cached if it was not. */
+  keepThread(row: Row): Thread {
+    const known = this.#threads.get(row.id as number);
+    if (known) return known;
+    const thread = toThread(row);
+    this.#threads.set(thread.id, thread);
     return thread;
   }
 
@@ -171,20 +194,61 @@ export class Database {
     const join = "INSERT OR IGNORE INTO members (user, thread, other, since, joined) VALUES (?, ?, ?, 0, 0)";
     this.run(join, one, id, two);
     this.run(join, two, id, one);
-    const thread: Thread = { id, lastSeq: 0, isDirty: false, members: undefined };
-    this.#threads.set(name, thread);
+    const thread: Thread = { id, name, isGroup: false, lastSeq: 0, isDirty: false, members: undefined, passive: NOBODY };
+    this.#threads.set(id, thread);
+    this.#named.set(name, thread);
     return thread;
   }
 
-  /** Clears what is cached of a thread. */
+  /** Clears what is cached of a thread by its name: it has ended. */
   clearThread(name: string): void {
-    this.#threads.delete(name);
+    this.#named.delete(name);
+  }
+
+  /** Tells that a thread has no messages any more. */
+  emptied(id: number): void {
+    const thread = this.#threads.get(id);
+    if (thread) thread.lastSeq = 0;
+  }
+
+  /** Clears what is cached of a thread that is no more: another one may get its id. */
+  dropThread(id: number): void {
+    this.#threads.delete(id);
+  }
+
+  #passiveIds(thread: number): number[] {
+    return this.all("SELECT user FROM members WHERE thread = ? AND passive = 1", thread).map(({ user }) => user as number);
   }
 
   /** Returns the members of a group by id, in the order of joining. */
   memberIds(thread: number): number[] {
     return this.all("SELECT user FROM members WHERE thread = ? ORDER BY joined", thread).map(({ user }) => user as number);
   }
+}
+
+/** Makes a thread of a row with `id`, `name`, `owner` and `last_seq`. */
+export function toThread({ id, name, owner, last_seq }: Row): Thread {
+  const isGroup = owner !== 0;
+  const words = isGroup ? groupName(String(name)) : String(name);
+  return {
+    id: id as number,
+    name: words,
+    isGroup,
+    lastSeq: last_seq as number,
+    isDirty: false,
+    members: undefined,
+    passive: NOBODY,
+  };
+}
+
+/** Returns the name by which a group that has ended is kept: no other has it, as names have no space. */
+export function endedName(id: number, group: string): string {
+  return ` ${id} ${group}`;
+}
+
+/** Returns the name of a group by the one that it is kept by; see {@linkcode endedName}. */
+export function groupName(kept: string): string {
+  return kept.slice(kept.lastIndexOf(" ") + 1);
 }
 
 /** Returns the name of the thread of two users: their names have no space. */

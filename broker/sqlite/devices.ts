@@ -3,9 +3,11 @@
 import type { Attached, AttachOptions, DeviceMove } from "../../broker.ts";
 import { deviceToForget, type KeptDevice, WAITING_SCANNED_MAX } from "../device_rules.ts";
 import { DEVICES_KEPT } from "../limits.ts";
-import type { Database } from "./database.ts";
+import type { Database, Row } from "./database.ts";
+import type { Ended } from "./ended.ts";
 import type { Gaps } from "./gaps.ts";
 import type { Reading } from "./reading.ts";
+import type { Steps } from "./steps.ts";
 
 /** Conversations in which a message is sought that waits for a device; with more that are newer, it counts as found. */
 const THREADS_SEARCHED_MAX = 100;
@@ -22,22 +24,24 @@ export class Devices {
   readonly #db: Database;
   readonly #reading: Reading;
   readonly #gaps: Gaps;
+  readonly #ended: Ended;
 
-  constructor(db: Database, reading: Reading, gaps: Gaps) {
+  constructor(db: Database, reading: Reading, gaps: Gaps, ended: Ended) {
     this.#db = db;
+    this.#ended = ended;
     this.#reading = reading;
     this.#gaps = gaps;
   }
 
   /** Attaches a device as `Devices.attach` of broker.ts says. */
-  attach(name: string, device: string, { last, temporary = false, resume }: AttachOptions): Attached {
-    const user = this.#db.addUser(name), { head } = this.#db;
+  *attach(name: string, device: string, { last, temporary = false, resume }: AttachOptions): Steps<Attached> {
+    const user = this.#db.addUser(name);
+    const start = last === undefined || this.#row(user, device) ? undefined : yield* this.#reading.startOfLast(user, last);
+    const known = this.#row(user, device), { head } = this.#db; // it may have come meanwhile
     const horizon = this.#db.get("SELECT horizon FROM users WHERE id = ?", user)!.horizon as number;
     const isLost = resume !== undefined && this.#gaps.has(resume);
-    const sql = "SELECT position, attached, temporary FROM devices WHERE user = ? AND name = ?";
-    const known = this.#db.get(sql, user, device);
     if (!known) {
-      const position = this.#start(user, last);
+      const position = start ?? this.#furthest(user);
       this.#makeRoom(user);
       this.#db.run("INSERT INTO devices VALUES (?, ?, ?, ?, ?)", user, device, position, head, temporary ? 1 : 0);
       return { position, isNew: true, horizon, head, isLost };
@@ -49,9 +53,12 @@ export class Devices {
     return { position: known.position as number, isNew: false, horizon, head, isLost };
   }
 
-  /** Returns the position at which a new device starts. */
-  #start(user: number, last: number | undefined): number {
-    if (last !== undefined) return this.#reading.startOfLast(user, last);
+  #row(user: number, device: string): Row | undefined {
+    return this.#db.get("SELECT position, attached, temporary FROM devices WHERE user = ? AND name = ?", user, device);
+  }
+
+  /** Returns the position at which a new device starts that asks for nothing: that of the most advanced one. */
+  #furthest(user: number): number {
     const sql = "SELECT max(position) AS position FROM devices WHERE user = ?";
     return this.#db.get(sql, user)!.position as number | null ?? this.#db.head;
   }
@@ -72,11 +79,12 @@ export class Devices {
     if (gone) this.#db.run("DELETE FROM devices WHERE user = ? AND name = ?", user, gone.name);
   }
 
-  /** Returns the user's conversations, the most recent first. */
+  /** Returns the user's conversations, the most recent first, and those that have ended for them. */
   #tails(user: number): Tail[] {
     this.#db.flushThreads();
     const sql = `SELECT m.thread, m.since, t.last_seq AS last FROM members m JOIN threads t ON t.id = m.thread
-      WHERE m.user = ? AND t.last_seq > m.since ORDER BY last DESC`;
+      WHERE m.user = ?1 AND t.last_seq > m.since
+      UNION ALL SELECT thread, since, until FROM ended WHERE user = ?1 ORDER BY last DESC LIMIT ${THREADS_SEARCHED_MAX + 1}`;
     return this.#db.all(sql, user) as unknown as Tail[];
   }
 
@@ -98,7 +106,7 @@ export class Devices {
     const sql = "UPDATE devices SET position = ? WHERE user = ? AND name = ? AND position < ?";
     for (const { user, device, seq } of moves) {
       const id = this.#db.userId(user), position = Math.min(seq, this.#db.head);
-      if (id !== undefined) this.#db.run(sql, position, id, device, position);
+      if (id !== undefined && this.#db.run(sql, position, id, device, position) > 0) this.#ended.passed(id);
     }
   }
 }

@@ -20,6 +20,7 @@ export function takeLock(dir: string): DatabaseSync {
     throw new BrokerError(`Cannot make the folder ${dir}: ${reasonOf(error)}`);
   }
   let lock: DatabaseSync | undefined;
+  makePrivate(`${dir}/lock`); // who can read it can hold it
   try {
     lock = new DatabaseSync(`${dir}/lock`);
     lock.exec("PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE");
@@ -34,14 +35,48 @@ export function takeLock(dir: string): DatabaseSync {
 }
 
 /**
- * Creates the database with access for its owner alone, if there is none: messages are nobody else's business on this machine.
- * SQLite gives its other files the mode of the first. Throws {@linkcode BrokerError}.
+ * Creates a file with access for its owner alone, if there is none: messages are nobody else's business on this machine. SQLite
+ * gives its other files the mode of the first. Throws {@linkcode BrokerError}.
  */
 export function makePrivate(file: string): void {
   try {
     Deno.openSync(file, { write: true, create: true, mode: 0o600 }).close();
   } catch (error) {
     throw new BrokerError(`Cannot write to ${file}: ${reasonOf(error)}`);
+  }
+}
+
+/** Bits of a mode that give anything to others than the owner, and those that a folder may not give to anybody. */
+const NOT_THE_OWNERS = 0o077, OPEN_FOLDER = 0o027;
+
+/**
+ * Takes from others what an older version, a copy or a backup that was put back has given them on the files in `dir`. What it
+ * did, or cannot do, it says in sentences. The folder itself may be shared on purpose: it stays as it is, and is warned about
+ * where everybody may enter it or a group may write to it.
+ */
+export function tighten(dir: string, notice: (words: string) => void): void {
+  if (Deno.build.os === "windows") return; // it has no modes
+  for (const name of ["lock", DATABASE_NAME, `${DATABASE_NAME}-wal`, `${DATABASE_NAME}-shm`]) {
+    const file = `${dir}/${name}`, mode = modeOf(file);
+    if ((mode & NOT_THE_OWNERS) === 0) continue;
+    try {
+      Deno.chmodSync(file, 0o600);
+      notice(`${file} could be read by others of this machine (mode ${mode.toString(8)}) and is its owner's alone now`);
+    } catch (error) {
+      notice(`${file} can be read by others of this machine (mode ${mode.toString(8)}), and stays so: ${reasonOf(error)}`);
+    }
+  }
+  const mode = modeOf(dir);
+  if ((mode & OPEN_FOLDER) !== 0) {
+    notice(`the folder ${dir} is open to others of this machine (mode ${mode.toString(8)}); close it with: chmod 700 ${dir}`);
+  }
+}
+
+function modeOf(path: string): number {
+  try {
+    return (Deno.statSync(path).mode ?? 0) & 0o777;
+  } catch {
+    return 0; // there is none
   }
 }
 

@@ -3,15 +3,21 @@
 import type { BrokerRefusal, GroupAnswer, GroupRequest } from "../../broker.ts";
 import { decideGroup, type GroupChange, type GroupFacts } from "../group_rules.ts";
 import { type BrokerLimits, GROUPS_LISTED_MAX } from "../limits.ts";
-import type { Database } from "./database.ts";
+import { type Database, endedName } from "./database.ts";
+import type { Ended } from "./ended.ts";
+import type { Memberships } from "./memberships.ts";
 
 /** Groups of one database. */
 export class Groups {
   readonly #db: Database;
+  readonly #memberships: Memberships;
+  readonly #ended: Ended;
   readonly #limits: BrokerLimits;
 
-  constructor(db: Database, limits: BrokerLimits) {
+  constructor(db: Database, memberships: Memberships, ended: Ended, limits: BrokerLimits) {
     this.#db = db;
+    this.#memberships = memberships;
+    this.#ended = ended;
     this.#limits = limits;
   }
 
@@ -35,16 +41,31 @@ export class Groups {
       group: row && this.#group(name, row.owner as number, row.open === 1),
       isKnown: (user) => this.#db.userId(user) !== undefined,
       groupsOf: (user) => {
-        const sql = "SELECT count(*) AS n FROM members WHERE user = ? AND other = 0";
+        const sql = "SELECT count(*) AS n FROM members WHERE user = ? AND other = 0 AND inviter = 0";
         return this.#db.get(sql, this.#db.userId(user) ?? 0)!.n as number;
+      },
+      invitationsOf: (user, inviter) => {
+        const sql = "SELECT inviter = ? AS own, count(*) AS n FROM members WHERE user = ? AND inviter > 0 GROUP BY own";
+        const rows = this.#db.all(sql, this.#db.userId(inviter)!, this.#db.userId(user)!);
+        const countOf = (own: number) => rows.find((row) => row.own === own)?.n as number ?? 0;
+        return { byInviter: countOf(1), byOthers: countOf(0) };
+      },
+      hasDeclined: (user, inviter) => {
+        const sql = "SELECT 1 AS one FROM declined WHERE user = ? AND inviter = ? AND name = ?";
+        return this.#db.get(sql, this.#db.userId(user)!, this.#db.userId(inviter)!, name) !== undefined;
       },
     };
   }
 
   #group(name: string, owner: number, open: boolean): GroupFacts["group"] {
-    const members = this.#db.thread(name)!.members!;
-    const has = (user: string) => members.has(this.#db.userId(user) ?? 0);
-    return { owner: this.#db.userName(owner), open, members: { size: members.size, has } };
+    const { members, passive } = this.#db.thread(name)!;
+    const isIn = (ids: Set<number>) => (user: string) => ids.has(this.#db.userId(user) ?? 0);
+    return {
+      owner: this.#db.userName(owner),
+      open,
+      members: { size: members!.size, has: isIn(members!) },
+      passive: { has: isIn(passive) },
+    };
   }
 
   #carryOut(decision: GroupChange, name: string): GroupAnswer {
@@ -52,14 +73,16 @@ export class Groups {
       case "create": {
         const owner = this.#db.userId(decision.owner)!;
         this.#db.run("INSERT INTO threads (name, owner, open) VALUES (?, ?, ?)", name, owner, decision.open ? 1 : 0);
-        this.#enter(name, owner);
+        this.#enter(name, owner, 0);
         return this.#answer(name, true);
       }
       case "enter":
-        this.#enter(name, this.#db.userId(decision.user)!);
+        this.#enter(name, this.#db.userId(decision.user)!, decision.inviter === "" ? 0 : this.#db.userId(decision.inviter)!);
         return this.#answer(name, true);
       case "exit":
-        return this.#exit(name, this.#db.userId(decision.user)!);
+        return this.#exit(name, this.#db.userId(decision.user)!, decision.declined);
+      case "agree":
+        return this.#answer(name, this.agree(name, this.#db.userId(decision.user)!));
       case "none":
         return this.#answer(name, false);
     }
@@ -70,27 +93,52 @@ export class Groups {
     return { changed, members: this.members(group), owner: this.#db.userName(owner) };
   }
 
-  #enter(group: string, user: number): void {
-    const { id, members } = this.#db.thread(group)!;
-    const joined = this.#db.get("SELECT coalesce(max(joined), 0) + 1 AS joined FROM members WHERE thread = ?", id)!.joined!;
-    const sql = "INSERT INTO members (user, thread, other, since, joined) VALUES (?, ?, 0, ?, ?)";
-    this.#db.run(sql, user, id, this.#db.head, joined);
-    members!.add(user);
+  /** Takes a member for one who is in the group by their own will. Returns true where they own it now. */
+  agree(group: string, user: number): boolean {
+    const { id, passive } = this.#db.thread(group)!;
+    this.#db.run("UPDATE members SET passive = 0 WHERE user = ? AND thread = ?", user, id);
+    passive.delete(user);
+    return this.#db.run("UPDATE threads SET owner = ? WHERE id = ? AND owner = ?", user, id, this.#nobody()) > 0;
   }
 
-  #exit(group: string, user: number): GroupAnswer {
-    const { id, members } = this.#db.thread(group)!;
+  /** Returns the id of a user without a name, who owns the groups that nobody owns. */
+  #nobody(): number {
+    return this.#db.addUser("");
+  }
+
+  #enter(group: string, user: number, inviter: number): void {
+    const { id, members, passive } = this.#db.thread(group)!;
+    const joined = this.#db.get("SELECT coalesce(max(joined), 0) + 1 AS joined FROM members WHERE thread = ?", id)!.joined!;
+    const sql = "INSERT INTO members (user, thread, other, since, joined, inviter, passive) VALUES (?, ?, 0, ?, ?, ?, ?)";
+    this.#db.run(sql, user, id, this.#db.head, joined, inviter, inviter > 0 ? 1 : 0);
+    members!.add(user);
+    this.#memberships.changed(user);
+    if (inviter > 0) passive.add(user);
+    else this.agree(group, user);
+  }
+
+  #exit(group: string, user: number, declined: boolean): GroupAnswer {
+    const thread = this.#db.thread(group)!, { id, members, passive } = thread;
+    const { since } = this.#db.get("SELECT since FROM members WHERE user = ? AND thread = ?", user, id)!;
+    this.#ended.add(user, thread, since as number);
+    if (declined) {
+      const sql = `INSERT OR IGNORE INTO declined
+        SELECT user, inviter, ? FROM members WHERE user = ? AND thread = ? AND inviter > 0`;
+      this.#db.run(sql, group, user, id);
+    }
     this.#db.run("DELETE FROM members WHERE user = ? AND thread = ?", user, id);
     members!.delete(user);
-    const [eldest] = this.#db.memberIds(id);
-    if (eldest === undefined) return this.#dissolve(group, id);
-    this.#db.run("UPDATE threads SET owner = ? WHERE id = ? AND owner = ?", eldest, id, user);
+    this.#memberships.changed(user);
+    passive.delete(user);
+    if (members!.size === 0) return this.#dissolve(group, id);
+    const heir = this.#db.memberIds(id).find((member) => !passive.has(member)) ?? this.#nobody();
+    this.#db.run("UPDATE threads SET owner = ? WHERE id = ? AND owner = ?", heir, id, user);
     return this.#answer(group, true);
   }
 
   #dissolve(group: string, thread: number): GroupAnswer {
-    // Its messages may be many: retention removes them, out of everybody's way. No name begins with a space.
-    this.#db.run("UPDATE threads SET name = ' ' || id, owner = -1 WHERE id = ?", thread);
+    // Its messages may be many: retention removes them, out of everybody's way, once no device is due any.
+    this.#db.run("UPDATE threads SET name = ?, owner = -1 WHERE id = ?", endedName(thread, group), thread);
     this.#db.clearThread(group);
     return { changed: true, members: [], owner: "" };
   }

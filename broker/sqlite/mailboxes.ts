@@ -1,12 +1,19 @@
-/** Numbers of direct messages that wait for users, counted once and then kept up to date. */
+/** Numbers of direct messages that wait for users, by conversation: counted once and then kept up to date. */
 
 import type { SQLInputValue } from "node:sqlite";
 import type { Database } from "./database.ts";
 
+/** Messages that wait for one user. */
+interface Mailbox {
+  total: number;
+  /** Of these, the messages of one conversation, by thread. */
+  readonly byThread: Map<SQLInputValue, number>;
+}
+
 /** Waiting messages by user. */
 export class Mailboxes {
   readonly #db: Database;
-  readonly #waiting = new Map<number, number>();
+  readonly #mailboxes = new Map<number, Mailbox>();
 
   constructor(db: Database) {
     this.#db = db;
@@ -14,23 +21,31 @@ export class Mailboxes {
 
   /** Returns the number of direct messages that no device of the user has. */
   waitingFor(user: number): number {
-    let waiting = this.#waiting.get(user);
-    if (waiting === undefined) {
-      waiting = 0;
-      this.#db.flushThreads();
-      const sql = `SELECT m.thread, m.delivered FROM members m JOIN threads t ON t.id = m.thread
-        WHERE m.user = ? AND m.other > 0 AND t.last_seq > m.delivered`;
-      for (const { thread, delivered } of this.#db.all(sql, user)) {
-        waiting += this.countOthers(thread!, user, delivered as number, this.#db.head);
-      }
-      this.#waiting.set(user, waiting);
-    }
-    return waiting;
+    return this.#mailbox(user).total;
   }
 
-  /** Adds a message that was sent to the user, whose number has just been asked for. */
-  add(user: number): void {
-    this.#waiting.set(user, this.#waiting.get(user)! + 1);
+  /** Returns the number of those that are of one conversation. */
+  waitingIn(user: number, thread: number): number {
+    return this.#mailbox(user).byThread.get(thread) ?? 0;
+  }
+
+  #mailbox(user: number): Mailbox {
+    const known = this.#mailboxes.get(user);
+    if (known) return known;
+    const mailbox: Mailbox = { total: 0, byThread: new Map() };
+    this.#db.flushThreads();
+    const sql = `SELECT m.thread, m.delivered FROM members m JOIN threads t ON t.id = m.thread
+      WHERE m.user = ? AND m.other > 0 AND t.last_seq > m.delivered`;
+    for (const { thread, delivered } of this.#db.all(sql, user)) {
+      add(mailbox, thread!, this.countOthers(thread!, user, delivered as number, this.#db.head));
+    }
+    this.#mailboxes.set(user, mailbox);
+    return mailbox;
+  }
+
+  /** Adds a message that was sent to the user in a conversation. */
+  add(user: number, thread: number): void {
+    add(this.#mailbox(user), thread, 1);
   }
 
   /**
@@ -38,10 +53,10 @@ export class Mailboxes {
    * where nothing was counted for the user yet.
    */
   deliver(user: number, thread: SQLInputValue, after: number, upTo: number): number | undefined {
-    const waiting = this.#waiting.get(user);
-    if (waiting === undefined) return undefined;
+    const mailbox = this.#mailboxes.get(user);
+    if (mailbox === undefined) return undefined;
     const arrived = this.countOthers(thread, user, after, upTo);
-    this.#waiting.set(user, waiting - arrived);
+    add(mailbox, thread, -arrived);
     return arrived;
   }
 
@@ -53,6 +68,13 @@ export class Mailboxes {
 
   /** Clears all numbers: they are counted again when they are asked for. */
   clear(): void {
-    this.#waiting.clear();
+    this.#mailboxes.clear();
   }
+}
+
+function add(mailbox: Mailbox, thread: SQLInputValue, count: number): void {
+  const waiting = (mailbox.byThread.get(thread) ?? 0) + count;
+  mailbox.total += count;
+  if (waiting > 0) mailbox.byThread.set(thread, waiting);
+  else mailbox.byThread.delete(thread);
 }

@@ -2,13 +2,32 @@
 
 import type { SQLInputValue } from "node:sqlite";
 import type { Marker, MarkerMove, MarkerResult } from "../../broker.ts";
-import { MARK_AUTHORS_MAX } from "../limits.ts";
-import type { Database } from "./database.ts";
+import { AUTHORS_LOOKED_MAX, MARK_AUTHORS_MAX } from "../limits.ts";
+import type { Database, Row } from "./database.ts";
 import type { Mailboxes } from "./mailboxes.ts";
 import { isRefusal, type Reading } from "./reading.ts";
+import type { Steps } from "./steps.ts";
 
-/** Messages that are looked at to find the authors whom a marker covers. */
-const AUTHORS_SCANNED_MAX = 1_000;
+/** Conversations, and markers, that are looked at in a step: about a millisecond. */
+const THREADS_STEP = 512, ROWS_STEP = 512;
+
+/** Place in the markers that a user is told of: the last row that was looked at. */
+export interface MarkerCursor {
+  readonly thread: number;
+  /** Position of the log when the row was marked. */
+  readonly at: number;
+  readonly user: number;
+  /** Thread up to which the user's own markers were listed. */
+  readonly own: number;
+}
+
+/** Some markers; `next` where there may be others. */
+export interface MarkerRows {
+  readonly markers: readonly Marker[];
+  readonly next: MarkerCursor | undefined;
+}
+
+const FIRST: MarkerCursor = { thread: 0, at: 0, user: 0, own: 0 };
 
 /** Markers of one database. */
 export class Markers {
@@ -47,41 +66,116 @@ export class Markers {
     return { moved: true, authors: this.#authors(row.thread!, user, Math.max(before, row.since as number), seq), ts };
   }
 
+  /**
+   * Moves `delivered` of all the user's conversations as `Markers.markAll` of broker.ts says, at `ts` milliseconds since 1970.
+   */
+  *moveAll(name: string, wanted: number, ts: number): Steps<(MarkerMove & MarkerResult)[]> {
+    const user = this.#db.userId(name), seq = Math.min(wanted, this.#db.head);
+    const moved: (MarkerMove & MarkerResult)[] = [];
+    if (user === undefined) return moved;
+    const sql = `SELECT m.thread, m.since, m.delivered, m.other, t.name, t.owner, t.last_seq
+      FROM members m JOIN threads t ON t.id = m.thread
+      WHERE m.user = ? AND m.thread > ? AND m.thread <= ? AND m.delivered < ? AND t.last_seq > m.delivered AND t.last_seq > m.since`;
+    for (let after = 0, last: number | undefined; (last = this.#lastThread(user, after)) !== undefined; after = last) {
+      this.#db.flushThreads();
+      for (const row of this.#db.all(sql, user, after, last, seq)) {
+        const one = this.#deliver(user, name, row, seq, ts);
+        if (one) moved.push(one);
+        yield;
+      }
+      yield;
+    }
+    return moved;
+  }
+
+  /** Moves `delivered` of one conversation up to a position; returns what there is to tell of it. */
+  #deliver(user: number, name: string, row: Row, upTo: number, ts: number): (MarkerMove & MarkerResult) | undefined {
+    const thread = row.thread!, seq = Math.min(upTo, row.last_seq as number);
+    // It may have moved, or ended, since the row was read.
+    const now = this.#db.get("SELECT delivered FROM members WHERE user = ? AND thread = ?", user, thread);
+    if (!now || seq <= Math.max(now.delivered as number, row.since as number)) return undefined;
+    const before = Math.max(now.delivered as number, row.since as number);
+    const isDirect = row.owner === 0;
+    if (isDirect) this.#mailboxes.deliver(user, thread, before, seq);
+    const authors = this.#authors(thread, user, before, seq);
+    if (authors.length === 0) {
+      // All of it is the user's own: it is not looked at again, and nobody is told.
+      this.#db.run("UPDATE members SET delivered = ? WHERE user = ? AND thread = ?", seq, user, thread);
+      return undefined;
+    }
+    const sql = "UPDATE members SET delivered = ?, marked_ts = ?, marked_at = ? WHERE user = ? AND thread = ?";
+    this.#db.run(sql, seq, ts, this.#db.head, user, thread);
+    const other = isDirect ? this.#db.userName(row.other as number) : String(row.name);
+    return { user: name, kind: "delivered", with: other, seq, moved: true, authors, ts };
+  }
+
+  /** Lists authors of messages who are in the conversation still. */
   #authors(thread: SQLInputValue, user: number, after: number, upTo: number): string[] {
-    const sql = `SELECT DISTINCT sender FROM (SELECT sender FROM messages WHERE thread = ? AND seq > ? AND seq <= ?
-      ORDER BY seq DESC LIMIT ${AUTHORS_SCANNED_MAX}) WHERE sender <> ? LIMIT ${MARK_AUTHORS_MAX}`;
+    const sql =
+      `SELECT sender FROM (SELECT DISTINCT sender FROM (SELECT sender FROM messages WHERE thread = ?1 AND seq > ? AND seq <= ?
+      ORDER BY seq DESC LIMIT ${AUTHORS_LOOKED_MAX}) WHERE sender <> ?)
+      WHERE EXISTS (SELECT 1 FROM members WHERE user = sender AND thread = ?1) LIMIT ${MARK_AUTHORS_MAX}`;
     return this.#db.all(sql, thread, after, upTo, user).map(({ sender }) => this.#db.userName(sender as number));
   }
 
-  /** Lists markers as `Markers.markers` of broker.ts says. */
-  list(name: string, since: number): Marker[] {
+  /** Lists some of the markers that `Markers.markers` of broker.ts says, those after a cursor. */
+  *list(name: string, since: number, after: MarkerCursor = FIRST): Steps<MarkerRows> {
     const me = this.#db.userId(name);
-    if (me === undefined) return [];
-    const sql = `SELECT o.user, o.thread, o.delivered, o.read, o.marked_ts, t.name, t.owner FROM members mine
-      JOIN members o ON o.thread = mine.thread AND o.marked_at >= ? JOIN threads t ON t.id = o.thread WHERE mine.user = ? AND o.user <> mine.user`;
-    const found = this.#own(me, name, since);
+    const markers: Marker[] = [];
+    if (me === undefined) return { markers, next: undefined };
+    const sql = `SELECT o.user, o.thread, o.delivered, o.read, o.marked_ts, o.marked_at, t.name, t.owner
+      FROM members mine CROSS JOIN members o ON o.thread = mine.thread AND o.marked_at >= ? CROSS JOIN threads t ON t.id = o.thread
+      WHERE mine.user = ? AND mine.thread >= ? AND mine.thread <= ? AND (mine.thread > ? OR (o.marked_at, o.user) > (?, ?))
+      ORDER BY mine.thread, o.marked_at, o.user LIMIT ${ROWS_STEP}`;
     const wrote = new Map<SQLInputValue, number>();
-    for (const row of this.#db.all(sql, since, me)) {
-      const thread = row.thread!;
-      if (row.owner !== 0) {
-        if (!wrote.has(thread)) wrote.set(thread, this.#firstBy(thread, me));
-        if ((row.delivered as number) < wrote.get(thread)!) continue;
+    for (;;) {
+      const { thread, at, user } = after;
+      // The thread of the cursor again, which may have more rows, and then some more threads.
+      const last = Math.max(thread, this.#lastThread(me, thread) ?? 0), own = Math.max(after.own, last);
+      markers.push(...this.#own(me, name, since, after.own, own));
+      const rows = this.#db.all(sql, since, me, thread, last, thread, at, user);
+      for (const row of rows) {
+        if (row.user === me) continue;
+        if (row.owner !== 0 && !wrote.has(row.thread!)) {
+          wrote.set(row.thread!, this.#firstBy(row.thread!, me));
+          yield;
+        }
+        this.#add(markers, row, name, wrote.get(row.thread!) ?? 0);
       }
-      const other = row.owner !== 0 ? String(row.name) : name;
-      const marker = { user: this.#db.userName(row.user as number), with: other, ts: row.marked_ts as number };
-      if (row.delivered !== 0) found.push({ ...marker, kind: "delivered", seq: row.delivered as number });
-      if (row.read !== 0) found.push({ ...marker, kind: "read", seq: row.read as number });
+      const end = rows.at(-1);
+      if (end && rows.length === ROWS_STEP) {
+        after = { thread: end.thread as number, at: end.marked_at as number, user: end.user as number, own };
+      } else if (last > thread) after = { thread: last, at: Infinity, user: 0, own };
+      else return { markers, next: undefined };
+      if (markers.length >= ROWS_STEP) return { markers, next: after };
+      yield;
     }
-    return found;
   }
 
-  /** Lists the user's own read markers that changed since the log stood at `since`. */
-  #own(me: number, name: string, since: number): Marker[] {
+  /** Adds the markers of another user's row; in a group only those that cover a message of one's own, from `wrote` on. */
+  #add(markers: Marker[], row: Row, name: string, wrote: number): void {
+    if ((row.delivered as number) < wrote) return;
+    const other = row.owner !== 0 ? String(row.name) : name;
+    const marker = { user: this.#db.userName(row.user as number), with: other, ts: row.marked_ts as number };
+    if (row.delivered !== 0) markers.push({ ...marker, kind: "delivered", seq: row.delivered as number });
+    if (row.read !== 0) markers.push({ ...marker, kind: "read", seq: row.read as number });
+  }
+
+  /** Returns the last of the next threads of a user after one; undefined where there are none. */
+  #lastThread(user: number, after: number): number | undefined {
+    const sql = `SELECT max(thread) AS last FROM
+      (SELECT thread FROM members WHERE user = ? AND thread > ? ORDER BY thread LIMIT ${THREADS_STEP})`;
+    return this.#db.get(sql, user, after)!.last as number | null ?? undefined;
+  }
+
+  /** Lists the user's own read markers that changed since the log stood at `since`, of threads after one and up to another. */
+  #own(me: number, name: string, since: number, after: number, upTo: number): Marker[] {
     const sql =
       `SELECT max(m.read, m.own_read) AS seq, iif(m.own_read > m.read, m.own_ts, m.marked_ts) AS ts, m.other, t.name, t.owner
       FROM members m JOIN threads t ON t.id = m.thread
-      WHERE m.user = ? AND max(m.marked_at, m.own_at) >= ? AND max(m.read, m.own_read) > 0`;
-    return this.#db.all(sql, me, since).map((row) => {
+      WHERE m.user = ? AND m.thread > ? AND m.thread <= ?
+      AND max(m.marked_at, m.own_at) >= ? AND max(m.read, m.own_read) > 0`;
+    return this.#db.all(sql, me, after, upTo, since).map((row) => {
       const other = row.owner !== 0 ? String(row.name) : this.#db.userName(row.other as number);
       return { user: name, kind: "read", with: other, seq: row.seq as number, ts: row.ts as number };
     });
@@ -90,7 +184,7 @@ export class Markers {
   /** Returns the position of the user's first message among the newest of a thread, or `Infinity`. */
   #firstBy(thread: SQLInputValue, user: number): number {
     const sql = `SELECT min(seq) AS seq FROM
-      (SELECT seq, sender FROM messages WHERE thread = ? ORDER BY seq DESC LIMIT ${AUTHORS_SCANNED_MAX}) WHERE sender = ?`;
+      (SELECT seq, sender FROM messages WHERE thread = ? ORDER BY seq DESC LIMIT ${AUTHORS_LOOKED_MAX}) WHERE sender = ?`;
     return this.#db.get(sql, thread, user)!.seq as number | null ?? Infinity;
   }
 }

@@ -6,11 +6,24 @@
  */
 
 import type { SQLInputValue } from "node:sqlite";
-import type { BrokerRefusal, Conversation, ConversationPage, HistoryQuery, Page, Stored } from "../../broker.ts";
-import { UNREAD_MAX } from "../limits.ts";
+import type {
+  BrokerRefusal,
+  Conversation,
+  ConversationCursor,
+  ConversationPage,
+  HistoryQuery,
+  Page,
+  Stored,
+} from "../../broker.ts";
+import { UNREAD_LOOKED_MAX, UNREAD_MAX } from "../limits.ts";
+import { Merge, type Source } from "../merge.ts";
 import { isGroup } from "../names.ts";
 import { notMember, unknownGroup, unknownUser } from "../refusals.ts";
-import { type Database, directName, otherName, type Row } from "./database.ts";
+import { Backlog, type Item, KeptBacklogs, type Part } from "./backlog.ts";
+import { type Database, directName, otherName, type Row, type Thread, toThread } from "./database.ts";
+import type { Ended } from "./ended.ts";
+import type { Membership, Memberships } from "./memberships.ts";
+import type { Steps } from "./steps.ts";
 
 /** Characters of a page of backlog: a device far behind costs a page, and many may come back at once. */
 const PAGE_CHARS_MAX = 131_072;
@@ -18,8 +31,10 @@ const PAGE_CHARS_MAX = 131_072;
 const HISTORY_CHARS_MAX = 262_144;
 /** Messages that are read at once, before their size is looked at. */
 const READ_STEP = 32;
-/** Fewest messages that each of many conversations gives to a page: with fewer, most of it would wait for the next page. */
-const PART_MIN = 8;
+/** Messages of a new device's past that are passed in a step: some hundred microseconds. */
+const LAST_STEP = 256;
+/** Conversations that are gathered beyond twice the wanted ones before the least recent are left out: sorting costs less then. */
+const CANDIDATES_SPARE = 256;
 /** Above every position. */
 const HIGHEST = Number.MAX_SAFE_INTEGER;
 
@@ -37,62 +52,119 @@ interface Rows {
   readonly isEnd: boolean;
 }
 
+/** A conversation in a list that is being made, and its newest message; 0 for a group without any. */
+interface Candidate {
+  readonly membership: Membership;
+  readonly seq: number;
+}
+
 /** Reads messages of one database. */
 export class Reading {
   readonly #db: Database;
+  readonly #memberships: Memberships;
+  readonly #ended: Ended;
+  readonly #backlogs = new KeptBacklogs();
 
-  constructor(db: Database) {
+  constructor(db: Database, memberships: Memberships, ended: Ended) {
     this.#db = db;
+    this.#memberships = memberships;
+    this.#ended = ended;
+  }
+
+  /** Drops the backlogs under way. */
+  clear(): void {
+    this.#backlogs.clear();
   }
 
   // ---- Backlog ----
 
   /** Reads a page as `MessageLog.read` of broker.ts says, and never more characters than one page may have. */
-  read(name: string, after: number, limit: number): Page {
+  *read(name: string, after: number, limit: number): Steps<Page> {
     const user = this.#db.userId(name);
     if (user === undefined) return { messages: [], more: false };
-    const threads = this.threadsOf(user, after);
-    // With many conversations each gives a part of the page; what lies behind the end of any part has to wait.
-    const part = Math.max(PART_MIN, Math.ceil((2 * (limit + 1)) / Math.max(1, threads.length)));
-    const take = Math.min(limit + 1, part);
-    const chars = (2 * PAGE_CHARS_MAX) / Math.max(1, threads.length);
-    let complete = Infinity;
-    const found: Stored[] = [];
-    for (const thread of threads) {
-      const { rows } = this.#rows(thread.thread!, { low: thread.since as number, high: HIGHEST }, "ASC", take, chars);
-      const last = rows.at(-1)?.seq as number | undefined;
-      if (last !== undefined && last < (thread.last_seq as number)) complete = Math.min(complete, last);
-      for (const row of rows) found.push(this.#stored(row, thread));
+    const head = this.#db.head;
+    let backlog = this.#backlogs.take(user, after) ?? (yield* this.#backlog(user, after));
+    const items: Item[] = [];
+    let next: Item | undefined;
+    for (let chars = 0;; backlog.pass()) {
+      while ((next = backlog.peek()) === undefined && backlog.upTo < head) backlog = yield* this.#backlog(user, backlog.upTo);
+      if (!next || items.length >= limit || (items.length > 0 && (chars += next.size) > PAGE_CHARS_MAX)) break;
+      items.push(next);
     }
-    found.sort((a, b) => a.seq - b.seq);
-    const messages = cutPage(found.filter(({ seq }) => seq <= complete), limit);
-    return { messages, more: found.length > messages.length || complete < Infinity };
+    if (next) this.#backlogs.keep(user, items.at(-1)!.seq, backlog);
+    return { messages: this.#messages(items), more: next !== undefined };
+  }
+
+  /** Makes the backlog of a user after a position. */
+  *#backlog(user: number, after: number): Steps<Backlog> {
+    for (;;) {
+      const backlog = new Backlog(this.#db, this.#db.head);
+      const isWhole = yield* this.#memberships.each(user, ({ thread, since }) => {
+        backlog.add(thread, Math.max(since, after), HIGHEST);
+      });
+      if (!isWhole) continue;
+      for (const row of this.#ended.of(user, after)) {
+        backlog.add(toThread(row), Math.max(row.since as number, after), row.until as number);
+      }
+      backlog.ready();
+      return backlog;
+    }
+  }
+
+  /** Returns the messages at places of a backlog; without those that have been removed meanwhile. */
+  #messages(items: readonly Item[]): Stored[] {
+    const isRead = items.every(({ row }) => row !== undefined);
+    if (isRead) return items.map(({ row, part }) => this.#stored(row!, part.thread));
+    // Each conversation's messages on the page are read together: they have no others in between.
+    const ends = new Map<Part, { low: number; high: number; count: number }>();
+    for (const { seq, part } of items) {
+      const end = ends.get(part);
+      if (!end) ends.set(part, { low: seq - 1, high: seq, count: 1 });
+      else {
+        end.high = seq;
+        end.count++;
+      }
+    }
+    const found = new Map<number, Stored>();
+    for (const [part, { low, high, count }] of ends) {
+      for (const row of part.rows(low, high, count)) found.set(row.seq as number, this.#stored(row, part.thread));
+    }
+    return items.flatMap(({ seq }) => found.get(seq) ?? []);
   }
 
   /** Returns the position before the `last` newest messages that the user may see; the head where there are none. */
-  startOfLast(user: number, last: number): number {
+  *startOfLast(user: number, last: number): Steps<number> {
     if (last === 0) return this.#db.head;
-    const newest = "SELECT seq FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT ?";
-    const seqs = this.threadsOf(user, 0)
-      .flatMap(({ thread, since }) => this.#db.all(newest, thread!, since!, last).map(({ seq }) => seq as number))
-      .sort((a, b) => b - a);
-    const first = seqs[Math.min(last, seqs.length) - 1];
-    return first === undefined ? this.#db.head : first - 1;
+    for (;;) {
+      const merge = new Merge<{ readonly seq: number }>(-1);
+      const add = (thread: Thread, since: number, until: number) => {
+        const high = Math.min(thread.lastSeq, until);
+        if (high > since) merge.add(this.#newest(thread, since, high), high);
+      };
+      const isWhole = yield* this.#memberships.each(user, ({ thread, since }) => add(thread, since, HIGHEST));
+      if (!isWhole) continue;
+      for (const row of this.#ended.of(user, 0)) add(toThread(row), row.since as number, row.until as number);
+      let first: number | undefined;
+      for (let count = 0; count < last; count++) {
+        const item = merge.pop();
+        if (!item) break;
+        first = item.seq;
+        if (count % LAST_STEP === LAST_STEP - 1) yield;
+      }
+      return first === undefined ? this.#db.head : first - 1;
+    }
   }
 
-  /** Returns the user's conversations that have something after `after`. */
-  threadsOf(user: number, after: number): Row[] {
-    this.#db.flushThreads();
-    const sql = `SELECT m.thread, max(m.since, ?) AS since, t.name, t.owner, t.last_seq, m.other
-      FROM members m JOIN threads t ON t.id = m.thread
-      WHERE m.user = ? AND t.last_seq > max(m.since, ?)`;
-    return this.#db.all(sql, after, user, after);
+  /** Returns the positions of a thread after `low` and up to `high`, the newest first. */
+  #newest({ id }: Thread, low: number, high: number): Source<{ readonly seq: number }> {
+    const sql = "SELECT seq FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ? + 0";
+    return { take: (from = high + 1, count) => this.#db.all(sql, id, low, from, count) as unknown as { seq: number }[] };
   }
 
   /** Reads messages of a thread between two positions, from one end: up to `limit`, or until they have more than `chars`. */
   #rows(thread: SQLInputValue, between: Range, order: "ASC" | "DESC", limit: number, chars: number): Rows {
     // Not with iterate(): on older runtimes a statement that was left early goes on from there the next time.
-    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ?`;
+    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ? + 0`;
     const rows: Row[] = [];
     let { low, high } = between;
     for (let total = 0; rows.length < limit && total <= chars;) {
@@ -110,10 +182,10 @@ export class Reading {
     return { rows, isEnd: false };
   }
 
-  /** Makes a message of its row and of a row of its thread with `name` and `owner`. */
-  #stored(row: Row, thread: Row): Stored {
+  /** Makes a message of its row and its thread. */
+  #stored(row: Row, { name, isGroup }: Thread): Stored {
     const sender = this.#db.userName(row.sender as number);
-    const recipient = thread.owner !== 0 ? String(thread.name) : otherName(String(thread.name), sender);
+    const recipient = isGroup ? name : otherName(name, sender);
     const id = row.id === null ? undefined : row.id as string;
     const content = row.content as string, origin = row.origin as string;
     return { sender, recipient, content, id, origin, seq: row.seq as number, ts: row.ts as number };
@@ -129,7 +201,8 @@ export class Reading {
     const forward = after !== undefined && before === undefined;
     // One more than is asked for, or than fits, tells whether there is more.
     const { rows, isEnd } = this.#rows(membership.thread!, between, forward ? "ASC" : "DESC", limit + 1, HISTORY_CHARS_MAX);
-    const messages = (isEnd ? rows : rows.slice(0, -1)).map((row) => this.#stored(row, membership));
+    const thread = toThread({ ...membership, id: membership.thread!, last_seq: 0 });
+    const messages = (isEnd ? rows : rows.slice(0, -1)).map((row) => this.#stored(row, thread));
     return { messages: forward ? messages : messages.reverse(), more: !isEnd };
   }
 
@@ -150,38 +223,69 @@ export class Reading {
   // ---- Conversations ----
 
   /** Lists conversations as `History.conversations` of broker.ts says. */
-  conversations(name: string, limit: number): ConversationPage {
+  *conversations(name: string, limit: number, before?: ConversationCursor): Steps<ConversationPage> {
     const user = this.#db.userId(name);
-    if (user === undefined) return { conversations: [], more: false };
-    this.#db.flushThreads();
-    // A direct conversation of which everything has expired is none; a group always is one.
-    const sql = `SELECT m.thread, m.since, max(m.read, m.own_read) AS read, m.other, t.name, t.owner,
-      iif(t.last_seq > m.since, t.last_seq, 0) AS last
-      FROM members m JOIN threads t ON t.id = m.thread
-      WHERE m.user = ? AND (t.last_seq > 0 OR t.owner > 0) ORDER BY last DESC, t.name LIMIT ?`;
-    const rows = this.#db.all(sql, user, limit + 1);
-    return { conversations: rows.slice(0, limit).map((row) => this.#conversation(user, row)), more: rows.length > limit };
+    const conversations: Conversation[] = [];
+    if (user === undefined) return { conversations, more: false };
+    for (let below = before, looked = 0;;) {
+      const found = yield* this.#newestConversations(user, limit + 1 - conversations.length, below);
+      for (const { membership, seq } of found) {
+        if (conversations.length === limit || (looked > UNREAD_LOOKED_MAX && conversations.length > 0)) {
+          return { conversations, more: true };
+        }
+        below = { seq, with: membership.thread.name };
+        const row = this.#conversation(user, membership);
+        looked += row?.looked ?? 0;
+        if (row) conversations.push(row.conversation);
+        yield;
+      }
+      if (found.length === 0) return { conversations, more: false };
+    }
   }
 
-  #conversation(user: number, row: Row): Conversation {
-    const newest = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT 1`;
-    const last = this.#db.get(newest, row.thread!, row.since!);
-    const count = `SELECT count(*) AS n FROM
-      (SELECT 1 FROM messages WHERE thread = ? AND seq > ? AND sender <> ? ORDER BY seq LIMIT ${UNREAD_MAX})`;
-    const unread = this.#db.get(count, row.thread!, Math.max(row.since as number, row.read as number), user)!.n as number;
-    const other = row.owner === 0 ? this.#db.userName(row.other as number) : String(row.name);
-    return { with: other, last: last && this.#stored(last, row), read: row.read as number, unread };
+  /** Returns the `count` most recent conversations of a user below a cursor. */
+  *#newestConversations(user: number, count: number, below: ConversationCursor | undefined): Steps<Candidate[]> {
+    for (;;) {
+      let found: Candidate[] = [];
+      const isWhole = yield* this.#memberships.each(user, (membership) => {
+        const { thread, since } = membership, seq = thread.lastSeq > since ? thread.lastSeq : 0;
+        // A direct conversation of which everything has expired is none; a group always is one.
+        if ((seq === 0 && !thread.isGroup) || (below && !isBelow(seq, thread.name, below))) return;
+        found.push({ membership, seq });
+        if (found.length > 2 * count + CANDIDATES_SPARE) found = found.sort(byRecency).slice(0, count);
+      });
+      if (isWhole) return found.sort(byRecency).slice(0, count);
+    }
   }
+
+  /** Returns a conversation as it is listed, and the number of messages looked at; undefined where there is none any more. */
+  #conversation(user: number, { thread, since }: Membership): { conversation: Conversation; looked: number } | undefined {
+    const own = "SELECT max(read, own_read) AS read, other FROM members WHERE user = ? AND thread = ?";
+    const row = this.#db.get(own, user, thread.id);
+    const newest = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT 1`;
+    const last = this.#db.get(newest, thread.id, since);
+    if (!row || (!last && !thread.isGroup)) return undefined;
+    const read = row.read as number;
+    const count = `SELECT count(*) AS looked, count(*) FILTER (WHERE sender <> ?) AS unread FROM
+      (SELECT sender FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT ${UNREAD_MAX})`;
+    const { looked, unread } = this.#db.get(count, user, thread.id, Math.max(since, read))!;
+    const other = thread.isGroup ? thread.name : this.#db.userName(row.other as number);
+    const conversation = { with: other, last: last && this.#stored(last, thread), read, unread: unread as number };
+    return { conversation, looked: looked as number };
+  }
+}
+
+/** Orders the most recent first, groups without messages last, by name. */
+function byRecency(a: Candidate, b: Candidate): number {
+  return b.seq - a.seq || (a.membership.thread.name < b.membership.thread.name ? -1 : 1);
+}
+
+/** Returns whether a conversation comes after a cursor in a list. */
+function isBelow(seq: number, name: string, below: ConversationCursor): boolean {
+  return seq < below.seq || (seq === 0 && below.seq === 0 && name > (below.with ?? ""));
 }
 
 /** Returns true for a refusal, false for a row. */
 export function isRefusal(value: Row | BrokerRefusal): value is BrokerRefusal {
   return "code" in value;
-}
-
-/** Returns the first messages, up to `limit` and to the characters of a page; at least one. */
-function cutPage(messages: readonly Stored[], limit: number): Stored[] {
-  let total = 0;
-  const end = messages.findIndex(({ content }, index) => index > 0 && (total += content.length) > PAGE_CHARS_MAX);
-  return messages.slice(0, end < 0 ? limit : Math.min(end, limit));
 }

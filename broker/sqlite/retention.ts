@@ -10,6 +10,7 @@ import type { SQLInputValue } from "node:sqlite";
 import type { Clocks } from "../clocks.ts";
 import { DAY_MS } from "../limits.ts";
 import type { Database } from "./database.ts";
+import type { Ended } from "./ended.ts";
 import type { Mailboxes } from "./mailboxes.ts";
 
 /** Milliseconds between two ticks: retention is as exact as they are. */
@@ -23,7 +24,7 @@ export const SECOND_LOOK_MS = 3_600_000;
 
 /** First of two looks. */
 interface Look {
-  /** What is old up to this position, or the newest time that a tick would have: whatever has to be the same at both. */
+  /** Position up to which all is old, or time of the newest tick: no smaller at the second look. */
   readonly value: number;
   /** Monotonic milliseconds of this process at which it knew of the look. */
   readonly since: number;
@@ -45,6 +46,7 @@ export interface RetentionOptions {
 export class Retention {
   readonly #db: Database;
   readonly #mailboxes: Mailboxes;
+  readonly #ended: Ended;
   readonly #options: RetentionOptions;
   readonly #secondLookMs: number;
   /** Monotonic milliseconds of the next tick. */
@@ -56,9 +58,10 @@ export class Retention {
   /** Threads with an id up to this one have nothing old any more. */
   #expired = 0;
 
-  constructor(db: Database, mailboxes: Mailboxes, options: RetentionOptions) {
+  constructor(db: Database, mailboxes: Mailboxes, ended: Ended, options: RetentionOptions) {
     this.#db = db;
     this.#mailboxes = mailboxes;
+    this.#ended = ended;
     this.#options = options;
     this.#secondLookMs = options.secondLookMs ?? SECOND_LOOK_MS;
   }
@@ -135,10 +138,14 @@ export class Retention {
   }
 
   #expireEnded(): number {
-    const thread = this.#db.get("SELECT id FROM threads WHERE owner < 0 LIMIT 1")?.id;
+    const sql = `SELECT id FROM threads WHERE owner < 0 AND NOT EXISTS (SELECT 1 FROM ended WHERE thread = threads.id) LIMIT 1`;
+    const thread = this.#db.get(sql)?.id;
     if (thread === undefined) return 0;
     const removed = this.#removeOldest(thread, this.#db.head);
-    if (this.#isEmpty(thread)) this.#db.run("DELETE FROM threads WHERE id = ?", thread);
+    if (this.#isEmpty(thread)) {
+      this.#db.run("DELETE FROM threads WHERE id = ?", thread);
+      this.#db.dropThread(thread as number);
+    }
     return Math.max(1, removed);
   }
 
@@ -201,7 +208,10 @@ export class Retention {
 
   #expireThread(thread: SQLInputValue): number {
     const removed = this.#removeOldest(thread, this.#upTo);
-    if (this.#isEmpty(thread)) this.#db.run("UPDATE threads SET last_seq = 0 WHERE id = ?", thread);
+    if (this.#isEmpty(thread)) {
+      this.#db.run("UPDATE threads SET last_seq = 0 WHERE id = ?", thread);
+      this.#db.emptied(thread as number);
+    }
     this.#mailboxes.clear();
     return removed;
   }
@@ -212,12 +222,14 @@ export class Retention {
 
   /** Removes the oldest messages of a thread up to a position, and raises the horizon of those who could see them. */
   #removeOldest(thread: SQLInputValue, upTo: number): number {
-    const oldest = "SELECT max(seq) AS seq FROM (SELECT seq FROM messages WHERE thread = ? AND seq <= ? ORDER BY seq LIMIT ?)";
+    const oldest =
+      "SELECT max(seq) AS seq FROM (SELECT seq FROM messages WHERE thread = ? AND seq <= ? ORDER BY seq LIMIT ? + 0)";
     const last = this.#db.get(oldest, thread, upTo, EXPIRE_STEP)!.seq;
     if (last === null || last === undefined) return 0;
     const horizon = `UPDATE users SET horizon = max(horizon, ?)
       WHERE id IN (SELECT user FROM members WHERE thread = ? AND since < ?)`;
     this.#db.run(horizon, last, thread, last);
+    this.#ended.removed(thread as number, last as number);
     return this.#db.run("DELETE FROM messages WHERE thread = ? AND seq <= ?", thread, last);
   }
 }

@@ -3,6 +3,7 @@ import { DatabaseSync } from "node:sqlite";
 import { DAY_MS, DEFAULT_LIMITS } from "../limits.ts";
 import { SECOND_LOOK_MS } from "./retention.ts";
 import { migrate } from "./schema.ts";
+import { finish } from "./steps.ts";
 import { SqliteStore } from "./store.ts";
 
 /** A day in 2026 on which the clock is right. */
@@ -20,7 +21,7 @@ class Starts implements Disposable {
   constructor(readonly retentionDays = 30) {
     migrate(this.#database);
     this.start(TODAY);
-    for (const user of ["ann", "ben"]) this.#store.attach(user, "laptop", undefined);
+    for (const user of ["ann", "ben"]) finish(this.#store.attach(user, "laptop"));
   }
 
   /** Starts anew with the clock at `wall`, and looks for what is too old as a server does at its start. */
@@ -64,7 +65,7 @@ class Starts implements Disposable {
   }
 
   get kept(): string {
-    return this.#store.read("ben", 0, 5_000).messages.map(({ content }) => content).join(" ");
+    return finish(this.#store.read("ben", 0, 5_000)).messages.map(({ content }) => content).join(" ");
   }
 
   get store(): SqliteStore {
@@ -151,8 +152,8 @@ for (const count of [999, 1_000, 1_001, 2_000]) {
     }
     store.group({ op: "leave", user: "ann", group: "#g" });
     starts.run(32 * DAY_MS);
-    assertEquals(store.conversations("ben", 10).conversations, []);
-    assertEquals(store.conversations("ann", 10).conversations, []);
-    assert(store.attach("ben", "laptop", undefined).horizon >= count);
+    assertEquals(finish(store.conversations("ben", 10)).conversations, []);
+    assertEquals(finish(store.conversations("ann", 10)).conversations, []);
+    assert(finish(store.attach("ben", "laptop")).horizon >= count);
   });
 }

@@ -92,6 +92,28 @@ export const MIGRATIONS: readonly string[] = [
     upto INTEGER NOT NULL               -- the position after which it went on
   ) STRICT;
   `,
+  // An invitation makes a member, but no owner, and takes no place of those that are the member's own.
+  `
+  ALTER TABLE members ADD COLUMN inviter INTEGER NOT NULL DEFAULT 0;  -- who brought them in; 0: they came by themselves
+  ALTER TABLE members ADD COLUMN passive INTEGER NOT NULL DEFAULT 0;  -- was brought in, and has not joined or written since
+  CREATE TABLE declined (               -- left a group after an invitation, which the same person does not repeat
+    user INTEGER NOT NULL,
+    inviter INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (user, inviter, name)
+  ) STRICT, WITHOUT ROWID;
+  `,
+  // What was sent to a group while somebody was in it is kept for their devices that are away; see broker/sqlite/ended.ts.
+  `
+  CREATE TABLE ended (
+    user INTEGER NOT NULL,
+    thread INTEGER NOT NULL,
+    since INTEGER NOT NULL,             -- is due what comes after this position
+    until INTEGER NOT NULL,             -- and up to this one
+    PRIMARY KEY (user, until, thread)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX ended_thread ON ended (thread);
+  `,
 ];
 
 /** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */

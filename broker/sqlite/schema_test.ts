@@ -3,6 +3,7 @@ import { DatabaseSync } from "node:sqlite";
 import { BrokerError } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { migrate, MIGRATIONS } from "./schema.ts";
+import { finish } from "./steps.ts";
 import { SqliteStore } from "./store.ts";
 
 // The first released schema and a row in every table of it. DO NOT EDIT.
@@ -71,8 +72,9 @@ Deno.test("migrate brings the first schema to the newest with everything in it",
   migrate(database);
   const store = new SqliteStore(database, DEFAULT_LIMITS);
   assertEquals([store.epoch, store.head], ["firstepoch", 7]);
-  assertEquals(store.attach("ben", "laptop"), { position: 5, isNew: false, horizon: 0, head: 7, isLost: false });
-  assertEquals(store.read("ben", 5, 10).messages.map(({ content }) => content), ["newer"]);
+  const attached = finish(store.attach("ben", "laptop"));
+  assertEquals(attached, { position: 5, isNew: false, horizon: 0, head: 7, isLost: false });
+  assertEquals(finish(store.read("ben", 5, 10)).messages.map(({ content }) => content), ["newer"]);
   assertEquals(Number(database.prepare("PRAGMA user_version").get()!.user_version), MIGRATIONS.length);
   database.close();
 });

@@ -11,29 +11,32 @@ import type {
   Attached,
   AttachOptions,
   BrokerRefusal,
+  ConversationCursor,
   ConversationPage,
   DeviceMove,
   Draft,
   GroupAnswer,
   GroupRequest,
   HistoryQuery,
-  Marker,
   MarkerMove,
   MarkerResult,
   Page,
 } from "../../broker.ts";
 import { type Clocks, SYSTEM_CLOCKS } from "../clocks.ts";
-import type { BrokerLimits } from "../limits.ts";
+import { type BrokerLimits, shareOf } from "../limits.ts";
 import { isGroup } from "../names.ts";
-import { idConflict, mailboxFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
-import { Database, directName, type Thread } from "./database.ts";
+import { idConflict, mailboxFull, mailboxShareFull, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
+import { Database, directName, groupName, type Thread } from "./database.ts";
 import { Devices } from "./devices.ts";
+import { Ended } from "./ended.ts";
 import { Gaps } from "./gaps.ts";
 import { Groups } from "./groups.ts";
 import { Mailboxes } from "./mailboxes.ts";
-import { Markers } from "./markers.ts";
+import { type MarkerCursor, type MarkerRows, Markers } from "./markers.ts";
+import { Memberships } from "./memberships.ts";
 import { Reading } from "./reading.ts";
 import { Retention } from "./retention.ts";
+import type { Steps } from "./steps.ts";
 
 /** Results of one append, by the index of the draft. */
 export interface AppendedRows {
@@ -65,6 +68,8 @@ export class SqliteStore {
   readonly #mailbox: number;
   readonly #now: () => number;
   readonly #mailboxes: Mailboxes;
+  readonly #memberships: Memberships;
+  readonly #ended: Ended;
   readonly #reading: Reading;
   readonly #markers: Markers;
   readonly #groups: Groups;
@@ -79,12 +84,15 @@ export class SqliteStore {
     this.#mailbox = limits.mailbox;
     this.#now = clocks.now;
     this.#mailboxes = new Mailboxes(db);
-    this.#reading = new Reading(db);
+    this.#memberships = new Memberships(db);
+    this.#ended = new Ended(db);
+    this.#reading = new Reading(db, this.#memberships, this.#ended);
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
-    this.#groups = new Groups(db, limits);
+    this.#groups = new Groups(db, this.#memberships, this.#ended, limits);
     this.#gaps = new Gaps(db);
-    this.#devices = new Devices(db, this.#reading, this.#gaps);
-    this.#retention = new Retention(db, this.#mailboxes, { days: limits.retentionDays, clocks, secondLookMs, notice });
+    this.#devices = new Devices(db, this.#reading, this.#gaps, this.#ended);
+    const retention = { days: limits.retentionDays, clocks, secondLookMs, notice };
+    this.#retention = new Retention(db, this.#mailboxes, this.#ended, retention);
   }
 
   /** Identifies the log. */
@@ -116,12 +124,18 @@ export class SqliteStore {
 
   /** Clears what is cached of the database: after every rollback. */
   clearCaches(): void {
-    for (const part of [this.#db, this.#mailboxes, this.#retention]) part.clear();
+    const parts = [this.#db, this.#mailboxes, this.#memberships, this.#ended, this.#reading, this.#retention];
+    for (const part of parts) part.clear();
+  }
+
+  /** Writes something, to see that there is room. */
+  probe(): void {
+    this.#db.run("INSERT INTO meta VALUES ('probes', 1) ON CONFLICT DO UPDATE SET value = value + 1");
   }
 
   // ---- Users and devices ----
 
-  attach(name: string, device: string, options: AttachOptions = {}): Attached {
+  attach(name: string, device: string, options: AttachOptions = {}): Steps<Attached> {
     return this.#devices.attach(name, device, options);
   }
 
@@ -159,8 +173,9 @@ export class SqliteStore {
     }
     const isDirect = thread.members === undefined && draft.recipient !== draft.sender;
     const recipient = isDirect ? db.userId(draft.recipient)! : 0;
-    if (recipient !== 0 && this.#mailboxes.waitingFor(recipient) >= this.#mailbox) {
-      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, mailboxFull(draft.recipient));
+    const full = recipient !== 0 && this.#whyFull(recipient, thread.id, draft.recipient);
+    if (full) {
+      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, full);
       return;
     }
     const seq = db.head + 1;
@@ -171,18 +186,30 @@ export class SqliteStore {
     }
     db.head = rows.seqs[index] = seq;
     db.touch(thread, seq);
-    if (recipient !== 0) this.#mailboxes.add(recipient);
+    if (recipient !== 0) this.#mailboxes.add(recipient, thread.id);
+    else if (thread.passive.has(sender)) this.#groups.agree(draft.recipient, sender);
   }
 
-  /** Answers a draft whose id is taken; false where it is not, or only by a message of a group that has ended. */
+  /** Returns the refusal for a mailbox that takes no more, or no more of this conversation. */
+  #whyFull(recipient: number, thread: number, name: string): BrokerRefusal | undefined {
+    const waiting = this.#mailboxes.waitingFor(recipient);
+    // While less than half is taken, nobody's share is full.
+    if (waiting * 2 < this.#mailbox) return undefined;
+    if (waiting >= this.#mailbox) return mailboxFull(name);
+    const own = this.#mailboxes.waitingIn(recipient, thread);
+    return own >= shareOf(this.#mailbox, waiting - own) ? mailboxShareFull(name) : undefined;
+  }
+
+  /** Answers a draft whose id is taken; false where it is not. */
   #repeated(sender: number, { id, recipient, content }: Draft, index: number, rows: AppendedRows): boolean {
     if (id === undefined) return false;
     const sql = `SELECT m.seq, m.ts, m.content, t.name, t.owner FROM messages m JOIN threads t ON t.id = m.thread
       WHERE m.sender = ? AND m.id = ?`;
     const stored = this.#db.get(sql, sender, id);
-    if (!stored || stored.owner === -1) return false;
-    const name = stored.owner === 0 ? directName(this.#db.userName(sender), recipient) : recipient;
-    if (stored.name !== name || stored.content !== content) {
+    if (!stored) return false;
+    const isDirect = stored.owner === 0;
+    const name = isDirect ? directName(this.#db.userName(sender), recipient) : recipient;
+    if ((isDirect ? stored.name : groupName(String(stored.name))) !== name || stored.content !== content) {
       rows.refusals.set(index, idConflict(id));
     } else {
       rows.seqs[index] = stored.seq as number;
@@ -199,12 +226,16 @@ export class SqliteStore {
     if (thread) return !thread.members || thread.members.has(sender) ? thread : notMember(to);
     if (isToGroup) return unknownGroup(to);
     const recipient = this.#db.userId(to);
-    return recipient === undefined ? unknownRecipient(to) : this.#db.addDirect(name, sender, recipient);
+    if (recipient === undefined) return unknownRecipient(to);
+    const begun = this.#db.addDirect(name, sender, recipient);
+    this.#memberships.added(sender, begun);
+    if (recipient !== sender) this.#memberships.added(recipient, begun);
+    return begun;
   }
 
   // ---- Other rooms ----
 
-  read(name: string, after: number, limit: number): Page {
+  read(name: string, after: number, limit: number): Steps<Page> {
     return this.#reading.read(name, after, limit);
   }
 
@@ -212,8 +243,8 @@ export class SqliteStore {
     return this.#reading.history(name, query);
   }
 
-  conversations(name: string, limit: number): ConversationPage {
-    return this.#reading.conversations(name, limit);
+  conversations(name: string, limit: number, before?: ConversationCursor): Steps<ConversationPage> {
+    return this.#reading.conversations(name, limit, before);
   }
 
   mark(moves: readonly MarkerMove[]): MarkerResult[] {
@@ -221,8 +252,12 @@ export class SqliteStore {
     return moves.map((move) => this.#markers.move(move, ts));
   }
 
-  markers(name: string, since: number): Marker[] {
-    return this.#markers.list(name, since);
+  markAll(name: string, seq: number): Steps<(MarkerMove & MarkerResult)[]> {
+    return this.#markers.moveAll(name, seq, this.#now());
+  }
+
+  markers(name: string, since: number, after?: MarkerCursor): Steps<MarkerRows> {
+    return this.#markers.list(name, since, after);
   }
 
   group(request: GroupRequest): GroupAnswer | BrokerRefusal {

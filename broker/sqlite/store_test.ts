@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { DatabaseSync } from "node:sqlite";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { migrate } from "./schema.ts";
+import { finish } from "./steps.ts";
 import { SqliteStore } from "./store.ts";
 
 Deno.test("SqliteStore has lost nothing and can go on after a transaction that was rolled back", () => {
@@ -9,7 +10,7 @@ Deno.test("SqliteStore has lost nothing and can go on after a transaction that w
   migrate(database);
   const store = new SqliteStore(database, DEFAULT_LIMITS);
   const message = (content: string) => ({ sender: "ann", recipient: "ben", content, id: content, origin: "" });
-  for (const user of ["ann", "ben"]) store.attach(user, "laptop");
+  for (const user of ["ann", "ben"]) finish(store.attach(user, "laptop"));
   const seqs = (content: string) => [...store.append([message(content)]).seqs];
   assertEquals(seqs("one"), [1]);
   store.flush();
@@ -19,7 +20,7 @@ Deno.test("SqliteStore has lost nothing and can go on after a transaction that w
   database.exec("ROLLBACK");
   store.clearCaches();
   assertEquals(seqs("two"), [2]);
-  assertEquals(store.read("ben", 0, 10).messages.map(({ content }) => content), ["one", "two"]);
+  assertEquals(finish(store.read("ben", 0, 10)).messages.map(({ content }) => content), ["one", "two"]);
   database.close();
 });
 
@@ -42,10 +43,10 @@ Deno.test("SqliteStore loses nothing of what it had when the disk is full, and g
   assertStringIncludes(error.message, "full");
   if (database.isTransaction) database.exec("ROLLBACK");
   store.clearCaches();
-  assertEquals(store.read("ann", 0, 100).messages.length, stored);
+  assertEquals(finish(store.read("ann", 0, 100)).messages.length, stored);
   database.exec("PRAGMA max_page_count = 1000");
   transact(`${stored}`.padEnd(1_000));
-  assertEquals(store.read("ann", 0, 100).messages.map(({ content }) => content.trim()).at(-1), String(stored));
+  assertEquals(finish(store.read("ann", 0, 100)).messages.map(({ content }) => content.trim()).at(-1), String(stored));
   assertEquals(database.prepare("PRAGMA integrity_check").get()!.integrity_check, "ok");
   database.close();
 });
@@ -62,17 +63,17 @@ Deno.test("SqliteStore finds a backlog, a page of history, what is unread and th
     return prepare(sql);
   };
   const store = new SqliteStore(database, DEFAULT_LIMITS);
-  for (const user of ["ann", "ben"]) store.attach(user, "laptop");
+  for (const user of ["ann", "ben"]) finish(store.attach(user, "laptop"));
   store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
   store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
   store.flush();
-  store.attach("ben", "phone", { last: 10 });
-  store.read("ben", 0, 10);
+  finish(store.attach("ben", "phone", { last: 10 }));
+  finish(store.read("ben", 0, 10));
   store.history("ben", { with: "ann", limit: 10 });
   store.history("ben", { with: "ann", after: 0, limit: 10 });
-  store.conversations("ben", 10);
+  finish(store.conversations("ben", 10));
   store.mark([{ user: "ben", kind: "read", with: "ann", seq: 1 }]);
-  store.markers("ann", 0);
+  finish(store.markers("ann", 0));
   store.group({ op: "create", user: "ben", group: "#g", open: true });
   store.group({ op: "list", user: "ann" });
   assert(plans.filter((plan) => /^SEARCH (messages|m) /.test(plan)).length >= 8, plans.join("\n"));
@@ -88,7 +89,7 @@ Deno.test("SqliteStore reads no more of a long history than fits into an answer,
   const database = new DatabaseSync(":memory:");
   migrate(database);
   const store = new SqliteStore(database, DEFAULT_LIMITS);
-  store.attach("ann", "laptop");
+  finish(store.attach("ann", "laptop"));
   const content = "x".repeat(16_000);
   store.append(Array.from({ length: 500 }, () => ({ sender: "ann", recipient: "ann", content, id: undefined, origin: "" })));
   const newest = store.history("ann", { with: "ann", limit: 500 });

@@ -21,7 +21,9 @@ import {
 } from "./worker_messages.ts";
 import { BrokerError, reasonOf } from "../errors.ts";
 import { isGroup } from "../names.ts";
+import { FilesInPlace } from "./files_in_place.ts";
 import { migrate } from "./schema.ts";
+import { finish, type Steps } from "./steps.ts";
 import { SqliteStore } from "./store.ts";
 
 type Requests = Record<keyof WorkerAnswers, WorkerRequest[]>;
@@ -35,6 +37,14 @@ const worker = self as unknown as {
 
 /** Milliseconds after which a transaction begins no more requests of a list: about as long as a slow disk takes to sync. */
 const LIST_MS = 8;
+/** Bytes up to which the write-ahead log grows while nobody else reads the file: twice what is written between two checkpoints. */
+const LOG_BYTES_MAX = 2 ** 25;
+/** Pages in the log after which SQLite writes them back to the file: 16 MiB. */
+const CHECKPOINT_PAGES = 4_000;
+/** Milliseconds after which emptying the log is tried again where another program's reading has kept it from that. */
+const TRUNCATE_PAUSE_MS = 10_000;
+/** Milliseconds after which a transaction leaves what may be long to the next one: who talks waits for it. */
+const BULK_MS = 4;
 /** Milliseconds that a commit waits for a reader that is making a backup. */
 const BUSY_TIMEOUT_MS = 5_000;
 
@@ -46,8 +56,21 @@ const POSITIONS_SKIPPED = 1_000_000;
 
 let database: DatabaseSync;
 let store: SqliteStore;
+let files: FilesInPlace;
+/** Reason for which everything is refused until a restart. */
+let lost: string | undefined;
+/** True after messages were removed, whose text may still be in the log. */
+let isLogStale = false;
+/** True where the log is to be emptied, however small it is. */
+let isTruncateDue = false;
+/** Monotonic milliseconds before which the log is not emptied again. */
+let truncateAfter = 0;
+/** True after it was said that another program reads the file. */
+let isHeldUp = false;
 /** Requests without an answer, in order. */
 const waiting: Requests = { urgent: [], bulk: [] };
+/** The first of the bulk requests, where it was begun and left. */
+let begun: Steps<unknown> | undefined;
 /** True while a commit is scheduled. */
 let isDue = false;
 /** Sentences for the operator that go out with the next answers. */
@@ -58,34 +81,47 @@ const known = new Set<string>();
 function open({ file, sync, limits, secondLookMs }: OpenRequest): string {
   database = new DatabaseSync(file);
   database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL`);
-  database.exec("PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 4000");
+  database.exec(`PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
+  // What has expired is overwritten, and does not stay in pages that are free.
+  database.exec(`PRAGMA secure_delete = ON; PRAGMA journal_size_limit = ${LOG_BYTES_MAX}`);
   migrate(database);
   store = new SqliteStore(database, limits, { secondLookMs, notice: (words) => notices.push(words) });
   store.claim(POSITIONS_SKIPPED);
   // Into the file itself: the log may be lost, and with it that the file is in use.
-  database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+  truncate();
+  files = new FilesInPlace(file);
   if (sync === "normal") database.exec("PRAGMA synchronous = NORMAL");
   return store.epoch;
 }
 
-function answer(request: WorkerRequest): unknown {
+/** Answers a request that may take long, in steps. */
+function* answerInSteps(request: WorkerRequest): Steps<unknown> {
+  switch (request.op) {
+    case "attach":
+      return yield* store.attach(request.user, request.device, request.options);
+    case "read":
+      return yield* store.read(request.user, request.after, request.limit);
+    case "conversations":
+      return yield* store.conversations(request.user, request.limit, request.before);
+    case "markAll":
+      return yield* store.markAll(request.user, request.seq);
+    case "markers":
+      return yield* store.markers(request.user, request.since, request.after);
+    default:
+      return answer(request);
+  }
+}
+
+function answer(request: Exclude<WorkerRequest, { op: "attach" | "read" | "conversations" | "markAll" | "markers" }>): unknown {
   switch (request.op) {
     case "append":
       return append(request);
-    case "attach":
-      return store.attach(request.user, request.device, request.options);
-    case "read":
-      return store.read(request.user, request.after, request.limit);
     case "history":
       return store.history(request.user, request.query);
-    case "conversations":
-      return store.conversations(request.user, request.limit);
     case "advance":
       return store.advance(request.moves);
     case "mark":
       return store.mark(request.moves);
-    case "markers":
-      return store.markers(request.user, request.since);
     case "group":
       if (request.request.op !== "list" && request.request.op !== "members") known.delete(request.request.group);
       return store.group(request.request);
@@ -94,9 +130,47 @@ function answer(request: WorkerRequest): unknown {
     case "seen":
       return store.seen(request.users, request.at);
     case "expire":
-      return store.expire();
+      return expire();
+    case "probe":
+      return store.probe();
     case "close":
       return store.release();
+  }
+}
+
+function expire(): number {
+  const removed = store.expire();
+  if (removed > 0) {
+    isLogStale = true;
+  } else if (isLogStale) {
+    isTruncateDue = true;
+    truncateAfter = 0;
+  }
+  return removed;
+}
+
+/** Writes the log back to the file and empties it, if nobody else reads; waits for nobody. Returns false where that was not possible. */
+function truncate(): boolean {
+  database.exec("PRAGMA busy_timeout = 0");
+  try {
+    return database.prepare("PRAGMA wal_checkpoint(TRUNCATE)").get()!.busy === 0;
+  } catch {
+    return false; // A disk that is full or fails: what was committed is in the log, and stays there.
+  } finally {
+    database.exec(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+  }
+}
+
+/** Keeps the log small, between two transactions. */
+function boundLog(): void {
+  if (files.logBytes <= LOG_BYTES_MAX && !isTruncateDue || performance.now() < truncateAfter) return;
+  truncateAfter = performance.now() + TRUNCATE_PAUSE_MS;
+  if (truncate()) {
+    isTruncateDue = isLogStale = isHeldUp = false;
+  } else if (!isHeldUp && files.logBytes > LOG_BYTES_MAX) {
+    isHeldUp = true;
+    const size = Math.round(files.logBytes / 2 ** 20);
+    notices.push(`Another program keeps reading the database: its log is ${size} MiB and grows until that program ends`);
   }
 }
 
@@ -123,16 +197,37 @@ function toDrafts(cells: readonly string[], count: number): Draft[] {
   return drafts;
 }
 
-/**
- * Carries out requests of a list in their order until {@linkcode LIST_MS} have passed; at least one. The end comes after all
- * others: `isLast` is false while the other list has more.
- */
-function carryOut(requests: readonly WorkerRequest[], isLast = true): WorkerAnswer[] {
+/** Carries out requests that are short in their order, until {@linkcode LIST_MS} have passed; at least one. */
+function carryOut(requests: readonly WorkerRequest[]): WorkerAnswer[] {
   const end = performance.now() + LIST_MS;
   const answers: WorkerAnswer[] = [];
   for (const request of requests) {
+    answers.push({ value: finish(answerInSteps(request)) });
+    if (performance.now() > end) break;
+  }
+  return answers;
+}
+
+/**
+ * Carries out requests that may be long in their order, until {@linkcode BULK_MS} have passed; the rest of one goes on later. The
+ * end comes after all others: `isLast` is false while the other list has more.
+ */
+function carryOutBulk(requests: readonly WorkerRequest[], isLast: boolean): WorkerAnswer[] {
+  const end = performance.now() + BULK_MS;
+  const answers: WorkerAnswer[] = [];
+  for (const request of requests) {
     if (request.op === "close" && !isLast) break;
-    answers.push({ value: answer(request) });
+    const steps = begun ?? answerInSteps(request);
+    begun = undefined;
+    let step = steps.next();
+    while (!step.done) {
+      if (performance.now() > end) {
+        begun = steps;
+        return answers;
+      }
+      step = steps.next();
+    }
+    answers.push({ value: step.value });
     if (performance.now() > end) break;
   }
   return answers;
@@ -143,7 +238,7 @@ function transact({ urgent, bulk }: Requests): WorkerAnswers {
   database.exec("BEGIN IMMEDIATE");
   try {
     const first = carryOut(urgent);
-    const answers = { urgent: first, bulk: carryOut(bulk, first.length === urgent.length) };
+    const answers = { urgent: first, bulk: carryOutBulk(bulk, first.length === urgent.length) };
     store.flush();
     database.exec("COMMIT");
     return answers;
@@ -152,6 +247,7 @@ function transact({ urgent, bulk }: Requests): WorkerAnswers {
     try {
       database.exec("ROLLBACK");
     } catch { /* It has. */ }
+    begun = undefined;
     store.clearCaches();
     known.clear();
     throw error;
@@ -178,8 +274,20 @@ function settleAlone(request: WorkerRequest): WorkerAnswer {
   }
 }
 
+/** Carries out what waits, unless the files are gone: then, and where they are found to be, it is refused. */
+function settleInPlace(requests: Requests): WorkerAnswers {
+  if (lost === undefined) {
+    const answers = settle(requests);
+    lost = files.whyLost();
+    if (lost === undefined) return answers;
+  }
+  const error = lost, refuse = () => ({ error });
+  return { urgent: requests.urgent.map(refuse), bulk: requests.bulk.map(refuse) };
+}
+
 function commit(): void {
-  const answers = settle(waiting);
+  const answers = settleInPlace(waiting);
+  if (lost === undefined) boundLog();
   waiting.urgent.splice(0, answers.urgent.length);
   const isClosed = waiting.bulk.splice(0, answers.bulk.length).at(-1)?.op === "close";
   isDue = waiting.urgent.length + waiting.bulk.length > 0;

@@ -1,7 +1,8 @@
 /** Messages between the SQLite broker and its worker. */
 
-import type { AttachOptions, DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
+import type { AttachOptions, ConversationCursor, DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
 import type { BrokerLimits } from "../limits.ts";
+import type { MarkerCursor } from "./markers.ts";
 import type { AppendedRows } from "./store.ts";
 
 /** First message to the worker: how to open the database. */
@@ -19,14 +20,21 @@ export type WorkerRequest =
   | { readonly op: "attach"; readonly user: string; readonly device: string; readonly options: AttachOptions | undefined }
   | { readonly op: "read"; readonly user: string; readonly after: number; readonly limit: number }
   | { readonly op: "history"; readonly user: string; readonly query: HistoryQuery }
-  | { readonly op: "conversations"; readonly user: string; readonly limit: number }
+  | {
+    readonly op: "conversations";
+    readonly user: string;
+    readonly limit: number;
+    readonly before: ConversationCursor | undefined;
+  }
   | { readonly op: "advance"; readonly moves: readonly DeviceMove[] }
   | { readonly op: "mark"; readonly moves: readonly MarkerMove[] }
-  | { readonly op: "markers"; readonly user: string; readonly since: number }
+  | { readonly op: "markAll"; readonly user: string; readonly seq: number }
+  | { readonly op: "markers"; readonly user: string; readonly since: number; readonly after: MarkerCursor | undefined }
   | { readonly op: "group"; readonly request: GroupRequest }
   | { readonly op: "lastSeen"; readonly users: readonly string[] }
   | { readonly op: "seen"; readonly users: readonly string[]; readonly at: number }
   | { readonly op: "expire" }
+  | { readonly op: "probe" }
   | { readonly op: "close" };
 
 /** Answer to an append: the results, and the members of each group written to that the broker does not know or that changed. */
@@ -50,11 +58,19 @@ export interface WorkerReply extends WorkerAnswers {
 }
 
 /** Requests that may be many and long: messages do not wait behind them. */
-const BULK: ReadonlySet<WorkerRequest["op"]> = new Set(["read", "history", "conversations", "markers", "expire", "close"]);
+const BULK: ReadonlySet<WorkerRequest["op"]> = new Set([
+  "read",
+  "history",
+  "conversations",
+  "markAll",
+  "markers",
+  "expire",
+  "close",
+]);
 
-/** Returns the list in which a request waits. */
-export function laneOf({ op }: WorkerRequest): keyof WorkerAnswers {
-  return BULK.has(op) ? "bulk" : "urgent";
+/** Returns the list in which a request waits. A device that asks for the past has to wait for the finding of it. */
+export function laneOf(request: WorkerRequest): keyof WorkerAnswers {
+  return BULK.has(request.op) || (request.op === "attach" && request.options?.last !== undefined) ? "bulk" : "urgent";
 }
 
 /** Separator of the columns of an append: no name, id or content has it. */
