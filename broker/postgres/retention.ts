@@ -140,11 +140,14 @@ export class Retention {
     if (this.#upTo === 0) this.#upTo = await this.#begin(sql);
     const [row] = await sql`SELECT expire(${this.#upTo}, ${EXPIRE_STEP}) AS removed`;
     if (row!.removed > 0) this.#options.removed();
-    if (row!.removed === 0 && this.#upTo > 0) {
-      this.#upTo = 0;
-      await this.#dropLook(sql, "old");
-    }
-    return row!.removed;
+    if (row!.removed > 0 || this.#upTo === 0) return row!.removed;
+    const done = this.#upTo;
+    await this.#dropLook(sql, "old");
+    // The look that is done may have been of a moment ago; where none has to wait for the second, the next is due now.
+    this.#upTo = this.#secondLookMs === 0 ? await this.#begin(sql) : 0;
+    if (this.#upTo > done) return 1;
+    this.#upTo = 0;
+    return 0;
   }
 
   /** Returns the position up to which everything is too old, by two looks; 0 where nothing is. */
