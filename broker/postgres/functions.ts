@@ -65,7 +65,7 @@ export const FUNCTIONS = `
   -- whether its sender may write there, and the message that has its id: position, time, and whether it says the same.
   CREATE FUNCTION append(senders int[], recipients int[], threads_ int[], contents text[], ids text[], origins text[], now_ms bigint,
     OUT ts bigint, OUT seqs text, OUT odd text) LANGUAGE plpgsql AS $$
-  DECLARE missing bigint;
+  DECLARE missing bigint; writers int[]; groups_ int[];
   BEGIN
     IF 0 = ANY(recipients) THEN
       PERFORM pg_advisory_xact_lock_shared(schema_oid() << 32 | bucket)
@@ -78,8 +78,9 @@ export const FUNCTIONS = `
         SELECT nextval('log_seq'), append.ts, d.t, d.s, d.r, d.id, d.o, d.c
           FROM unnest(senders, recipients, threads_, contents, ids, origins) AS d(s, r, t, c, id, o)
           WHERE d.r <> 0 OR EXISTS (SELECT 1 FROM members m WHERE m.usr = d.s AND m.thread = d.t)
-        ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING RETURNING seq
-    ) SELECT string_agg(seq::text, ','), cardinality(senders) - count(*) INTO seqs, missing FROM stored;
+        ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING RETURNING *
+    ) SELECT string_agg(seq::text, ','), cardinality(senders) - count(*), array_agg(sender) FILTER (WHERE recipient = 0),
+        array_agg(thread) FILTER (WHERE recipient = 0) INTO seqs, missing, writers, groups_ FROM stored;
     IF missing > 0 THEN
       SELECT json_agg(json_build_array(
           d.r <> 0 OR EXISTS (SELECT 1 FROM members m WHERE m.usr = d.s AND m.thread = d.t),
@@ -87,8 +88,8 @@ export const FUNCTIONS = `
         FROM unnest(senders, recipients, threads_, contents, ids) WITH ORDINALITY AS d(s, r, t, c, id, n)
         LEFT JOIN (messages m JOIN threads t ON t.id = m.thread) ON m.sender = d.s AND m.id = d.id;
     END IF;
-    IF 0 = ANY(recipients) THEN PERFORM agree(senders, threads_) FROM (SELECT 1 FROM members m
-      WHERE m.passive AND (m.usr, m.thread) IN (SELECT * FROM unnest(senders, threads_)) LIMIT 1) p; END IF;
+    IF writers IS NOT NULL THEN PERFORM agree(writers, groups_) FROM (SELECT 1 FROM members m
+      WHERE m.passive AND (m.usr, m.thread) IN (SELECT * FROM unnest(writers, groups_)) LIMIT 1) p; END IF;
   END $$;
 
   -- Takes members who were brought into groups for ones by their own will: they have written, or joined. A group that nobody owns is

@@ -19,7 +19,7 @@ interface Facts {
   readonly group: { readonly id: number; readonly owner: string; readonly open: boolean; readonly changed: number } | undefined;
   readonly members: ReadonlySet<string>;
   readonly passive: ReadonlySet<string>;
-  /** What is known of the users of the request; nothing of those whom nobody knows. */
+  /** Facts about the users of the request who were connected once. */
   readonly users: ReadonlyMap<string, UserFacts>;
 }
 
