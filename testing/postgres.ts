@@ -119,7 +119,7 @@ export class PostgresServer implements AsyncDisposable {
     const lines = [
       "listen_addresses = '127.0.0.1'",
       `port = ${this.port}`,
-      `unix_socket_directories = '${this.folder}'`,
+      "unix_socket_directories = ''",
       "shared_buffers = 64MB",
       "max_connections = 200",
       "log_min_messages = fatal",
@@ -180,18 +180,16 @@ export class PostgresServer implements AsyncDisposable {
     return runAsPostgres("psql", args).trim();
   }
 
-  /** Process numbers of it all, the first that of the parent of the others. */
+  /** Process numbers of it all: those that work in its folder. */
   pids(): number[] {
-    const parent = Number(Deno.readTextFileSync(`${this.folder}/data/postmaster.pid`).split("\n")[0]);
-    const children: number[] = [];
+    const found: number[] = [];
     for (const { name } of Deno.readDirSync("/proc")) {
       if (!/^\d+$/.test(name)) continue;
       try {
-        const fields = Deno.readTextFileSync(`/proc/${name}/stat`).split(") ")[1]!.split(" ");
-        if (Number(fields[1]) === parent) children.push(Number(name));
+        if (Deno.readLinkSync(`/proc/${name}/cwd`) === `${this.folder}/data` && lives(Number(name))) found.push(Number(name));
       } catch { /* it has ended */ }
     }
-    return [parent, ...children];
+    return found;
   }
 
   /** Sends a signal to every process of it. */
@@ -205,10 +203,11 @@ export class PostgresServer implements AsyncDisposable {
     return pids;
   }
 
-  /** Kills every process of it, and resolves when they are gone. */
+  /** Kills every process of it, and resolves when they are gone; one may have been begun while the others were killed. */
   async crash(): Promise<void> {
-    const pids = this.signalAll("SIGKILL");
-    while (pids.some(lives)) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    while (this.signalAll("SIGKILL").length > 0) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    // Where nobody waits for orphans, the dead keep their numbers, and PostgreSQL takes its own of before for alive.
+    Deno.removeSync(`${this.folder}/data/postmaster.pid`);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
