@@ -25,12 +25,14 @@ import { runCommand } from "./server/commands.ts";
 import { slipsInEnvironment } from "./server/environment.ts";
 import { Gate } from "./server/gate.ts";
 import { Guests } from "./server/guest.ts";
-import { httpHandler, plain } from "./server/http.ts";
+import { httpHandler, type HttpOptions, plain } from "./server/http.ts";
 import { Listener } from "./server/listener.ts";
 import { SERVER, SERVER_OPTIONS, type ServerValues, VERSION } from "./server/options.ts";
 import { renewOnHangup, terminated } from "./server/signals.ts";
-import { SocketConnection } from "./server/sockets.ts";
-import { type Certificate, TlsTerminator } from "./server/tls_terminator.ts";
+import { SocketConnection, withSpacedProtocols } from "./server/sockets.ts";
+import { TlsTerminator } from "./server/tls_terminator.ts";
+import type { Certificate, Transport, TransportOptions } from "./server/transport.ts";
+import type { TransportName } from "./server/transport_choice.ts";
 
 export type { ServerOptions } from "./server/assemble.ts";
 
@@ -42,7 +44,7 @@ const DRAIN_TIMEOUT_MS = 4_000;
 const FINISH_TIMEOUT_MS = 2_500;
 /** Milliseconds that the broker may take to close after that; a disk that never answers must not keep the process. */
 const CLOSE_TIMEOUT_MS = 1_000;
-/** What senders are told while there is too little room for messages. */
+/** Sentence for senders while there is too little room for messages. */
 const NO_SPACE = "The server has too little free space for messages; try again later";
 
 /** A running server. */
@@ -60,8 +62,8 @@ export interface Server {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts a server. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
-export function startServer(options: ServerOptions = {}): Server {
+/** Starts a server. Rejects with what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
+export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const { hostname = "127.0.0.1", port: wanted = 8080, certificate, revoked, space, log = () => {} } = options;
   const broker: Broker = options.broker ?? new MemoryBroker();
   const report = (error: unknown, task: string) => log("failed", { task, reason: reasonOf(error) });
@@ -78,23 +80,87 @@ export function startServer(options: ServerOptions = {}): Server {
   const gate = new Gate({ ...options, hostname, admission });
 
   const scheme = certificate ? "wss" : "ws";
-  let terminator: TlsTerminator | undefined;
   let isDraining = false;
-  const handle = httpHandler({
+  const answers: Omit<HttpOptions, "upgrade"> = {
     scheme,
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
     unreadiness() {
       if (isDraining) return "it is draining";
-      if (!listener.isListening) return "it does not listen: there are no file descriptors";
+      if (!transport.isListening) return "it does not listen: there are no file descriptors";
       if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
       const unwell = broker.health?.();
       return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
     },
-    upgrade: (request, address) => upgrade(request, address, gate, guests),
+  };
+  const transport = await listen(options.transport ?? "deno", {
+    hostname,
+    port: wanted,
+    certificate,
+    gate,
+    guests,
+    frameBytes: hub.frameBytes,
+    handlerOf: (upgrade) => httpHandler({ ...answers, upgrade }),
+    log,
   });
+
+  const { port } = transport;
+  let drained: Promise<void> | undefined;
+  const shutdown = () => {
+    isDraining = true;
+    guests.turnAway();
+    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() => closeInTime(broker, report));
+  };
+  return {
+    hub,
+    admission,
+    hostname,
+    port,
+    url: `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/ws`,
+    renew: (renewed) => transport.renew(renewed),
+    shutdown,
+    [Symbol.asyncDispose]: shutdown,
+  };
+}
+
+/** Listens with the transport of that name. Rejects with what `Deno.serve` throws, and for a certificate that cannot be used. */
+async function listen(name: TransportName, options: TransportOptions): Promise<Transport> {
+  if (name === "deno") return listenWithDeno(options);
+  // Loaded where it is needed: it reads the environment, and does not load on every version of Deno.
+  const { listenWithWs } = await import("./server/ws_transport.ts");
+  return await listenWithWs(options);
+}
+
+/** Closes the broker, and waits no longer for that than is reasonable. */
+async function closeInTime(broker: Broker, report: (error: unknown, task: string) => void): Promise<void> {
+  const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
+  await deadline(broker.close(), Infinity, { signal }).catch((error) => report(error, "closing the messages"));
+}
+
+async function drain(hub: Hub, guests: Guests, transport: Transport, ms: number): Promise<void> {
+  await hub.disperse("restart", "The server is restarting", ms);
+  const signal = AbortSignal.timeout(DRAIN_TIMEOUT_MS);
+  // A step that takes too long is left behind, and the next one is still begun.
+  const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal }).catch(() => {});
+  transport.stop();
+  const patience = new AbortController();
+  const finished = delay(FINISH_TIMEOUT_MS, { signal: patience.signal }).catch(() => {});
+  await inTime(hub.drain("restart", "The server is restarting", finished));
+  patience.abort();
+  // Closing the transport cuts every socket: let the peers answer our 1012 first.
+  await inTime(guests.empty());
+  await inTime(transport.close());
+}
+
+// ---- Deno's sockets ----------------------------------------------------------------------------------------------------------
+
+/** Listens with Deno's own sockets, the TLS in front of them. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`, and for a certificate that cannot be used. */
+export function listenWithDeno(options: TransportOptions): Transport {
+  const { hostname, port, certificate, gate, guests, handlerOf, log } = options;
+  const handle = handlerOf((request, address) => upgrade(request, address, gate, guests));
+  let terminator: TlsTerminator | undefined;
   const listener = new Listener({
-    port: certificate ? 0 : wanted,
+    port: certificate ? 0 : port,
     log,
     listen: (port) =>
       Deno.serve({
@@ -110,30 +176,23 @@ export function startServer(options: ServerOptions = {}): Server {
       }),
   });
   try {
-    if (certificate) terminator = new TlsTerminator({ ...certificate, hostname, port: wanted, target: listener.port });
+    if (certificate) terminator = new TlsTerminator({ ...certificate, hostname, port, target: listener.port });
   } catch (error) {
     void listener.shutdown();
     throw error;
   }
-
-  const port = terminator?.port ?? listener.port;
-  let drained: Promise<void> | undefined;
-  const shutdown = () => {
-    isDraining = true;
-    guests.turnAway();
-    return drained ??= drain(hub, guests, listener, terminator, options.drainMs ?? 0).finally(() =>
-      closeInTime(broker, report)
-    );
-  };
   return {
-    hub,
-    admission,
-    hostname,
-    port,
-    url: `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/ws`,
+    get isListening() {
+      return listener.isListening;
+    },
+    port: terminator?.port ?? listener.port,
     renew: async (renewed) => await terminator?.renew(renewed),
-    shutdown,
-    [Symbol.asyncDispose]: shutdown,
+    stop: () => terminator?.stop(),
+    async close() {
+      terminator?.close();
+      // The listener says 1001 to every socket that it still has.
+      await listener.shutdown();
+    },
   };
 }
 
@@ -143,7 +202,7 @@ async function upgrade(request: Request, address: string, gate: Gate, guests: Gu
   if (admitted instanceof Response) return admitted;
   const { protocol, slot } = admitted;
   try {
-    const { socket, response } = Deno.upgradeWebSocket(request, {
+    const { socket, response } = Deno.upgradeWebSocket(protocol ? withSpacedProtocols(request) : request, {
       idleTimeout: IDLE_TIMEOUT_S,
       ...protocol ? { protocol } : {},
     });
@@ -153,34 +212,6 @@ async function upgrade(request: Request, address: string, gate: Gate, guests: Gu
     slot.release();
     return plain(400, "This request cannot be upgraded to a WebSocket");
   }
-}
-
-/** Closes the broker, and waits no longer for that than is reasonable. */
-async function closeInTime(broker: Broker, report: (error: unknown, task: string) => void): Promise<void> {
-  const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
-  await deadline(broker.close(), Infinity, { signal }).catch((error) => report(error, "closing the messages"));
-}
-
-async function drain(
-  hub: Hub,
-  guests: Guests,
-  listener: Listener,
-  terminator: TlsTerminator | undefined,
-  ms: number,
-): Promise<void> {
-  await hub.disperse("restart", "The server is restarting", ms);
-  const signal = AbortSignal.timeout(DRAIN_TIMEOUT_MS);
-  // A step that takes too long is left behind, and the next one is still begun.
-  const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal }).catch(() => {});
-  terminator?.stop();
-  const patience = new AbortController();
-  const finished = delay(FINISH_TIMEOUT_MS, { signal: patience.signal }).catch(() => {});
-  await inTime(hub.drain("restart", "The server is restarting", finished));
-  patience.abort();
-  // The listener says 1001 to every socket it still has when it is shut down: let the peers answer our 1012 first.
-  await inTime(guests.empty());
-  terminator?.close();
-  await inTime(listener.shutdown());
 }
 
 // ---- The command line --------------------------------------------------------------------------------------------------------
@@ -230,7 +261,7 @@ async function serve(values: ServerValues): Promise<number> {
   const options = await assemble(values, logToStderr);
   let server: Server;
   try {
-    server = startServer(options);
+    server = await startServer(options);
   } catch (error) {
     options.revoked?.close();
     options.space?.close();

@@ -47,7 +47,7 @@ class Client {
   }
 }
 
-function serve(): Server {
+function serve(): Promise<Server> {
   return startServer({ port: 0, helloGraceMs: 0 });
 }
 
@@ -59,7 +59,7 @@ Deno.test({
   name: "server - GET / says what this is and how to connect, /healthz that it lives",
   ignore,
   async fn() {
-    await using server = serve();
+    await using server = await serve();
     const home = await (await http(server, "/")).text();
     assertStringIncludes(home, `ws://127.0.0.1:${server.port}/ws`);
     const health = await http(server, "/healthz");
@@ -103,7 +103,7 @@ Deno.test({
         return isShort;
       },
     } as FreeSpace;
-    const server = startServer({ port: 0, broker, space });
+    const server = await startServer({ port: 0, broker, space });
     const ready = async (headers: Record<string, string> = {}) => {
       const response = await http(server, "/readyz", { headers });
       return [response.status, await response.text()];
@@ -140,7 +140,7 @@ Deno.test({
         return isShort;
       },
     } as FreeSpace;
-    await using server = startServer({ port: 0, space });
+    await using server = await startServer({ port: 0, space });
     const ann = new Client(server);
     await ann.open;
     ann.say({ type: "hello", v: 1, name: "ann", device: "d" });
@@ -164,7 +164,7 @@ Deno.test({
   ignore,
   async fn() {
     const broker = new SlowBroker();
-    const server = startServer({ port: 0, broker });
+    const server = await startServer({ port: 0, broker });
     const ann = new Client(server);
     await ann.open;
     ann.say({ type: "hello", v: 1, name: "ann", device: "d" });
@@ -192,7 +192,7 @@ Deno.test({
       }
     }
     const broker = new Dead(), lines: string[] = [];
-    const server = startServer({ port: 0, broker, log: (event, fields) => lines.push(sentenceOf(event, fields)) });
+    const server = await startServer({ port: 0, broker, log: (event, fields) => lines.push(sentenceOf(event, fields)) });
     const ann = new Client(server, "?name=ann");
     await ann.open;
     ann.say({ sender: "ann", recipient: "ann", content: "never stored" });
@@ -210,7 +210,7 @@ for (const path of ["/", "/healthz", "/readyz", "/ws"]) {
     name: `server - OPTIONS ${path} names what is answered there, to a check of HTTP/1.0 without a Host too`,
     ignore,
     async fn() {
-      await using server = serve();
+      await using server = await serve();
       const response = await http(server, path, { method: "OPTIONS" });
       assertEquals([response.status, response.headers.get("allow")], [204, "GET, HEAD, OPTIONS"]);
       using raw = await RawSocket.connect(server.port);
@@ -234,7 +234,7 @@ for (const [method, path, status] of ANSWERS) {
     name: `server - ${method} ${path.slice(0, 20)} is answered with ${status}`,
     ignore,
     async fn() {
-      await using server = serve();
+      await using server = await serve();
       const response = await http(server, path, { method });
       await response.body?.cancel();
       assertEquals(response.status, status);
@@ -246,7 +246,7 @@ Deno.test({
   name: "server - an upgrade with a bad name or without a key is refused, and the next one is served",
   ignore,
   async fn() {
-    await using server = serve();
+    await using server = await serve();
     using raw = await RawSocket.connect(server.port);
     await raw.write(
       "GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n",
@@ -265,7 +265,7 @@ Deno.test({
   name: "server - two base clients chat, and a device of the extended level sees both",
   ignore,
   async fn() {
-    await using server = serve();
+    await using server = await serve();
     const alice = new Client(server, "?name=alice"), bob = new Client(server, "?name=Bob"), phone = new Client(server);
     await Promise.all([alice.open, bob.open, phone.open]);
     phone.say({ type: "hello", v: 1, name: "bob", device: "phone" });
@@ -285,7 +285,7 @@ Deno.test({
   name: "server - a peer that breaks off, breaks the protocol or sends binary hurts nobody and leaves nothing",
   ignore,
   async fn() {
-    await using server = serve();
+    await using server = await serve();
     const alice = new Client(server, "?name=alice");
     await alice.open;
     for (const [payload, first] of [["\xff\xfe", 0x81], ["x", 0xf3], ["x", 0x80], ["x", 0x82]] as const) {
@@ -305,7 +305,7 @@ Deno.test({
   name: "server - shutdown says 1012 to every socket, refuses new ones and resolves soon",
   ignore,
   async fn() {
-    const server = serve();
+    const server = await serve();
     const clients = [new Client(server), new Client(server, "?name=alice")];
     await Promise.all(clients.map(({ open }) => open));
     await deadline(server.shutdown(), 5_000);
@@ -318,7 +318,7 @@ Deno.test({
   name: "server - a port in use, an unknown option and a bad value are one line and a status",
   ignore: lacks("net", "env"),
   async fn() {
-    await using server = serve();
+    await using server = await serve();
     const lines: string[] = [];
     const { error } = console;
     console.error = (line: string) => lines.push(line);

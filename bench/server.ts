@@ -31,7 +31,7 @@ async function main(): Promise<void> {
   const { values, operands } = parseOptions(OPTIONS, Deno.args);
   if (values.help) return console.log(helpText(PROGRAM));
   if (operands.length > 0) throw new UsageError(`What is "${operands[0]}"?`);
-  const server = startServer({
+  const server = await startServer({
     port: values.port,
     broker: await openBroker(values),
     log: logToStderr,

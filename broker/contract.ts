@@ -517,7 +517,7 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     }
   });
 
-  test("carries out calls in the order in which they were made", async ({ broker }) => {
+  test("carries out changes in the order in which they were made", async ({ broker }) => {
     const results = await Promise.all(
       [
         broker.attach("ann", "laptop"),

@@ -17,7 +17,12 @@ const ignore = !CAN_RUN;
 class Place implements AsyncDisposable {
   readonly home = Deno.makeTempDirSync();
   readonly env = { XDG_CONFIG_HOME: `${this.home}/config`, XDG_STATE_HOME: `${this.home}/state` };
-  server: Server = startServer({ port: 0 });
+
+  private constructor(public server: Server) {}
+
+  static async start(): Promise<Place> {
+    return new Place(await startServer({ port: 0 }));
+  }
 
   get url(): string {
     return this.server.url;
@@ -69,7 +74,7 @@ Deno.test({
   name: "client sends lines and prints what arrives on stdout, all else on stderr",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using alice = place.start("alice");
     await untilOnline(place.url, "alice");
     const bob = await place.run("bob", ["--to", "alice"], "one\n\ntwo");
@@ -92,7 +97,7 @@ Deno.test({
   name: "client makes control characters visible between programs too",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using alice = place.start("alice");
     await using bob = place.start("bob", "--to", "alice");
     await untilOnline(place.url, "alice", "bob");
@@ -105,7 +110,7 @@ Deno.test({
   name: "client exits with 1 when something is refused, 2 for usage, 3 without a server",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const refused = await place.run("bob", ["--to", "nobody"], "hello");
     assertEquals(refused.code, 1);
     assertStringIncludes(refused.err, 'There is no user "nobody"');
@@ -219,7 +224,7 @@ Deno.test({
   name: "client sends once what it was given while the server was away",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using alice = place.start("alice");
     await using bob = place.start("bob", "--to", "alice");
     await untilOnline(place.url, "alice", "bob");
@@ -228,7 +233,7 @@ Deno.test({
     await bob.err.next("restarting");
     await alice.err.next("restarting");
     await bob.type("typed meanwhile");
-    place.server = startServer({ port, broker: await knowing("alice") });
+    place.server = await startServer({ port, broker: await knowing("alice") });
     assertEquals(await alice.out.next("bob"), "bob: typed meanwhile");
     await bob.endInput();
     assertEquals(await bob.code(), 0);
@@ -242,7 +247,7 @@ Deno.test({
   name: "send is acked, arrives once under one id, and leaves what waits to other devices",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     assertEquals((await place.run("alice", [])).code, 0);
     assertEquals((await place.run("bob", ["send", "alice", "first", "--id", "1"])).code, 0);
     const second = await place.run("bob", ["send", "@alice", "first", "--id", "1", "--json"]);
@@ -259,7 +264,7 @@ Deno.test({
   name: "listen goes on where it stopped, and hands messages to a program without a shell",
   ignore: ignore || Deno.build.os === "windows",
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     {
       await using listen = place.start("alice", "listen", "--from", "bob");
       await untilOnline(place.url, "alice");
@@ -286,7 +291,7 @@ Deno.test({
   name: "listen waits for its program before it ends, and what does something else has a position of its own",
   ignore: ignore || Deno.build.os === "windows",
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const script = `${place.home}/slow`;
     const wait = `while [ ! -e ${quoted(`${place.home}/go`)} ]; do sleep 0.01; done`;
     await Deno.writeTextFile(script, `#!/bin/sh\necho "begin $(cat)"; ${wait}; echo end\n`, { mode: 0o755 });
@@ -322,7 +327,7 @@ Deno.test({
   name: "client whose words nobody reads goes on, and its exit status says what became of it",
   ignore: ignore || Deno.build.os === "windows" || lacksProgram("bash"),
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const bash = async (line: string, input = "") => {
       const words = [CLIENT.command, ...CLIENT.args].map(quoted).join(" ");
       return (await runToEnd({ command: "bash", args: ["-c", line.replace("CLIENT", words)] }, [], input, place.env)).out;
@@ -347,7 +352,7 @@ Deno.test({
   name: "the bot in README answers",
   ignore: ignore || Deno.build.os === "windows",
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
     const bot = /```sh\n(#!\/bin\/sh\n[^`]*)```/.exec(readme)![1]!;
     assertEquals(bot.trim().split("\n").length, 5);
@@ -377,7 +382,7 @@ Deno.test({
   name: "history prints a conversation, the newest, or since a time",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await place.run("alice", []);
     await place.run("bob", ["--to", "alice"], "one\ntwo\nthree");
     const two = await place.run("alice", ["history", "bob", "--limit", "2"]);
@@ -393,7 +398,7 @@ Deno.test({
   name: "client is two devices when it runs twice at once, and the same one the next time",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await using one = place.start("alice");
     await using two = place.start("alice");
     await Promise.all([one.err.next("Connected"), two.err.next("Connected")]);
@@ -417,7 +422,7 @@ Deno.test({
   name: "client works where nothing can be remembered, and says so where that matters",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     const env = { ...place.env, XDG_STATE_HOME: "/dev/null/nowhere" };
     const run = (...args: string[]) => runToEnd(CLIENT, [...args, "--server", place.url], "", env);
     assertEquals((await run("--name", "bob")).code, 0);
@@ -432,7 +437,7 @@ Deno.test({
   name: "config shows where values come from, and the shells take their completions",
   ignore,
   fn: async () => {
-    await using place = new Place();
+    await using place = await Place.start();
     await Deno.mkdir(`${place.home}/config/parley`, { recursive: true });
     await Deno.writeTextFile(
       `${place.home}/config/parley/client.json`,

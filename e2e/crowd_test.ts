@@ -16,7 +16,7 @@ Deno.test({
     `${CONNECTIONS} connections send ${MESSAGES_EACH} messages each to random others: every one comes once, in order per pair`,
   ignore: lacks("net"),
   fn: async () => {
-    await using server = startServer({ port: 0 });
+    await using server = await startServer({ port: 0 });
     await using stack = new AsyncDisposableStack();
     const names = Array.from({ length: CONNECTIONS }, (_, index) => `c${index}`);
     const peers = await Promise.all(names.map(async (name, index) => {
@@ -51,7 +51,7 @@ Deno.test({
   name: `${MALFORMED} random malformed frames each get their own error, and the same connection still chats`,
   ignore: lacks("net"),
   fn: async () => {
-    await using server = startServer({ port: 0 });
+    await using server = await startServer({ port: 0 });
     await using bob = await connectBase(server.url, "bob");
     await using mallory = await connectBase(server.url, "mallory");
     const random = seeded(Number(crypto.getRandomValues(new Uint32Array(1))[0]));

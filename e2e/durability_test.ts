@@ -154,6 +154,42 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "durability - a device that was away gets what its user was due in a group that they left meanwhile, over a kill too",
+  ignore: !CAN_RUN,
+  async fn() {
+    const data = await Deno.makeTempDir({ prefix: "durability-" });
+    let server = serve(data, "none");
+    let url = `ws://127.0.0.1:${await server.port}/ws`;
+    let resume = {};
+    {
+      await using phone = await login(url, { name: "bob", device: "phone" });
+      await using alice = await login(url, { name: "alice", device: "laptop" });
+      await using laptop = await login(url, { name: "bob", device: "laptop" });
+      const group = async (who: Login, op: string) => {
+        who.send({ type: "group", op, group: "#g", id: op });
+        await who.until((frame) => frame.type === "group" && frame.id === op);
+      };
+      await group(alice, "create");
+      await group(laptop, "join");
+      const welcome = phone.before.find((frame) => frame.type === "welcome")!;
+      resume = { epoch: welcome.type === "welcome" ? welcome.epoch : "", seq: phone.head };
+      await phone[Symbol.asyncDispose]();
+      for (const content of ["1", "2", "3"]) await sendOne(alice, "#g", content);
+      await group(laptop, "leave");
+      await sendOne(alice, "#g", "not for bob");
+    }
+    await server.stop();
+    server = serve(data, "none");
+    url = `ws://127.0.0.1:${await server.port}/ws`;
+    await using phone = await login(url, { name: "bob", device: "phone", resume });
+    assertEquals(phone.before.flatMap((frame) => frame.type === undefined ? frame.content : []), ["1", "2", "3"]);
+    assertEquals(phone.before.flatMap((frame) => frame.type === "welcome" ? frame.recovered : []), [true]);
+    await server.stop();
+    await Deno.remove(data, { recursive: true });
+  },
+});
+
 /** Library of Debian's package `faketime`; undefined where it is not installed. */
 function faketime(): string | undefined {
   const file = `/usr/lib/${Deno.build.arch}-linux-gnu/faketime/libfaketimeMT.so.1`;

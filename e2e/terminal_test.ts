@@ -23,7 +23,7 @@ const ignore = !CAN_RUN || lacksProgram("tmux", ["-V"]) || lacksProgram("bash");
 function onTerminal(name: string, test: (place: Place) => Promise<void>): void {
   for (const [which, client] of CLIENTS) {
     const fn = async () => {
-      await using place = new Place(client);
+      await using place = await Place.start(client);
       await test(place);
     };
     Deno.test({ name: `terminal (${which}) - ${name}`, ignore, fn });
@@ -34,9 +34,12 @@ function onTerminal(name: string, test: (place: Place) => Promise<void>): void {
 class Place implements AsyncDisposable {
   readonly #home = Deno.makeTempDirSync();
   readonly env = { XDG_STATE_HOME: `${this.#home}/state`, XDG_CONFIG_HOME: `${this.#home}/config` };
-  server: Server = startServer({ port: 0 });
 
-  constructor(readonly client: Command) {}
+  private constructor(readonly client: Command, public server: Server) {}
+
+  static async start(client: Command): Promise<Place> {
+    return new Place(client, await startServer({ port: 0 }));
+  }
 
   /** Starts bob's client on a terminal. */
   async bob(size = {}, ...args: string[]): Promise<Terminal> {
@@ -313,7 +316,7 @@ onTerminal("a server that goes away is told in words, typing goes on, and what w
   await bob.shows("=== alice === (its history comes with the connection)");
   const broker = new MemoryBroker();
   await broker.attach("alice", "~");
-  place.server = startServer({ port, broker });
+  place.server = await startServer({ port, broker });
   await bob.shows("Connected again");
   await bob.shows(/^=== alice ===$/);
   await bob.until((lines) => /^alice \((sent|delivered)\)>$/.test(lines.at(-1)!));
@@ -459,7 +462,7 @@ Deno.test({
   async fn() {
     const config = new URL("../deno.json", import.meta.url).pathname;
     const task = { command: Deno.execPath(), args: ["task", "--quiet", "--config", config, "client"] };
-    await using place = new Place(task);
+    await using place = await Place.start(task);
     await stopsAndGoesOn(place, task);
   },
 });
@@ -468,7 +471,10 @@ Deno.test({
   name: "terminal (source) - Ctrl-Z does nothing where no shell would bring it back",
   ignore: ignore || lacksProgram("setsid", ["--version"]),
   async fn() {
-    await using place = new Place({ command: "setsid", args: ["--ctty", CLIENTS[0]![1].command, ...CLIENTS[0]![1].args] });
+    await using place = await Place.start({
+      command: "setsid",
+      args: ["--ctty", CLIENTS[0]![1].command, ...CLIENTS[0]![1].args],
+    });
     await using bob = await place.bob();
     await bob.shows("as bob. /help");
     await bob.type("half");
@@ -610,7 +616,7 @@ onTerminal("what was typed while the server was away goes out once, though the c
   }
   const broker = new MemoryBroker();
   await broker.attach("alice", "~");
-  place.server = startServer({ port, broker });
+  place.server = await startServer({ port, broker });
   await using bob = await place.bob();
   await bob.shows("Messages from the last time that are still to be sent: 1");
   await using alice = await place.alice();

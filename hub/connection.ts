@@ -11,6 +11,11 @@ export interface Connection {
   readonly buffered: number;
   /** Hands over one text frame. False when the connection is closed and took nothing. Never throws, never blocks. */
   send(frame: string): boolean;
+  /**
+   * Resolves when the network has taken everything that was handed over, or the connection is gone. A transport that is never
+   * told has none, and is asked for `buffered` now and then.
+   */
+  drained?(): Promise<void>;
   /** Begins to close, with a code of the protocol's table. Idempotent. */
   close(code: number, reason: string): void;
 }

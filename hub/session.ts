@@ -45,7 +45,7 @@ const BACKLOG_PARTS = 4;
 const CONFIRMATIONS_PER_MESSAGE = 2;
 /** Messages in one page of backlog: one query, and at most a few MiB in passing. */
 const BACKLOG_PAGE = 128;
-/** Milliseconds between looks at a socket that was full: Deno tells nobody when a WebSocket drains. */
+/** Milliseconds between looks at a socket that was full and tells nobody when it drains, as Deno's do not. */
 const DRAIN_POLL_MS = 20;
 /** Milliseconds without any progress after which a reader of backlog is taken for stalled. */
 const STALL_MS = 30_000;
@@ -402,13 +402,18 @@ export class Session implements Receiver {
     this.flush();
     let least = this.#connection.buffered;
     let since = performance.now();
+    const waitMs = this.#connection.drained ? STALL_MS : DRAIN_POLL_MS;
     while (this.congested && !this.#closed) {
-      await new Promise<void>((resume) => this.#paused = { timer: setTimeout(resume, DRAIN_POLL_MS), resume });
+      await new Promise<void>((resume) => {
+        this.#paused = { timer: setTimeout(resume, waitMs), resume };
+        void this.#connection.drained?.().then(resume);
+      });
+      clearTimeout(this.#paused?.timer);
       this.#paused = undefined;
       if (this.#connection.buffered < least) {
         least = this.#connection.buffered;
         since = performance.now();
-      } else if (performance.now() - since > STALL_MS) {
+      } else if (performance.now() - since >= STALL_MS) {
         this.close("slow", "Nothing was read for long; reconnect and resume");
       }
     }

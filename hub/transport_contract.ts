@@ -65,6 +65,7 @@ class WatchedHub implements TransportHost {
       get buffered() {
         return connection.buffered;
       },
+      ...connection.drained && { drained: () => connection.drained!() },
       send: (frame) => connection.send(frame),
       close(code, reason) {
         note(arrival.closed, code);
@@ -248,6 +249,25 @@ export function testTransport(
     await watched.until(() => gone.length > 0);
     assertEquals([connection.send('{"type":"pong"}'), connection.buffered], [false, 0]);
     connection.close(CLOSE_CODES.revoked.code, "third");
+  });
+
+  test("says that a connection has drained, where it says so at all, once its peer has read everything", async ({ watched, raw }) => {
+    using ann = await raw("ann");
+    const { connection } = await watched.arrival("ann");
+    if (!connection.drained) return;
+    const frame = "x".repeat(64_000);
+    while (connection.buffered < QUEUE_BYTES) {
+      connection.send(frame);
+      await new Promise((resolve) => setTimeout(resolve)); // the kernel takes some MiB
+    }
+    let isDrained = false;
+    const drained = connection.drained().then(() => isDrained = true);
+    assertEquals(isDrained, false);
+    const read = ann.drain();
+    await deadline(drained, PATIENCE_MS);
+    assertEquals(connection.buffered, 0);
+    ann[Symbol.dispose]();
+    await read;
   });
 
   test(

@@ -18,7 +18,8 @@ import { readKey, withFile } from "./credentials.ts";
 import { FreeSpace } from "./free_space.ts";
 import type { GateOptions } from "./gate.ts";
 import { SERVER, type ServerValues } from "./options.ts";
-import type { Certificate } from "./tls_terminator.ts";
+import type { Certificate } from "./transport.ts";
+import { defaultTransport, type TransportName, whyNoWs } from "./transport_choice.ts";
 
 /** The part of a mailbox that may have been confirmed without the broker knowing it. */
 const CONFIRM_MAILBOX_PARTS = 4;
@@ -46,6 +47,8 @@ export interface ServerOptions
   readonly drainMs?: number;
   /** Refuses messages while there is too little room for them. The caller's to close. */
   readonly space?: FreeSpace;
+  /** Default: Deno's sockets. */
+  readonly transport?: TransportName;
   /** Default: nothing is logged. */
   readonly log?: Log;
 }
@@ -71,6 +74,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       ...limitsOf(values),
       hostname: values.host,
       port: values.port,
+      transport: transportOf(values),
       allowOrigin: values["allow-origin"],
       insecureOpen: values["insecure-open"],
       trustedHops: values["trust-proxy"],
@@ -85,6 +89,14 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
     revoked?.close();
     throw error;
   }
+}
+
+/** Returns the transport that was asked for, or the one that suits the address; refuses one that this Deno cannot serve. */
+function transportOf({ transport, host }: ServerValues): TransportName {
+  if (transport === undefined) return defaultTransport(host);
+  const why = transport === "ws" ? whyNoWs() : undefined;
+  if (why !== undefined) throw new StartError(why);
+  return transport as TransportName;
 }
 
 /** Refuses values that each may be, and together would leave somebody outside for ever. */

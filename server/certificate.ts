@@ -6,7 +6,7 @@ import { UsageError } from "../cli/options.ts";
 import { reasonOf } from "../ops/log.ts";
 import { readKey } from "./credentials.ts";
 import type { ServerValues } from "./options.ts";
-import type { Certificate } from "./tls_terminator.ts";
+import type { Certificate } from "./transport.ts";
 
 /** Labels of private keys that can be used as they are. */
 const KEY_LABELS = ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];

@@ -3,17 +3,19 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { CLOSE_CODES } from "../protocol.ts";
+import { testOverTransports } from "../testing/over_transports.ts";
 import { CAN_RUN } from "../testing/permissions.ts";
 import { fromSource, RunningServer, runToEnd } from "../testing/process.ts";
 import { RawSocket } from "../testing/raw_socket.ts";
 import { WsPeer } from "../testing/ws_peer.ts";
+import type { TransportName } from "./transport_choice.ts";
 
 const ignore = !CAN_RUN;
 /** A test has one address, and connects more often than people do. */
 const NO_ADDRESS_LIMITS = ["--max-connections-per-address", "0", "--max-upgrades-per-second", "0"];
 
-function serve(...options: string[]): Promise<RunningServer> {
-  return RunningServer.start(fromSource("server"), ["--broker", "memory", ...options]);
+function serve(transport: TransportName, ...options: string[]): Promise<RunningServer> {
+  return RunningServer.start(fromSource("server"), ["--transport", transport, "--broker", "memory", ...options]);
 }
 
 async function login(server: RunningServer, name: string): Promise<WsPeer> {
@@ -45,11 +47,12 @@ async function knock(server: RunningServer, name: string): Promise<{ status: num
   return { status: Number(text.split(" ")[1]), retries: /^retry-after: \d/im.test(text) };
 }
 
-Deno.test({
+testOverTransports({
   name: "limits - sizes, devices, groups, members, mailbox, refusals and the time to say hello are what the options say",
   ignore,
-  async fn() {
+  async fn(transport) {
     await using server = await serve(
+      transport,
       ...["--frame-bytes", "1024", "--content-bytes", "100", "--hello-timeout", "1", "--mailbox", "4", "--max-devices", "1"],
       ...["--max-groups", "1", "--max-group-members", "1", "--max-refusals", "3", "--rate", "0", ...NO_ADDRESS_LIMITS],
     );
@@ -80,11 +83,11 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "limits - who sends faster than --rate and --burst is told to wait, and closed after --max-refusals",
   ignore,
-  async fn() {
-    await using server = await serve("--rate", "1", "--burst", "2", "--max-refusals", "3");
+  async fn(transport) {
+    await using server = await serve(transport, "--rate", "1", "--burst", "2", "--max-refusals", "3");
     await using ann = await login(server, "ann");
     const message = { sender: "ann", recipient: "ann", content: "quick" };
     for (let refused = 0, sent = 0; refused < 3; sent++) {
@@ -110,11 +113,11 @@ const DOORS: [string, string, number, number][] = [
 ];
 
 for (const [option, value, admitted, status] of DOORS) {
-  Deno.test({
+  testOverTransports({
     name: `limits - above ${option} an upgrade is answered with ${status}, and those who are in go on`,
     ignore,
-    async fn() {
-      await using server = await serve(option, value);
+    async fn(transport) {
+      await using server = await serve(transport, option, value);
       const peers = [];
       for (let i = 0; i < admitted; i++) peers.push(await WsPeer.open(server.url));
       assertEquals(await knock(server, "ann"), { status, retries: true });
@@ -126,11 +129,11 @@ for (const [option, value, admitted, status] of DOORS) {
   });
 }
 
-Deno.test({
+testOverTransports({
   name: "limits - a user gets no more sockets than devices and stalled ones may be, however fast they are opened",
   ignore,
-  async fn() {
-    await using server = await serve("--max-devices", "2", "--max-stalled-per-user", "2", ...NO_ADDRESS_LIMITS);
+  async fn(transport) {
+    await using server = await serve(transport, "--max-devices", "2", "--max-stalled-per-user", "2", ...NO_ADDRESS_LIMITS);
     const port = Number(new URL(server.url).port);
     const attempts = await Promise.allSettled(Array.from({ length: 10 }, () => RawSocket.upgrade(port, "/ws?name=bob")));
     const sockets = attempts.flatMap((attempt) => attempt.status === "fulfilled" ? [attempt.value] : []);
@@ -144,11 +147,11 @@ Deno.test({
 const STALLED: [string, number, number][] = [["--max-stalled-per-user", 429, 101], ["--max-stalled", 503, 503]];
 
 for (const [option, forBob, forOthers] of STALLED) {
-  Deno.test({
+  testOverTransports({
     name: `limits - at ${option} who does not read gets no further socket, until the stalled one has gone`,
     ignore,
-    async fn() {
-      await using server = await serve(option, "1", "--queue-bytes", "131072", "--rate", "0", ...NO_ADDRESS_LIMITS);
+    async fn(transport) {
+      await using server = await serve(transport, option, "1", "--queue-bytes", "131072", "--rate", "0", ...NO_ADDRESS_LIMITS);
       await using ann = await login(server, "ann");
       using stalled = await RawSocket.upgrade(Number(new URL(server.url).port));
       await stalled.frame('{"type":"hello","v":1,"name":"bob","device":"d"}');
@@ -183,11 +186,11 @@ const UNFINISHED: [string, string, string][] = [
 ];
 
 for (const [what, request, statuses] of UNFINISHED) {
-  Deno.test({
+  testOverTransports({
     name: `limits - ${what} is answered, and the connection ends`,
     ignore,
-    async fn() {
-      await using server = await serve();
+    async fn(transport) {
+      await using server = await serve(transport);
       using socket = await RawSocket.connect(Number(new URL(server.url).port));
       await socket.write(request).catch(() => {}); // it may be cut off before its end
       assertMatch(await socket.readSome(), new RegExp(`^HTTP/1\\.1 (${statuses}) `));
@@ -208,11 +211,11 @@ const ODD: [string, string, string][] = [
   ],
 ];
 
-Deno.test({
+testOverTransports({
   name: "limits - requests that are nonsense are refused, and are no line in the log",
   ignore,
-  async fn() {
-    await using server = await serve();
+  async fn(transport) {
+    await using server = await serve(transport);
     for (const [what, request, status] of ODD) {
       using socket = await RawSocket.connect(Number(new URL(server.url).port));
       await socket.write(request);
@@ -244,11 +247,11 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "limits - a user who has sent --sender-bytes-per-day is told when there is more, over all devices, and others go on",
   ignore,
-  async fn() {
-    await using server = await serve("--sender-bytes-per-day", "1000", "--rate", "0");
+  async fn(transport) {
+    await using server = await serve(transport, "--sender-bytes-per-day", "1000", "--rate", "0");
     await using ann = await login(server, "ann");
     await using laptop = await login(server, "ann");
     await using bob = await login(server, "bob");
@@ -283,11 +286,11 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "limits - what a device has confirmed does not count against a small --mailbox",
   ignore,
-  async fn() {
-    await using server = await serve("--mailbox", "5", "--rate", "0");
+  async fn(transport) {
+    await using server = await serve(transport, "--mailbox", "5", "--rate", "0");
     await using ann = await login(server, "ann");
     await using bob = await login(server, "bob");
     for (let i = 0; i < 50; i++) {

@@ -7,6 +7,7 @@ import { DEFAULT_SCHEMA } from "../broker/postgres.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
 import { STALLED_MAX, STALLED_PER_USER_MAX } from "../limits/admission.ts";
 import type { OptionTable, ProgramSpec, Values } from "../cli/options.ts";
+import { TRANSPORTS } from "./transport_choice.ts";
 import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "../protocol.ts";
 
 /** Version of both programs. */
@@ -31,6 +32,12 @@ export const SERVER_OPTIONS = {
     default: 8080,
     max: 65_535,
     help: "Port to listen on; 0 for any",
+  },
+  transport: {
+    kind: "string",
+    env: "PARLEY_TRANSPORT",
+    choices: TRANSPORTS,
+    help: "WebSockets of Deno, or of the library ws; without it deno on loopback, ws elsewhere",
   },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
 

@@ -7,8 +7,10 @@ import { Tokens } from "../auth/tokens.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { sentenceOf } from "../ops/log.ts";
 import { CLOSE_CODES } from "../protocol.ts";
+import type { TransportName } from "./transport_choice.ts";
 import { main, type Server, type ServerOptions, startServer } from "../server.ts";
 import { certificate, filesIn } from "../testing/certificate.ts";
+import { testOverTransports } from "../testing/over_transports.ts";
 import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
 import { fromSource, RunningServer } from "../testing/process.ts";
 import { RawSocket } from "../testing/raw_socket.ts";
@@ -21,9 +23,9 @@ function token(sub: string, seconds = 60, claims: Record<string, unknown> = {}):
   return new SignJWT({ sub, exp, ...claims }).setProtectedHeader({ alg: "HS256" }).sign(new TextEncoder().encode(SECRET));
 }
 
-async function serve(options: ServerOptions = {}, open = false): Promise<Server> {
+async function serve(transport: TransportName, options: ServerOptions = {}, open = false): Promise<Server> {
   const tokens = open ? {} : { tokens: await Tokens.open({ secret: SECRET }) };
-  return startServer({ port: 0, helloGraceMs: 0, ...tokens, ...options });
+  return await startServer({ port: 0, helloGraceMs: 0, transport, ...tokens, ...options });
 }
 
 /** Asks for an upgrade with these headers; returns the status and the text of the answer. */
@@ -68,12 +70,12 @@ function connect(server: Server, query: string, bearer?: string) {
   };
 }
 
-Deno.test({
+testOverTransports({
   name: "gate - without a good token there is no socket, and the answer says why in JSON",
   ignore,
-  async fn() {
+  async fn(transport) {
     const lines: string[] = [];
-    await using server = await serve({ log: (event, fields) => lines.push(sentenceOf(event, fields)) });
+    await using server = await serve(transport, { log: (event, fields) => lines.push(sentenceOf(event, fields)) });
     const good = await token("alice"), other = await token("mallory", -120);
     const refused: [Record<string, string>, string, number][] = [
       [{}, "/ws", 401],
@@ -98,22 +100,24 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - a browser logs in with a subprotocol, and is answered with parley",
   ignore,
-  async fn() {
-    await using server = await serve();
-    const answer = await ask(server, { "sec-websocket-protocol": `parley, bearer.${await token("alice")}` });
-    assertEquals(answer.status, 101);
-    assertStringIncludes(answer.text.toLowerCase(), "sec-websocket-protocol: parley\r\n");
+  async fn(transport) {
+    await using server = await serve(transport);
+    for (const comma of [", ", ",", " ,\t"]) {
+      const answer = await ask(server, { "sec-websocket-protocol": `parley${comma}bearer.${await token("alice")}` });
+      assertEquals(answer.status, 101);
+      assertStringIncludes(answer.text.toLowerCase(), "sec-websocket-protocol: parley\r\n");
+    }
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - a token is a name: nobody sends under another, or says hello as another",
   ignore,
-  async fn() {
-    await using server = await serve();
+  async fn(transport) {
+    await using server = await serve(transport);
     const alice = connect(server, "", await token("Alice"));
     await alice.open;
     alice.socket.send('{"type":"hello","v":1,"name":"bob"}');
@@ -125,11 +129,12 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - who has the role of an administrator lists and disconnects users, and nobody else does",
   ignore,
-  async fn() {
-    await using server = await serve();
+  async fn(transport) {
+    const lines: string[] = [];
+    await using server = await serve(transport, { log: (event, fields) => lines.push(sentenceOf(event, fields)) });
     const root = connect(server, "", await token("root", 60, { role: "admin" }));
     const alice = connect(server, "", await token("alice", 60, { role: ["admin"], admin: true }));
     await Promise.all([root.open, alice.open]);
@@ -148,16 +153,17 @@ Deno.test({
     await alice.until(() => alice.frames.some(({ id }) => id === "2"));
     root.socket.send('{"type":"admin","op":"disconnect","user":"alice","id":"2"}');
     assertEquals(await alice.closed, CLOSE_CODES.revoked.code);
+    assertEquals(lines, ["root disconnected alice: connections closed: 1"]);
     root.socket.close();
     await root.closed;
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - a connection ends with its own code when its token expires",
   ignore,
-  async fn() {
-    await using server = await serve();
+  async fn(transport) {
+    await using server = await serve(transport);
     const alice = connect(server, "", await token("alice", 2));
     // Within the tolerance of clocks, so it is let in, as long as that lasts.
     const bob = connect(server, "", await token("bob", -28));
@@ -169,18 +175,24 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - who is revoked is cut off at once, and not let in again",
   ignore: lacks("net", "read", "write"),
-  async fn() {
+  async fn(transport) {
     const file = await Deno.makeTempFile();
-    const revoked = new Revoked(file, () => {});
-    await using server = await serve({ revoked });
+    const lines: string[] = [];
+    const log = (...[event, fields]: Parameters<typeof sentenceOf>) => void lines.push(sentenceOf(event, fields));
+    const revoked = new Revoked(file, log);
+    await using server = await serve(transport, { revoked, log });
     const alice = connect(server, "", await token("alice", 60, { jti: "t1" })), bob = connect(server, "", await token("bob"));
     await Promise.all([alice.open, bob.open]);
     await Deno.writeTextFile(file, "t1 # lost her laptop\n");
     revoked.look();
     assertEquals(await alice.closed, CLOSE_CODES.revoked.code);
+    assertEquals(lines.splice(0), [
+      `${file} was read again: 1 revoked, 0 no more; names and token ids in it: 1`,
+      `alice is revoked by ${file}: connections closed: 1`,
+    ]);
     assertEquals((await ask(server, { authorization: `Bearer ${await token("alice", 60, { jti: "t1" })}` })).status, 403);
     assertEquals(bob.socket.readyState, WebSocket.OPEN);
     bob.socket.close();
@@ -190,11 +202,11 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - pages of other origins may not connect, those allowed may",
   ignore,
-  async fn() {
-    await using server = await serve({ allowOrigin: ["https://chat.example.org"] }, true);
+  async fn(transport) {
+    await using server = await serve(transport, { allowOrigin: ["https://chat.example.org"] }, true);
     const statuses = [];
     for (const origin of [`http://127.0.0.1:${server.port}`, "https://chat.example.org", "https://evil.example", "null"]) {
       statuses.push((await ask(server, { origin })).status);
@@ -203,22 +215,22 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - in open mode a name that DNS leads here is no host of ours; with tokens it is",
   ignore,
-  async fn() {
+  async fn(transport) {
     const headers = { host: "evil.example", origin: "http://evil.example" };
-    await using open = await serve({}, true);
+    await using open = await serve(transport, {}, true);
     assertEquals((await ask(open, headers)).status, 403);
-    await using server = await serve();
+    await using server = await serve(transport);
     assertEquals((await ask(server, { ...headers, authorization: `Bearer ${await token("alice")}` })).status, 101);
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - open mode refuses what comes through a proxy or asks for another host, says what to do, and logs it once",
   ignore,
-  async fn() {
+  async fn(transport) {
     const strange: Record<string, string>[] = [
       { "x-forwarded-for": "203.0.113.7" },
       { forwarded: "for=203.0.113.7" },
@@ -226,7 +238,11 @@ Deno.test({
       { host: "chat.example.org" },
     ];
     const lines: string[] = [];
-    await using open = await serve({ trustedHops: 1, log: (event, fields) => lines.push(sentenceOf(event, fields)) }, true);
+    await using open = await serve(
+      transport,
+      { trustedHops: 1, log: (event, fields) => lines.push(sentenceOf(event, fields)) },
+      true,
+    );
     for (const headers of strange) {
       const { status, text } = await ask(open, headers, "/ws?name=alice");
       assertEquals(status, 403, JSON.stringify(headers));
@@ -235,8 +251,8 @@ Deno.test({
     assertEquals(lines.length, 1);
     assertStringIncludes(lines[0]!, "X-Forwarded-For");
     for (const host of ["localhost:8080", "[::1]:8080"]) assertEquals((await ask(open, { host })).status, 101);
-    await using insisting = await serve({ insecureOpen: true }, true);
-    await using keyed = await serve();
+    await using insisting = await serve(transport, { insecureOpen: true }, true);
+    await using keyed = await serve(transport);
     const authorization = `Bearer ${await token("alice")}`;
     for (const headers of strange) {
       assertEquals((await ask(insisting, headers)).status, 101);
@@ -245,10 +261,10 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - connections that say nothing, new ones per second, all of them and memory are bounded with Retry-After",
   ignore,
-  async fn() {
+  async fn(transport) {
     const cases: [ServerOptions["admission"], number, number][] = [
       [{ namelessPerAddress: 3 }, 3, 429],
       [{ upgradesPerSecond: 1 }, 2, 429],
@@ -256,7 +272,7 @@ Deno.test({
       [{ memoryBytes: 1 }, 0, 503],
     ];
     for (const [admission, admitted, status] of cases) {
-      await using server = await serve({ admission: admission! }, true);
+      await using server = await serve(transport, { admission: admission! }, true);
       const sockets = [];
       for (let i = 0; i < admitted; i++) sockets.push(await RawSocket.upgrade(server.port));
       const refused = await ask(server);
@@ -268,28 +284,35 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "gate - a proxy in front passes on whom it counts for",
   ignore,
-  async fn() {
-    await using server = await serve({ admission: { namelessPerAddress: 1 }, trustedHops: 1, insecureOpen: true }, true);
+  async fn(transport) {
+    await using server = await serve(
+      transport,
+      { admission: { namelessPerAddress: 1 }, trustedHops: 1, insecureOpen: true },
+      true,
+    );
     using _one = await RawSocket.upgrade(server.port);
     assertEquals((await ask(server)).status, 429);
     assertEquals((await ask(server, { "x-forwarded-for": "192.0.2.7" })).status, 101);
 
     const lines: string[] = [];
-    await using guarded = await serve({ trustedHops: 1, log: (event, fields) => lines.push(sentenceOf(event, fields)) });
+    await using guarded = await serve(transport, {
+      trustedHops: 1,
+      log: (event, fields) => lines.push(sentenceOf(event, fields)),
+    });
     assertEquals((await ask(guarded, { "x-forwarded-for": "192.0.2.7" })).status, 401);
     assertEquals(lines, ["login of 192.0.2.7 refused: no token"]);
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "server - the page at / names wss where a proxy of ours says so, and nobody else is believed",
   ignore,
-  async fn() {
+  async fn(transport) {
     for (const trustedHops of [0, 1]) {
-      await using server = await serve({ trustedHops }, true);
+      await using server = await serve(transport, { trustedHops }, true);
       const page = async (headers: HeadersInit) => await (await fetch(`http://127.0.0.1:${server.port}/`, { headers })).text();
       assertStringIncludes(await page({ "x-forwarded-proto": "https" }), `${trustedHops ? "wss" : "ws"}://127.0.0.1`);
       assertStringIncludes(await page({}), " ws://127.0.0.1");
@@ -297,11 +320,11 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "server - a user who sends too fast is told to wait, over all devices, and the others are not",
   ignore,
-  async fn() {
-    await using server = await serve({ rateLimit: new TokenBuckets(1, 5) }, true);
+  async fn(transport) {
+    await using server = await serve(transport, { rateLimit: new TokenBuckets(1, 5) }, true);
     const [one, two, bob] = [connect(server, "?name=alice"), connect(server, "?name=alice"), connect(server, "?name=bob")];
     await Promise.all([one.open, two.open, bob.open]);
     for (const [i, device] of [one, one, one, two, two, two, bob].entries()) {
@@ -324,11 +347,11 @@ Deno.test({
   },
 });
 
-Deno.test({
+testOverTransports({
   name: "server - a reader that stalls is closed at its limit, costs no more, and is counted until it goes",
   ignore,
-  async fn() {
-    await using server = await serve({ queueBytes: 200_000 }, true);
+  async fn(transport) {
+    await using server = await serve(transport, { queueBytes: 200_000 }, true);
     const stalled = await RawSocket.upgrade(server.port);
     await stalled.frame('{"type":"hello","v":1,"name":"bob","device":"d"}');
     await stalled.readSome();
@@ -375,15 +398,15 @@ Deno.test({
 
 // ---- TLS ----
 
-Deno.test({
+testOverTransports({
   name:
     "server - TLS: at SIGHUP a renewed certificate is for new connections, open ones live on, and a broken one changes nothing",
   ignore: !CAN_RUN || lacksProgram("openssl", ["version"]),
-  async fn() {
+  async fn(transport) {
     const dir = await Deno.makeTempDir({ prefix: "tls-" });
     await certificate(dir, 1);
     const { ca, cert, key } = filesIn(dir);
-    const options = ["--broker", "memory", "--cert", cert, "--key", key];
+    const options = ["--transport", transport, "--broker", "memory", "--cert", cert, "--key", key];
     await using server = await RunningServer.start(fromSource("server"), options);
     const port = Number(new URL(server.url).port);
     assert(server.url.startsWith("wss://"));

@@ -48,3 +48,16 @@ export class SocketConnection implements Connection {
     this.#socket.close(code, reason);
   }
 }
+
+/**
+ * Returns the request with a space behind each comma of its subprotocols: the runtime finds none in a list without, which is as
+ * good a list (RFC 9110, 5.6.1) and what the ws package of Node.js sends.
+ */
+export function withSpacedProtocols(request: Request): Request {
+  const headers = new Headers(request.headers);
+  const spaced = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()).join(", ");
+  if (spaced === undefined || spaced === headers.get("sec-websocket-protocol")) return request;
+  headers.set("sec-websocket-protocol", spaced);
+  // A copy could not be upgraded: the connection hangs on the request itself.
+  return new Proxy(request, { get: (target, name) => name === "headers" ? headers : Reflect.get(target, name, target) });
+}

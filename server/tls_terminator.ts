@@ -7,6 +7,7 @@
 
 import { delay } from "@std/async/delay";
 import { startsWith } from "@std/bytes/starts-with";
+import type { Certificate } from "./transport.ts";
 
 /**
  * Milliseconds that a peer has to become a WebSocket; one that is none by then is done, or never will be. A peer that is still in
@@ -19,12 +20,6 @@ const SWITCHING = new TextEncoder().encode("HTTP/1.1 101 ");
 const RETRY_MS = 100;
 /** Bytes that are carried at once: a TLS record. */
 const BUFFER_BYTES = 16_384;
-
-/** Certificate chain and private key, as PEM. */
-export interface Certificate {
-  readonly cert: string;
-  readonly key: string;
-}
 
 /** Options of a {@linkcode TlsTerminator}. */
 export interface TlsTerminatorOptions extends Certificate {

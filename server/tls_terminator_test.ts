@@ -29,7 +29,7 @@ Deno.test({
     await certificate(dir);
     const files = filesIn(dir);
     const [ca, cert, key] = await Promise.all([files.ca, files.cert, files.key].map((file) => Deno.readTextFile(file)));
-    await using server = startServer({ port: 0 });
+    await using server = await startServer({ port: 0 });
     const terminator = new TlsTerminator({
       ...{ cert: cert!, key: key!, hostname: "127.0.0.1", port: 0 },
       target: server.port,

@@ -10,7 +10,7 @@ import { startServer } from "../server.ts";
 import { SERVER_OPTIONS } from "../server/options.ts";
 
 const rate = SERVER_OPTIONS.rate.default, burst = SERVER_OPTIONS.burst.default;
-const server = startServer({
+const server = await startServer({
   port: 0,
   broker: await openSqliteBroker({ dir: Deno.args[0]! }),
   rateLimit: new TokenBuckets(rate, burst),

@@ -18,6 +18,6 @@ if (fault !== "none") {
 }
 // A disk that fails on purpose is no news.
 const log = fault === "failing-disk" ? () => {} : logToStderr;
-const server = startServer({ port: 0, broker: await openSqliteBroker({ dir }), log });
+const server = await startServer({ port: 0, broker: await openSqliteBroker({ dir }), log });
 Deno.addSignalListener("SIGTERM", () => void server.shutdown().then(() => Deno.exit(0)));
 console.log(server.url);

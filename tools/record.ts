@@ -188,7 +188,7 @@ function textElement({ column, text, style }: Run, row: number): string {
 // ---- All of it ---------------------------------------------------------------------------------------------------------------
 
 async function main(): Promise<void> {
-  const server = startServer();
+  const server = await startServer();
   const sides = [new Side("alice"), new Side("bob")] as const;
   try {
     for (const side of sides) await side.start();

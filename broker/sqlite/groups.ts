@@ -144,10 +144,14 @@ export class Groups {
   }
 
   #list(user: number): GroupAnswer {
-    const sql = `SELECT t.name, t.owner, t.open, (SELECT count(*) FROM members m WHERE m.thread = t.id) AS members,
-      EXISTS (SELECT 1 FROM members m WHERE m.thread = t.id AND m.user = ?) AS own FROM threads t
-      WHERE t.owner > 0 AND (t.open = 1 OR own) ORDER BY own DESC, t.name LIMIT ?`;
-    const rows = this.#db.all(sql, user, GROUPS_LISTED_MAX + 1);
+    // Two walks along an index, so that all the groups there are need not be counted and sorted.
+    const columns = "t.name, t.owner, t.open, (SELECT count(*) FROM members m WHERE m.thread = t.id) AS members";
+    const own = `SELECT ${columns} FROM threads t WHERE t.id IN (SELECT thread FROM members WHERE user = ? AND other = 0)
+      ORDER BY t.name LIMIT ? + 0`;
+    const open = `SELECT ${columns} FROM threads t INDEXED BY threads_groups WHERE t.owner > 0 AND t.open = 1
+      AND NOT EXISTS (SELECT 1 FROM members m WHERE m.thread = t.id AND m.user = ?) ORDER BY t.name LIMIT ? + 0`;
+    const rows = this.#db.all(own, user, GROUPS_LISTED_MAX + 1);
+    if (rows.length <= GROUPS_LISTED_MAX) rows.push(...this.#db.all(open, user, GROUPS_LISTED_MAX + 1 - rows.length));
     const groups = rows.slice(0, GROUPS_LISTED_MAX).map((row) => ({
       group: String(row.name),
       owner: this.#db.userName(row.owner as number),

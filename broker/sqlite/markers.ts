@@ -10,6 +10,8 @@ import type { Steps } from "./steps.ts";
 
 /** Conversations, and markers, that are looked at in a step: about a millisecond. */
 const THREADS_STEP = 512, ROWS_STEP = 512;
+/** Conversations whose markers are listed together. */
+const LISTED_STEP = 128;
 
 /** Place in the markers that a user is told of: the last row that was looked at. */
 export interface MarkerCursor {
@@ -123,39 +125,47 @@ export class Markers {
     const me = this.#db.userId(name);
     const markers: Marker[] = [];
     if (me === undefined) return { markers, next: undefined };
-    const sql = `SELECT o.user, o.thread, o.delivered, o.read, o.marked_ts, o.marked_at, t.name, t.owner
-      FROM members mine CROSS JOIN members o ON o.thread = mine.thread AND o.marked_at >= ? CROSS JOIN threads t ON t.id = o.thread
-      WHERE mine.user = ? AND mine.thread >= ? AND mine.thread <= ? AND (mine.thread > ? OR (o.marked_at, o.user) > (?, ?))
-      ORDER BY mine.thread, o.marked_at, o.user LIMIT ${ROWS_STEP}`;
-    const wrote = new Map<SQLInputValue, number>();
     for (;;) {
-      const { thread, at, user } = after;
-      // The thread of the cursor again, which may have more rows, and then some more threads.
-      const last = Math.max(thread, this.#lastThread(me, thread) ?? 0), own = Math.max(after.own, last);
+      const threads = this.#threads(me, after);
+      const last = threads.at(-1)?.id as number | undefined;
+      if (last === undefined) return { markers, next: undefined };
+      const own = Math.max(after.own, last);
       markers.push(...this.#own(me, name, since, after.own, own));
-      const rows = this.#db.all(sql, since, me, thread, last, thread, at, user);
-      for (const row of rows) {
-        if (row.user === me) continue;
-        if (row.owner !== 0 && !wrote.has(row.thread!)) {
-          wrote.set(row.thread!, this.#firstBy(row.thread!, me));
-          yield;
-        }
-        this.#add(markers, row, name, wrote.get(row.thread!) ?? 0);
+      for (const thread of threads) {
+        // The thread of the cursor may have more rows; the others are begun.
+        const { at, user } = thread.id === after.thread ? after : FIRST;
+        const rows = this.#others(me, thread, Math.max(since, at), user);
+        for (const row of rows) this.#add(markers, row, thread, name);
+        const end = rows.at(-1), isCut = rows.length === ROWS_STEP;
+        const [reached, by] = isCut ? [end!.marked_at as number, end!.user as number] : [Infinity, 0];
+        after = { thread: thread.id as number, at: reached, user: by, own };
+        if (markers.length >= ROWS_STEP) return { markers, next: after };
+        yield;
+        if (isCut) break;
       }
-      const end = rows.at(-1);
-      if (end && rows.length === ROWS_STEP) {
-        after = { thread: end.thread as number, at: end.marked_at as number, user: end.user as number, own };
-      } else if (last > thread) after = { thread: last, at: Infinity, user: 0, own };
-      else return { markers, next: undefined };
-      if (markers.length >= ROWS_STEP) return { markers, next: after };
-      yield;
     }
   }
 
-  /** Adds the markers of another user's row; in a group only those that cover a message of one's own, from `wrote` on. */
-  #add(markers: Marker[], row: Row, name: string, wrote: number): void {
-    if ((row.delivered as number) < wrote) return;
-    const other = row.owner !== 0 ? String(row.name) : name;
+  /** Returns some of the threads of a user from that of a cursor on, if it has more rows, or after it. */
+  #threads(user: number, { thread, at }: MarkerCursor): Row[] {
+    const sql = `SELECT t.id, t.name, t.owner FROM members m JOIN threads t ON t.id = m.thread
+      WHERE m.user = ? AND m.thread >= ? ORDER BY m.thread LIMIT ${LISTED_STEP}`;
+    return this.#db.all(sql, user, at === Infinity ? thread + 1 : thread);
+  }
+
+  /** Returns the rows of others in a thread that moved at or after a position; in a group those that cover a message of `me`. */
+  #others(me: number, { id, owner }: Row, at: number, after: number): Row[] {
+    const sql = `SELECT user, delivered, read, marked_ts, marked_at FROM members WHERE thread = ?1 AND marked_at >= ?2
+      AND (marked_at, user) > (?2, ?3) AND user <> ?4 AND delivered >= ?5 ORDER BY marked_at, user LIMIT ${ROWS_STEP}`;
+    if (owner === 0) return this.#db.all(sql, id!, at, after, me, 0);
+    const some = "SELECT 1 FROM members WHERE thread = ? AND marked_at >= ? AND user <> ? LIMIT 1";
+    const wrote = this.#db.get(some, id!, at, me) ? this.#firstBy(id!, me) : Infinity;
+    return wrote === Infinity ? [] : this.#db.all(sql, id!, at, after, me, wrote);
+  }
+
+  /** Adds the markers of another user's row of a thread. */
+  #add(markers: Marker[], row: Row, thread: Row, name: string): void {
+    const other = thread.owner !== 0 ? String(thread.name) : name;
     const marker = { user: this.#db.userName(row.user as number), with: other, ts: row.marked_ts as number };
     if (row.delivered !== 0) markers.push({ ...marker, kind: "delivered", seq: row.delivered as number });
     if (row.read !== 0) markers.push({ ...marker, kind: "read", seq: row.read as number });
