@@ -27,6 +27,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "client/": ["protocol.ts", "chat_client.ts", "cli/", "deno.json"],
   "web/": ["protocol.ts", "chat_client.ts"],
   "tools/": ["cli/", "server", "client", "deno.json"],
+  "tools/cluster.ts": ["testing/postgres.ts", "testing/process.ts"],
 };
 /** Tests, and what only tests and measurements use, may import anything. */
 const FREE_REGEXP = /_test\.ts$|_bench\.ts$|^(testing|e2e|bench|types)\/|contract\.ts$/;
