@@ -3,11 +3,12 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { delay } from "@std/async/delay";
 import type { Appended, Draft, Stored } from "../broker.ts";
-import { LACKS_POSTGRES, PostgresServer, sharedPostgres } from "../testing/postgres.ts";
+import { LACKS_POSTGRES, PostgresServer, runAsPostgres, sharedPostgres } from "../testing/postgres.ts";
 import { testBroker } from "./contract.ts";
 import { BrokerError } from "./errors.ts";
-import { openPostgresBroker, type PostgresBroker, type PostgresOptions } from "./postgres.ts";
+import { moveToPostgres, openPostgresBroker, type PostgresBroker, type PostgresOptions } from "./postgres.ts";
 import { MIGRATIONS } from "./postgres/schema.ts";
+import { openSqliteBroker } from "./sqlite.ts";
 
 const ignore = LACKS_POSTGRES;
 /** Milliseconds between two looks, and looks before a test gives up. */
@@ -388,4 +389,93 @@ test("works on a schema that a newer version has added to, and refuses one that 
   await (await openPostgresBroker({ url, schema, migrations: contracted })).close();
   const error = await assertRejects(() => openPostgresBroker({ url, schema }), BrokerError);
   assertStringIncludes(error.message, "this one knows 1. Start a newer version");
+});
+
+// ---- What operators do --------------------------------------------------------------------------------------------------------
+
+/** Code of a kind in docs/CLUSTER.md, the first that has some words. */
+function codeOfDocs(kind: string, words: string): string {
+  const text = Deno.readTextFileSync(new URL("../docs/CLUSTER.md", import.meta.url));
+  const blocks = [...text.matchAll(/```(\w+)\n([^]*?)```/g)];
+  return blocks.find(([, language, code]) => language === kind && code!.includes(words))![2]!;
+}
+
+test("needs no more than the role that the docs make, which may do nothing elsewhere", async () => {
+  await using server = new PostgresServer();
+  const file = `${server.folder}/role.sql`;
+  Deno.writeTextFileSync(file, codeOfDocs("sql", "CREATE ROLE"));
+  runAsPostgres("psql", [
+    "-h",
+    "127.0.0.1",
+    "-p",
+    `${server.port}`,
+    "-U",
+    "postgres",
+    "-q",
+    "-v",
+    "ON_ERROR_STOP=1",
+    "-f",
+    file,
+  ]);
+  const url = `postgres://parley:x@127.0.0.1:${server.port}/parley`;
+  await using broker = await openPostgresBroker({ url });
+  await broker.attach("ann", "laptop");
+  assertEquals(codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]), "ok");
+  await broker.expire();
+  const error = await assertRejects(() => openPostgresBroker({ url, schema: "other" }), BrokerError);
+  assertStringIncludes(error.message, "permission denied");
+  assertEquals(server.query("SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = 'parley'"), "f");
+});
+
+test("is restored from a dump, under another epoch, by the commands of the docs", async () => {
+  await using server = new PostgresServer();
+  const commands = codeOfDocs("console", "pg_dump").trim().split("\n");
+  server.query("CREATE DATABASE parley");
+  server.query("CREATE DATABASE restored");
+  const at = (database: string) => `postgres://postgres@127.0.0.1:${server.port}/${database}`;
+  const env = { PGHOST: "127.0.0.1", PGPORT: `${server.port}`, PGUSER: "postgres" };
+  await using broker = await openPostgresBroker({ url: at("parley") });
+  for (const user of ["ann", "ben"]) await broker.attach(user, "laptop");
+  await broker.append([draft("ann", "ben", "kept", "1")]);
+  for (const command of commands) runAsPostgres("/bin/sh", ["-c", `cd ${server.folder} && ${command}`], env);
+  await using restored = await openPostgresBroker({ url: at("restored") });
+  assert(restored.epoch !== broker.epoch);
+  assertEquals((await restored.read("ben", 0, 10)).messages.map(({ content }) => content), ["kept"]);
+  const [again] = await restored.append([draft("ann", "ben", "kept", "1")]);
+  assertEquals(again && "seq" in again && again.duplicate, true);
+});
+
+test("takes over a folder of SQLite, with everything at its place", async () => {
+  const server = sharedPostgres(), schema = server.newSchema(), dir = await Deno.makeTempDir();
+  const sqlite = await openSqliteBroker({ dir });
+  for (const user of ["ann", "ben", "cat"]) await sqlite.attach(user, "laptop");
+  await sqlite.group({ op: "create", user: "ann", group: "#g", open: false });
+  for (const target of ["ben", "cat"]) await sqlite.group({ op: "invite", user: "ann", group: "#g", target });
+  const odd = '"2"\\\n{}';
+  const sent = await sqlite.append([draft("ann", "ben", "1", "a"), draft("ben", "#g", odd, "b"), draft("ann", "ann", "3")]);
+  const seqs = sent.map((one) => "seq" in one ? one.seq : 0);
+  await sqlite.group({ op: "leave", user: "cat", group: "#g" });
+  await sqlite.mark([{ user: "ben", kind: "read", with: "ann", seq: seqs[0]! }]);
+  await sqlite.advance([{ user: "ben", device: "laptop", seq: seqs[1]! }]);
+  await sqlite.seen(["ann"], 1_700_000_000_000);
+  const ask = async (broker: typeof sqlite | PostgresBroker) => ({
+    epoch: broker.epoch,
+    pages: await Promise.all(["ann", "ben", "cat"].map((user) => broker.read(user, 0, 10))),
+    devices: await Promise.all(["ann", "ben", "cat"].map((user) => broker.attach(user, "laptop"))),
+    lists: await Promise.all(["ann", "ben"].map((user) => broker.conversations(user, 10))),
+    markers: await Array.fromAsync(broker.markers("ann", 0)),
+    group: await broker.group({ op: "members", user: "ann", group: "#g" }),
+    seen: await broker.lastSeen(["ann", "ben", "nobody"]),
+  });
+  const before = await ask(sqlite);
+  await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "Another server uses");
+  await sqlite.close();
+  assertEquals(await moveToPostgres(dir, { url: server.url(), schema }), { users: 3, messages: 3 });
+  await using broker = await openPostgresBroker({ url: server.url(), schema });
+  assertEquals(JSON.parse(JSON.stringify(await ask(broker))), JSON.parse(JSON.stringify(before)));
+  const [again, next] = await broker.append([draft("ann", "ben", "1", "a"), draft("ann", "ben", "4")]);
+  assert(again && "seq" in again && again.duplicate && again.seq === seqs[0]);
+  assert(next && "seq" in next && next.seq > seqs[2]!);
+  await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "is in use");
+  await Deno.remove(dir, { recursive: true });
 });

@@ -368,6 +368,31 @@ Deno.test({
 });
 
 Deno.test({
+  name: "cluster - an upgrade of one node after the other loses nothing, old and new beside each other under load",
+  ignore,
+  async fn() {
+    const seed = newSeed(), random = seeded(seed);
+    await using postgres = new PostgresServer();
+    await using cluster = new Cluster(random, [postgres]);
+    const program = new URL("../testing/newer_server.ts", import.meta.url).pathname;
+    const newer = { command: Deno.execPath(), args: ["run", "--quiet", "-A", program] };
+    let next = 0;
+    const wrong = await run(cluster, random, 3, async () => {
+      const old = cluster.nodes[next]!;
+      old.kill("SIGTERM");
+      assertEquals(await old.code(), 0);
+      await old[Symbol.asyncDispose]();
+      cluster.nodes[next] = await RunningServer.start({ ...newer, args: [...newer.args, postgres.url(), `new-${next++}`] });
+      return "node upgraded";
+    });
+    assertEquals(wrong, [], `seed ${seed}`);
+    assertEquals(postgres.query("SELECT value FROM parley.meta WHERE key = 'version'"), "2");
+    await using back = await start(postgres.url(), "back"); // an old one still may
+    assert(back.url !== "");
+  },
+});
+
+Deno.test({
   name:
     "cluster - the checker finds the messages that are skipped where the horizon is taken away: the control of the long run",
   ignore,

@@ -125,7 +125,8 @@ async function copy(tx: Sql, { database }: Exported, schema: string): Promise<Mo
   await tx`SELECT setval('log_seq', greatest(${Number(meta.get("head") ?? 0)}::bigint, 1)),
     setval(pg_get_serial_sequence('users', 'id'), (SELECT coalesce(max(id), 1) FROM users)),
     setval(pg_get_serial_sequence('threads', 'id'), (SELECT coalesce(max(id), 1) FROM threads))`;
-  return { users: numbers.get("users")!, messages: numbers.get("messages")! };
+  const [named] = await tx`SELECT count(*) AS n FROM users WHERE name <> ''`; // who owns what nobody owns has no name
+  return { users: named!.n, messages: numbers.get("messages")! };
 }
 
 async function copyTable(tx: Sql, database: Exported["database"], { name, columns, from }: Table): Promise<number> {

@@ -193,7 +193,9 @@ function check(state: SchemaState & { readonly oldest: number }, known: number):
 async function step(tx: Sql, schema: string, migrations: readonly Migration[]): Promise<void> {
   const state = await stateOf(tx, schema); // as it is now that nobody else changes it
   if (!state) {
-    await tx.unsafe(`CREATE SCHEMA IF NOT EXISTS ${schema}`);
+    // Even with IF NOT EXISTS that takes a privilege which a role with a schema of its own need not have.
+    const [found] = await tx`SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = ${schema}) AS is_there`;
+    if (!found!.is_there) await tx.unsafe(`CREATE SCHEMA ${schema}`);
     await tx`CREATE TABLE meta (key text COLLATE "C" PRIMARY KEY, value text NOT NULL)`;
     await tx`INSERT INTO meta VALUES ('epoch', ${newEpoch()}), ('version', '0'), ('oldest', '0')`;
   }
