@@ -7,7 +7,7 @@
  *
  * Calls that change something are carried out in the order in which they were made; a question sees every change that had resolved
  * when it was asked. With several nodes on one log, what one node has stored is seen by another as soon as nothing is under way
- * below it. Every call settles within five seconds.
+ * below it. Every call settles within five seconds of the last thing that got done.
  *
  * Implementations are `broker/memory.ts`, `broker/sqlite.ts` and `broker/postgres.ts`; `broker/contract.ts` checks the guarantees in
  * all of them.

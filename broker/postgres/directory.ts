@@ -20,11 +20,6 @@ export class Directory {
     return this.#ids.get(name);
   }
 
-  /** Returns a user's name, which has been asked for before. */
-  userName(id: number): string {
-    return this.#names.get(id) ?? "";
-  }
-
   /** Returns the number of a direct conversation, where it is remembered. */
   directId(one: string, two: string): number | undefined {
     return this.#direct.get(directName(one, two));
@@ -71,12 +66,21 @@ export class Directory {
     }
   }
 
-  /** Learns the names of users. */
-  async learn(reads: Reads, ids: Iterable<number>): Promise<void> {
-    const unknown = [...new Set(ids)].filter((id) => id !== 0 && !this.#names.has(id));
-    if (unknown.length === 0) return;
+  /** Returns the names of users by number. A map of its own: what is remembered may be cleared while it is in use. */
+  async namesOf(reads: Reads, ids: Iterable<number>): Promise<ReadonlyMap<number, string>> {
+    const names = new Map<number, string>(), unknown: number[] = [];
+    for (const id of new Set(ids)) {
+      const name = this.#names.get(id);
+      if (name !== undefined) names.set(id, name);
+      else if (id !== 0) unknown.push(id);
+    }
+    if (unknown.length === 0) return names;
     const rows = await reads.ask((sql) => sql`SELECT id, name FROM users WHERE id = ANY(${ints(unknown)}::int[])`);
-    for (const { id, name } of rows) this.#remember(id, name);
+    for (const { id, name } of rows) {
+      this.#remember(id, name);
+      names.set(id, name);
+    }
+    return names;
   }
 
   /** Learns the numbers of direct conversations, which are begun where there are none. The users are known. */

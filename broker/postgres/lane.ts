@@ -7,8 +7,10 @@ import postgres from "postgres";
 import { reasonOf } from "../errors.ts";
 import type { Link, Sql } from "./link.ts";
 
-/** Milliseconds within which a call settles: clients are told `unavailable` within five seconds. */
+/** Milliseconds within which a call settles where nothing gets done: clients are told `unavailable` within five seconds. */
 export const SETTLE_MS = 4_500;
+/** Milliseconds that a call waits behind others that get done: a long queue is no failure, until nobody waits for its end. */
+const QUEUED_MS_MAX = 30_000;
 /** Milliseconds between two looks at a statement that takes longer than that. */
 const STUCK_LOOK_MS = 1_000;
 /** Times that a call is made again when PostgreSQL has chosen it to end a deadlock. */
@@ -46,7 +48,8 @@ interface Entry {
 
 interface Waiting {
   readonly item: unknown;
-  readonly due: number;
+  /** Time of `performance.now()` at which it was made. */
+  readonly since: number;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
   settled: boolean;
@@ -71,6 +74,8 @@ export class Lane {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   #idle: (() => void) | undefined;
+  /** Time of `performance.now()` at which a call got done last. */
+  #done = -Infinity;
 
   constructor(options: LaneOptions) {
     this.#options = options;
@@ -83,7 +88,7 @@ export class Lane {
     let entry = last?.kind === kind && last.items.length < kind.most ? last : undefined;
     if (!entry) this.#queue.push(entry = { kind: kind as Kind<unknown, unknown>, items: [] });
     const promise = new Promise((resolve, reject) => {
-      entry.items.push({ item, due: performance.now() + SETTLE_MS, resolve, reject, settled: false });
+      entry.items.push({ item, since: performance.now(), resolve, reject, settled: false });
     });
     if (!this.#running) void this.#work();
     this.#timer ??= setTimeout(() => this.#expire(), SETTLE_MS);
@@ -136,6 +141,7 @@ export class Lane {
       try {
         const results = await entry.kind.run(sql, waiting.map(({ item }) => item));
         for (const [index, one] of waiting.entries()) settle(one, () => one.resolve(results[index]));
+        this.#done = performance.now();
         this.#options.worked();
         return;
       } catch (error) {
@@ -160,7 +166,8 @@ export class Lane {
     for (const entry of [...this.#running ? [this.#running] : [], ...this.#queue]) {
       for (const one of entry.items) {
         if (one.settled) continue;
-        if (one.due > now + 1) next = Math.min(next, one.due);
+        const due = Math.min(Math.max(one.since, this.#done) + SETTLE_MS, one.since + QUEUED_MS_MAX);
+        if (due > now + 1) next = Math.min(next, due);
         else {
           expired++;
           settle(one, () => one.reject(new Unavailable(this.#options.link.trouble ?? "PostgreSQL does not answer")));

@@ -60,9 +60,9 @@ export class Reading {
 
   async #page(rows: readonly Row[]): Promise<Page> {
     const { reads, directory } = this.#options;
-    await directory.learn(reads, rows.flatMap(({ sender, recipient }) => [sender, recipient]));
     await this.#learnGroups(rows);
-    const messages = rows.map((row) => this.#stored(row));
+    const names = await directory.namesOf(reads, rows.flatMap(({ sender, recipient }) => [sender, recipient]));
+    const messages = rows.map((row) => this.#stored(row, names));
     return { messages, more: rows.length > 0 && rows[0]!.found > rows.length };
   }
 
@@ -75,10 +75,9 @@ export class Reading {
     for (const { id, name } of found) this.#groupNames.set(id, groupName(name));
   }
 
-  #stored({ seq, ts, sender, recipient, thread, id, origin, content }: Row): Stored {
-    const { directory } = this.#options;
-    const to = recipient === 0 ? this.#groupNames.get(thread) ?? "" : directory.userName(recipient);
-    return { sender: directory.userName(sender), recipient: to, content, id: id ?? undefined, origin, seq, ts };
+  #stored({ seq, ts, sender, recipient, thread, id, origin, content }: Row, names: ReadonlyMap<number, string>): Stored {
+    const to = recipient === 0 ? this.#groupNames.get(thread) ?? "" : names.get(recipient)!;
+    return { sender: names.get(sender)!, recipient: to, content, id: id ?? undefined, origin, seq, ts };
   }
 
   /** Reads a page as `History.history` of broker.ts says. */
@@ -115,10 +114,10 @@ export class Reading {
       }, ${UNREAD_MAX}, ${seen()})`
     );
     const some = rows.slice(0, limit);
-    await directory.learn(reads, some.flatMap(({ sender, recipient }) => [sender ?? 0, recipient ?? 0]));
     await this.#learnGroups(some as unknown as Row[]);
+    const names = await directory.namesOf(reads, some.flatMap(({ sender, recipient }) => [sender ?? 0, recipient ?? 0]));
     const conversations = some.map((row) => {
-      const last = row.seq === null ? undefined : this.#stored(row as unknown as Row);
+      const last = row.seq === null ? undefined : this.#stored(row as unknown as Row, names);
       return { with: row.other as string, last, read: row.read as number, unread: row.unread as number };
     });
     return { conversations, more: rows.length > limit };

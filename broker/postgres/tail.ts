@@ -19,6 +19,8 @@ const GROUPS_MAX = 10_000;
 /** A row of the log: seq, ts, thread, sender, recipient, id, origin, content. Without a sender it is a change of a group. */
 type Row = [number, number, number, number | null, number, string | null, string, string];
 
+const NO_NAMES: ReadonlyMap<number, string> = new Map();
+
 interface Group {
   readonly name: string;
   /** Memberships, those that have ended included. */
@@ -99,27 +101,28 @@ export class Tail {
       sql`SELECT seq, ts, thread, sender, recipient, id, origin, content FROM tail(${after}, ${PAGE})`.values()
     );
     const rows = found.slice(1) as unknown as Row[], horizon = (found[0] as unknown as Row)[0];
-    if (rows.length > 0) await this.#prepare(rows);
+    const names = rows.length > 0 ? await this.#prepare(rows) : NO_NAMES;
     if (this.#seen !== after || this.#closed) return false; // the log began anew meanwhile
-    for (const row of rows) this.#handOut(row);
+    for (const row of rows) this.#handOut(row, names);
     const isFull = rows.length >= PAGE;
     this.#seen = Math.max(after, isFull ? rows.at(-1)![0] : horizon);
     return isFull;
   }
 
-  /** Learns the names and members that the rows need, as they are after all of the rows. */
-  async #prepare(rows: readonly Row[]): Promise<void> {
+  /** Learns the members that the rows need, as they are after all of the rows, and returns the names. */
+  async #prepare(rows: readonly Row[]): Promise<ReadonlyMap<number, string>> {
     const { reads, directory } = this.#options;
-    await directory.learn(reads, rows.flatMap(([, , , sender, recipient]) => sender === null ? [] : [sender, recipient]));
+    const ids = rows.flatMap(([, , , sender, recipient]) => sender === null ? [] : [sender, recipient]);
+    if (this.#groups.size > GROUPS_MAX) this.#groups.clear();
     for (const [, , thread, sender] of rows) if (sender === null) this.#groups.delete(thread);
     const threads = rows.filter(([, , thread, sender, recipient]) =>
       sender !== null && recipient === 0 && !this.#groups.has(thread)
     ).map(([, , thread]) => thread);
     if (threads.length > 0) await this.#loadGroups([...new Set(threads)]);
+    return await directory.namesOf(reads, ids);
   }
 
   async #loadGroups(threads: readonly number[]): Promise<void> {
-    if (this.#groups.size > GROUPS_MAX) this.#groups.clear();
     const rows = await this.#options.reads.ask((sql) =>
       sql`SELECT t.id, t.name, u.name AS usr, m.since, m.until FROM threads t JOIN due m ON m.thread = t.id
         JOIN users u ON u.id = m.usr WHERE t.id = ANY(${ints(threads)}::int[]) AND m.until > ${this.#seen}`
@@ -132,16 +135,16 @@ export class Tail {
     }
   }
 
-  #handOut([seq, ts, thread, from, to, id, origin, content]: Row): void {
+  #handOut([seq, ts, thread, from, to, id, origin, content]: Row, names: ReadonlyMap<number, string>): void {
     if (from === null) return;
-    const { directory, mailboxes } = this.#options;
+    const { mailboxes } = this.#options;
     this.#lastSeq = seq;
     this.#lastTs = ts;
     if (to !== 0 && to !== from) mailboxes.shown(to, thread, seq);
     if (this.#subscribers.size === 0) return;
-    const sender = directory.userName(from), rest = { id: id ?? undefined, origin, seq, ts };
+    const sender = names.get(from)!, rest = { id: id ?? undefined, origin, seq, ts };
     if (to !== 0) {
-      const recipient = directory.userName(to);
+      const recipient = names.get(to)!;
       const isHere = this.#subscribers.has(recipient) || this.#subscribers.has(sender);
       if (!isHere) return;
       const message: Stored = { sender, recipient, content, ...rest };
