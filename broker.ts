@@ -96,6 +96,24 @@ export interface HistoryQuery {
   readonly limit: number;
 }
 
+/** Selects what to search: the newest `limit` messages below `before` that match. */
+export interface SearchQuery {
+  readonly query: string;
+  /** A user or a group; undefined for all conversations. */
+  readonly with?: string | undefined;
+  readonly before?: number | undefined;
+  readonly limit: number;
+}
+
+/** Messages that were found, oldest first. */
+export interface Found {
+  readonly messages: readonly Stored[];
+  /** Position below which there may be more; undefined where there is none. */
+  readonly before: number | undefined;
+  /** Position up to which the search knew everything. */
+  readonly indexed: number;
+}
+
 /** One row of a user's list of conversations. */
 export interface Conversation {
   readonly with: string;
@@ -156,7 +174,12 @@ export type GroupRequest =
   | { readonly op: "create"; readonly user: string; readonly group: string; readonly open: boolean }
   | { readonly op: "join" | "leave" | "members"; readonly user: string; readonly group: string }
   | { readonly op: "invite" | "remove"; readonly user: string; readonly group: string; readonly target: string }
-  | { readonly op: "list"; readonly user: string };
+  | {
+    readonly op: "list";
+    readonly user: string;
+    /** The last group of the page before, where this is not the first. */
+    readonly after?: string | undefined;
+  };
 
 /** Summary of a group. */
 export interface GroupInfo {
@@ -230,8 +253,8 @@ export interface MessageLog {
 export interface Devices {
   /**
    * Registers `user` and `device` if unknown and returns where the device resumes: a known device at its stored position; a new
-   * one `last` of the user's messages before the head, or without `last` at the user's most advanced device, or at the head if
-   * it is their first. The start is stored as its position. A broker may keep a bounded number of devices per user, at least
+   * one `last` of the user's messages before the head, or without `last` at the user's most advanced device. Their first device
+   * starts before the oldest message that waits for them, whatever `last`, or at the head. The start is stored as its position. A broker may keep a bounded number of devices per user, at least
    * 100, and forget one in favour of a new one: a `temporary` one first, then one for which no message waits, and one with mail
    * waiting only where all have. A temporary device that is attached without `temporary` is none from then on.
    */
@@ -254,6 +277,17 @@ export interface History {
    * with `more`, since the messages that are looked at are bounded too (`UNREAD_LOOKED_MAX` of broker/limits.ts); at least one.
    */
   conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage>;
+}
+
+/** Search over what a user may read. */
+export interface Search {
+  /**
+   * Finds messages in the user's conversations, or in the one `with` somebody, by the rules of broker/search_rules.ts. What the
+   * user may not read, or was removed, is never found. The work of one call is bounded: where it ends before everything was
+   * looked at, `before` says where to go on. What was sent a moment ago may not be found yet: `indexed` says up to where all is.
+   * Refusals: bad_frame for a query without a word; not_member, unknown_group, unknown_recipient.
+   */
+  search(user: string, query: SearchQuery): Promise<Found | BrokerRefusal>;
 }
 
 /** Delivered and read markers: one of each per user and conversation. */
@@ -295,7 +329,10 @@ export interface LastSeen {
   /** Returns when users were last connected: milliseconds since 1970, 0 for never, undefined for an unknown user. */
   lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]>;
 
-  /** Stores that `users` were connected at a time, in milliseconds since 1970; it only moves forward. */
+  /**
+   * Stores that `users` were connected at a time, in milliseconds since 1970; it only moves forward. Registers those who are
+   * unknown: with 0, as users who were never here, and can be written to.
+   */
   seen(users: readonly string[], at: number): Promise<void>;
 }
 
@@ -306,7 +343,7 @@ export interface Signals {
 }
 
 /** Everything that is kept, and how it is told: what the hub needs of the world beside connections. */
-export interface Broker extends MessageLog, Devices, History, Markers, Groups, LastSeen, Signals {
+export interface Broker extends MessageLog, Devices, History, Search, Markers, Groups, LastSeen, Signals {
   /**
    * Identifies the log. Positions compare only within one epoch; a log that lost data has a new one. It may change while many
    * nodes run on one log: then the {@linkcode Cluster} says so.

@@ -4,18 +4,18 @@
  */
 
 import {
+  ADMIN_OPTIONS,
   CLIENT,
   CLIENT_OPTIONS,
   HISTORY_OPTIONS,
   LISTEN_OPTIONS,
-  PLAIN_OPTIONS,
   SEND_OPTIONS,
   VERSION,
 } from "./client/options.ts";
 import { commandOf, noCommand, type OptionTable, type Parsed, parseOptions, UsageError, type Values } from "./cli/options.ts";
 import { type NotifyChoice, runChat } from "./client/terminal/chat.ts";
 import { helpText } from "./cli/help.ts";
-import { completionScript, SHELLS } from "./cli/completions.ts";
+import { ABOUT_OPTIONS, type AboutCommand, aboutText } from "./cli/about.ts";
 import { runListen } from "./client/listen.ts";
 import { slipsInEnvironment } from "./client/environment.ts";
 import type { Folders } from "./client/paths.ts";
@@ -23,7 +23,8 @@ import { runPipe } from "./client/pipe.ts";
 import { runHistory } from "./client/history.ts";
 import { EXIT } from "./client/exit.ts";
 import type { RunContext } from "./client/open.ts";
-import { print, warn } from "./client/output.ts";
+import { fail, print, reportAsJson, warn } from "./client/output.ts";
+import { runAdmin } from "./client/admin.ts";
 import { runSend } from "./client/send.ts";
 import { configLines } from "./client/config.ts";
 import { clientManual } from "./client/manual.ts";
@@ -46,8 +47,8 @@ async function run(args: readonly string[]): Promise<number> {
     case "send": {
       const given = parse(SEND_OPTIONS, rest, command);
       if (!given) return EXIT.ok;
-      const { id, json, timeout } = given.values;
-      return await runSend(given.context(), given.operands, { id, json, timeoutMs: timeout * 1_000 });
+      const { id, json, split, timeout } = given.values;
+      return await runSend(given.context(), given.operands, { id, json, split, timeoutMs: timeout * 1_000 });
     }
     case "listen": {
       const given = parse(LISTEN_OPTIONS, rest, command);
@@ -61,11 +62,16 @@ async function run(args: readonly string[]): Promise<number> {
     }
     case "config":
       return config(rest);
+    case "admin": {
+      const given = parse(ADMIN_OPTIONS, rest, command);
+      if (!given) return EXIT.ok;
+      const { json, timeout } = given.values;
+      return await runAdmin(given.context(), given.operands, { json, timeoutMs: timeout * 1_000 });
+    }
+    case "help":
     case "completions":
-      return completions(rest);
     case "man":
-      if (parse(PLAIN_OPTIONS, rest, command)) print(clientManual().trimEnd());
-      return EXIT.ok;
+      return about(command, rest);
     default:
       return await chat(rest);
   }
@@ -85,7 +91,7 @@ async function chat(args: readonly string[]): Promise<number> {
       color,
       plain: values.plain || Deno.env.get("TERM") === "dumb",
       notify: notify as NotifyChoice,
-      receipts: !values["no-receipts"],
+      receipts: given.origins["no-receipts"] === "default" ? undefined : !values["no-receipts"],
     });
   }
   return await runPipe(given.context(), { ...values, timeoutMs: values.timeout * 1_000 });
@@ -94,6 +100,7 @@ async function chat(args: readonly string[]): Promise<number> {
 function config(args: readonly string[]): number {
   const given = parse(CLIENT_OPTIONS, args, "config");
   if (!given) return EXIT.ok;
+  refuseOperands(given, "config");
   const tables: OptionTable = { ...CLIENT_OPTIONS, ...SEND_OPTIONS, ...LISTEN_OPTIONS, ...HISTORY_OPTIONS };
   const known = Object.keys(tables).filter((name) => tables[name]!.env !== undefined);
   const { values, origins, folders } = given;
@@ -103,15 +110,14 @@ function config(args: readonly string[]): number {
   return EXIT.ok;
 }
 
-function completions(args: readonly string[]): number {
-  const given = parse(PLAIN_OPTIONS, args, "completions");
-  if (!given) return EXIT.ok;
-  const shell = SHELLS.find((known) => known === given.operands[0]);
-  if (!shell || given.operands.length > 1) {
-    throw new UsageError(`completions needs a shell: chat-client completions ${SHELLS.join("|")}`);
-  }
-  print(completionScript(CLIENT, shell).trimEnd());
+function about(command: AboutCommand, args: readonly string[]): number {
+  const given = parse(ABOUT_OPTIONS, args, command);
+  if (given) print(aboutText(CLIENT, command, given.operands, clientManual));
   return EXIT.ok;
+}
+
+function refuseOperands({ operands: [first] }: { readonly operands: readonly string[] }, command: string): void {
+  if (first !== undefined) throw new UsageError(`${command} takes no ${JSON.stringify(first)}`);
 }
 
 interface Given<T extends OptionTable> {
@@ -134,6 +140,7 @@ function parse<const T extends OptionTable>(options: T, args: readonly string[],
   }
   const folders = ownFolders();
   const { values, operands, origins } = parseOptions(options, args, surroundings(folders, options, args));
+  if ("json" in values && values.json) reportAsJson();
   return {
     values,
     operands,
@@ -150,12 +157,14 @@ function asksFor(args: readonly string[], ...options: string[]): boolean {
 }
 
 async function main(): Promise<number> {
+  if (asksFor(Deno.args, "--json")) reportAsJson(); // a mistake may be one of the command line
   for (const slip of slipsInEnvironment()) warn(`chat-client: ${slip}`);
   try {
     return await run(Deno.args);
   } catch (error) {
-    warn(error instanceof Error ? `chat-client: ${error.message}` : String(error));
-    return error instanceof UsageError ? EXIT.usage : EXIT.refused;
+    const isUsage = error instanceof UsageError;
+    fail(error instanceof Error ? `chat-client: ${error.message}` : String(error), isUsage ? "usage" : "failed");
+    return isUsage ? EXIT.usage : EXIT.refused;
   }
 }
 

@@ -21,6 +21,7 @@ import type { NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { Presence } from "./hub/presence.ts";
 import { handleRequest, type RequestHost } from "./hub/requests.ts";
+import type { Author, SendOrderHost } from "./hub/send_order.ts";
 import { Session, type SessionHost } from "./hub/session.ts";
 import {
   type ClientFrame,
@@ -60,6 +61,9 @@ const DRAIN_RATE = 1_000;
 const DRAIN_STEP_MS = 50;
 /** UTF-16 units of content that count as another frame against the rate: what people type is one, a flood of pages is many. */
 const RATE_CONTENT_CHARS = 4_096;
+
+/** Frames that a search counts as against the rate: it costs the server as much as several messages. */
+const SEARCH_COST = 4;
 
 /** Limit on how much a user may send. */
 export interface RateLimit {
@@ -103,12 +107,6 @@ export interface HubOptions {
   readonly report?: (error: unknown, where: string) => void;
 }
 
-/** The author of a draft, who is told what became of it. */
-interface Author {
-  acknowledge(draft: Draft, result: Appended): void;
-  notStored(draft: Draft): void;
-}
-
 /** A user with at least one device here. */
 interface Member {
   readonly sessions: Set<Session>;
@@ -116,7 +114,7 @@ interface Member {
 }
 
 /** Routes between the connections of this process by recipient, through the broker. */
-export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, ElsewhereHost {
+export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, SendOrderHost, ElsewhereHost {
   readonly broker: Broker;
   readonly limits: Limits;
   readonly frameBytes: number;
@@ -140,6 +138,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   /** Sessions with something to write, in the order in which they got it. */
   readonly #scheduled: Session[] = [];
   #turnDue = false;
+  #turnCount = 0;
   /** Appends and requests that the broker has not answered. */
   #inFlight = 0;
   #idle: (() => void) | undefined;
@@ -334,7 +333,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
       return session.refuse(Refusal.of(frame, "hello_required", `Send hello before frames of type "${frame.type}"`));
     }
     const isFree = (frame.type === "ack" || frame.type === "receipt") && session.mayConfirm();
-    if (!isFree && !this.#consume(session, frame, 1)) return;
+    if (!isFree && !this.#consume(session, frame, frame.type === "search" ? SEARCH_COST : 1)) return;
     const handled = handleRequest(this, session, frame);
     if (handled) void this.#finish(handled, session, frame);
   }
@@ -363,12 +362,22 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
       const words = `You are "${sender}" and cannot send as "${frame.sender}"`;
       return session.refuse(Refusal.of(frame, "forbidden", words));
     }
-    if (!this.#consume(session, frame, 1 + Math.floor(content.length / RATE_CONTENT_CHARS))) return;
-    const closed = this.#options.refusesMessages?.();
-    if (closed !== undefined) return session.answer(Refusal.of(frame, "unavailable", closed));
-    if (this.#options.quota && !this.#isWithinQuota(session, frame)) return;
     const recipient = session.sharedRecipient(frame.recipient);
-    this.#add({ sender, recipient, content, id, origin }, session);
+    const { order } = session;
+    if (order && !order.admit(recipient, id, frame.again === true)) return;
+    if (!this.#mayBeStored(session, frame)) return order?.hold(recipient);
+    const draft = { sender, recipient, content, id, origin };
+    if (order) order.append(draft);
+    else this.add(draft, session);
+  }
+
+  /** Returns whether rate, disk and quota let a message through; refuses it where they do not. */
+  #mayBeStored(session: Session, frame: Message): boolean {
+    if (!this.#consume(session, frame, 1 + Math.floor(frame.content.length / RATE_CONTENT_CHARS))) return false;
+    const closed = this.#options.refusesMessages?.();
+    if (closed === undefined) return !this.#options.quota || this.#isWithinQuota(session, frame);
+    session.answer(Refusal.of(frame, "unavailable", closed));
+    return false;
   }
 
   /**
@@ -380,14 +389,19 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     const closed = this.#options.refusesMessages?.();
     if (closed !== undefined) return Promise.resolve({ code: "unavailable", message: closed });
     return new Promise((resolve) => {
-      this.#add({ ...message, origin: "" }, {
+      this.add({ ...message, origin: "" }, {
         acknowledge: (_, result) => resolve(result),
         notStored: () => resolve({ code: "unavailable", message: "The message could not be stored; send it again" }),
       });
     });
   }
 
-  #add(draft: Draft, author: Author): void {
+  /** Number of the current turn. */
+  get turn(): number {
+    return this.#turnCount;
+  }
+
+  add(draft: Draft, author: Author): void {
     this.#drafts.push(draft);
     this.#authors.push(author);
     this.#wake();
@@ -455,6 +469,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
 
   #endTurn(): void {
     this.#turnDue = false;
+    this.#turnCount++;
     if (this.#drafts.length > 0) {
       const drafts = this.#drafts, authors = this.#authors;
       this.#drafts = [];

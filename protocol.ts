@@ -26,6 +26,8 @@ export const WATCHED_USERS_MAX = 100;
 export const HISTORY_LIMIT_MAX = 500;
 /** Messages a new device may ask for with `hello.last`. */
 export const LAST_MESSAGES_MAX = 10_000;
+/** UTF-16 units of a search: a sentence. */
+export const QUERY_CHARS_MAX = 256;
 /** Capabilities in one `hello`. */
 export const CAPS_MAX = 16;
 
@@ -50,6 +52,7 @@ export const ERROR_CODES = {
   group_exists: { retryable: false, meaning: "The group's name is taken." },
   limit_reached: { retryable: false, meaning: "A limit on members, groups or watched users is reached." },
   id_conflict: { retryable: false, meaning: "The id was used for a message with other content." },
+  out_of_order: { retryable: true, meaning: "An earlier message to this recipient has to come first." },
   rate_limited: { retryable: true, meaning: "Too many frames; wait retry_after_ms." },
   quota_exceeded: { retryable: true, meaning: "Too many bytes in one day; wait retry_after_ms." },
   mailbox_full: { retryable: true, meaning: "The recipient has too many messages waiting, in all or of this sender." },
@@ -296,7 +299,10 @@ const user: Check<string> = parseName;
 const address: Check<string> = parseAddress;
 const pageSize = integer(1, HISTORY_LIMIT_MAX);
 
-/** A message as it is on the wire. `id` is the sender's; `seq` and `ts` are the server's and only the extended level has them. */
+/**
+ * A message as it is on the wire. `id` and `again` are the sender's; `seq` and `ts` are the server's and only the extended level has
+ * them.
+ */
 const MESSAGE = {
   sender: user,
   recipient: address,
@@ -305,9 +311,11 @@ const MESSAGE = {
   id: optional(id),
   seq: optional(position),
   ts: optional(time),
+  again: optional(flag),
 };
 
 const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
+const ADMIN_OPS = ["list", "disconnect", "create"] as const;
 const groupSummary = object({ group: parseGroup, owner: optional(user), members: integer(0), open: flag });
 const conversationSummary = object({
   with: address,
@@ -337,6 +345,7 @@ const CLIENT_FRAMES = {
     group: optional(parseGroup as Check<string>),
     user: optional(user),
     open: optional(flag),
+    after: optional(parseGroup as Check<string>),
     id: optional(id),
   },
   history: {
@@ -347,7 +356,14 @@ const CLIENT_FRAMES = {
     id: optional(id),
   },
   conversations: { limit: optional(pageSize), before: optional(position), with: optional(address), id: optional(id) },
-  admin: { op: oneOf("list", "disconnect"), user: optional(user), id: optional(id) },
+  search: {
+    query: text(QUERY_CHARS_MAX),
+    with: optional(address),
+    before: optional(position),
+    limit: optional(pageSize),
+    id: optional(id),
+  },
+  admin: { op: oneOf(...ADMIN_OPS), user: optional(user), after: optional(user), id: optional(id) },
   ping: { id: optional(id) },
 } as const satisfies Record<string, Shape>;
 
@@ -381,11 +397,21 @@ const SERVER_FRAMES = {
   },
   history: { with: address, messages: list(object(MESSAGE), HISTORY_LIMIT_MAX), more: flag, id: optional(id) },
   conversations: { conversations: list(conversationSummary, HISTORY_LIMIT_MAX), more: flag, id: optional(id) },
+  search: {
+    query: text(QUERY_CHARS_MAX),
+    with: optional(address),
+    messages: list(object(MESSAGE), HISTORY_LIMIT_MAX),
+    more: flag,
+    before: optional(position),
+    indexed: position,
+    id: optional(id),
+  },
   admin: {
-    op: oneOf("list", "disconnect"),
+    op: oneOf(...ADMIN_OPS),
     users: optional(list(object({ user, devices: list(text(NAME_CHARS_MAX + 1), 100_000) }), 100_000)),
     user: optional(user),
     closed: optional(integer(0)),
+    created: optional(flag),
     more: optional(flag),
     id: optional(id),
   },
@@ -478,7 +504,7 @@ function parse(text: string, table: Record<string, Shape>, contentBytes: number)
 }
 
 /** Optional members of a message from a client, and from the server. */
-const DRAFT_MEMBERS = ["id"] as const, STORED_MEMBERS = ["id", "seq", "ts"] as const;
+const DRAFT_MEMBERS = ["id", "again"] as const, STORED_MEMBERS = ["id", "seq", "ts"] as const;
 
 /** Parses a message by hand, as this is the hot path: a fresh object with nothing in it but checked members. */
 function parseMessage(source: Record<string, unknown>, contentBytes: number, isStored: boolean): Message | Refusal {

@@ -92,6 +92,8 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
       const unwell = broker.health?.();
       return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
     },
+    explain: (request, address) => gate.explain(request, address),
+    web: options.web,
   };
   const transport = await listen(options.transport ?? "deno", {
     hostname,
@@ -273,7 +275,8 @@ async function serve(values: ServerValues): Promise<number> {
   const renew = values.cert === undefined ? undefined : () => server.renew(readCertificate(values)!);
   const ended = terminated(endsOnHangup);
   const stopRenewing = endsOnHangup ? () => {} : renewOnHangup(renew, logToStderr);
-  announce(server.url, values, options.broker instanceof PostgresBroker ? options.broker.promise : undefined);
+  const { broker } = options;
+  announce(server.url, values, options.web !== undefined, broker instanceof PostgresBroker ? broker.promise : undefined);
   await ended;
   stopRenewing();
   options.revoked?.close();

@@ -11,11 +11,13 @@ import { helpText } from "../cli/help.ts";
 import { parseOptions, type ProgramSpec, UsageError, type Values } from "../cli/options.ts";
 import { logToStderr } from "../ops/log.ts";
 import { startServer } from "../server.ts";
+import { type TransportName, TRANSPORTS } from "../server/transport_choice.ts";
 
 const OPTIONS = {
   port: { kind: "integer", value: "N", default: 8081, min: 0, max: 65_535, help: "the port, on loopback; 0 for a free one" },
   broker: { kind: "string", value: "KIND", default: "memory", choices: ["memory", "sqlite"], help: "where messages are kept" },
   data: { kind: "string", value: "DIR", default: "./data", help: "the folder of --broker sqlite" },
+  transport: { kind: "string", value: "KIND", default: "deno", choices: TRANSPORTS, help: "what carries the connections" },
   help: { kind: "flag", short: "h", help: "show this" },
 } as const;
 
@@ -34,6 +36,7 @@ async function main(): Promise<void> {
   const server = await startServer({
     port: values.port,
     broker: await openBroker(values),
+    transport: values.transport as TransportName,
     log: logToStderr,
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {

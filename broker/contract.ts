@@ -14,6 +14,7 @@ import type {
   GroupRequest,
   HistoryQuery,
   Marker,
+  SearchQuery,
   Signal,
   Stored,
 } from "../broker.ts";
@@ -636,6 +637,103 @@ export function testBroker(name: string, open: Open, ignore = false): void {
 
   // ---- markers ----
 
+  test("finds messages by the beginnings of their words, whatever case and accents, newest page first", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    const seqs = [
+      await send(broker, "ann", "ben", "The Release is on Friday"),
+      await send(broker, "ben", "ann", "releases: CAFÉ first"),
+      await send(broker, "ann", "cat", "no prerelease"),
+      await send(broker, "cat", "ann", "東京タワー, release?"),
+    ];
+    const find = async (query: string, more: Partial<SearchQuery> = {}) => {
+      const found = await broker.search("ann", { query, limit: 10, ...more });
+      assert(!("code" in found), query);
+      return found.messages.map(({ seq }) => seqs.indexOf(seq) + 1);
+    };
+    assertEquals(await find("release"), [1, 2, 4]);
+    assertEquals(await find("RELEASE friday"), [1]);
+    assertEquals(await find("cafe"), [2]);
+    assertEquals(await find("京タ"), [4]);
+    assertEquals(await find("タ京"), []);
+    assertEquals(await find("on o"), []);
+    assertEquals(await find("release", { with: "ben" }), [1, 2]);
+    const page = await broker.search("ann", { query: "release", limit: 2 });
+    assert(!("code" in page));
+    assertEquals([page.messages.map(({ seq }) => seq), page.before], [[seqs[1]!, seqs[3]!], seqs[1]]);
+    assertEquals(await find("release", { before: page.before! }), [1]);
+    assertEquals(page.indexed, seqs.at(-1));
+    assertEquals(codeOf(await broker.search("ann", { query: "?!", limit: 2 })), "bad_frame");
+    assertEquals(await find('"rel* OR ann:'), []);
+  });
+
+  test("finds for nobody what they may not read", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    await group(broker, { op: "create", user: "ann", group: "#ops", open: true });
+    await send(broker, "ann", "#ops", "secret one");
+    await group(broker, { op: "join", user: "cat", group: "#ops" });
+    await send(broker, "ann", "#ops", "secret two");
+    await send(broker, "ann", "ben", "secret three");
+    const find = async (user: string, other?: string) => {
+      const found = await broker.search(user, { query: "secret", limit: 10, with: other });
+      return "code" in found ? found.code : found.messages.map(({ content }) => content);
+    };
+    assertEquals(await find("ann"), ["secret one", "secret two", "secret three"]);
+    assertEquals(await find("ben"), ["secret three"]);
+    assertEquals(await find("cat"), ["secret two"]);
+    assertEquals([await find("ben", "#ops"), await find("cat", "#none"), await find("cat", "dan")], [
+      "not_member",
+      "unknown_group",
+      "unknown_recipient",
+    ]);
+    assertEquals([await find("cat", "ben"), await find("dan")], [[], []]);
+    await group(broker, { op: "leave", user: "cat", group: "#ops" });
+    assertEquals(await find("cat"), []);
+    await group(broker, { op: "join", user: "cat", group: "#ops" });
+    assertEquals(await find("cat"), []);
+  });
+
+  test("finds nothing that was removed", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben");
+    await send(broker, "ann", "ben", "gone soon");
+    const count = async () => {
+      const found = await broker.search("ann", { query: "gone", limit: 10 });
+      return "code" in found ? -1 : found.messages.length;
+    };
+    assertEquals(await count(), 1);
+    await expire();
+    assertEquals(await count(), 0);
+  }, { retentionDays: TOO_OLD_AT_ONCE });
+
+  test("searches many conversations in one order, a page at a time, and finds each message once", async ({ broker }) => {
+    const friends = Array.from({ length: 12 }, (_, i) => `friend${i}`);
+    await know(broker, "ann", ...friends);
+    const sent: number[] = [];
+    for (let i = 0; i < 60; i++) {
+      const seq = await send(broker, "ann", friends[(i * 7) % 12]!, i % 3 === 0 ? `needle ${i}` : `hay ${i}`);
+      if (i % 3 === 0) sent.push(seq);
+    }
+    const found: number[] = [];
+    let before: number | undefined;
+    do {
+      const page = await broker.search("ann", { query: "needle", limit: 7, before });
+      assert(!("code" in page) && page.messages.length <= 7);
+      found.unshift(...page.messages.map(({ seq }) => seq));
+      before = page.before;
+    } while (before !== undefined);
+    assertEquals(found, sent);
+  });
+
+  test("gives mail that waited to the first device of a user who was never here", async ({ broker }) => {
+    await know(broker, "ann");
+    assertEquals(await broker.lastSeen(["new"]), [undefined]);
+    await broker.seen(["new"], 0);
+    assertEquals(await broker.lastSeen(["new"]), [0]);
+    await send(broker, "ann", "new", "welcome");
+    const { position } = await broker.attach("new", "phone", { last: 0 });
+    assertEquals(await contents(broker, "new", position), ["welcome"]);
+    assertEquals((await broker.attach("new", "laptop", { last: 0 })).position > position, true);
+  });
+
   test("moves markers only forward, and names the authors whom they newly cover", async ({ broker }) => {
     await know(broker, "ann", "ben");
     const seqs = [];
@@ -985,6 +1083,23 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await group(broker, { op: "leave", user: "ben", group: "#z" });
     assertEquals(await list("ben"), [names, false]);
   }, { groupsPerUser: Infinity });
+
+  test("lists groups after another, one's own first", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    for (const name of ["#b", "#d"]) await group(broker, { op: "create", user: "ben", group: name, open: true });
+    for (const name of ["#a", "#c", "#e"]) await group(broker, { op: "create", user: "ann", group: name, open: true });
+    const list = async (after?: string) => {
+      const answer = await broker.group({ op: "list", user: "ben", after });
+      return "code" in answer ? [] : answer.groups!.map(({ group }) => group);
+    };
+    assertEquals(await list(), ["#b", "#d", "#a", "#c", "#e"]);
+    assertEquals([await list("#b"), await list("#d"), await list("#c"), await list("#e")], [
+      ["#d", "#a", "#c", "#e"],
+      ["#a", "#c", "#e"],
+      ["#e"],
+      [],
+    ]);
+  });
 
   test("hands a group over to the eldest member, and ends it with the last", async ({ broker, expire }) => {
     await know(broker, "ann", "zoe", "ben");

@@ -13,6 +13,7 @@ import type {
   ConversationPage,
   DeviceMove,
   Draft,
+  Found,
   GroupAnswer,
   GroupRequest,
   HistoryQuery,
@@ -20,6 +21,7 @@ import type {
   MarkerMove,
   MarkerResult,
   Page,
+  SearchQuery,
   Signal,
   Stored,
   Subscriber,
@@ -34,6 +36,7 @@ import { agree, MemoryGroups } from "./memory/groups.ts";
 import type { MessageLog } from "./memory/message_log.ts";
 import { MemoryReading, rangesOf } from "./memory/reading.ts";
 import { Retention } from "./memory/retention.ts";
+import { searchThreads } from "./memory/searching.ts";
 import {
   addWaiting,
   type MarkerState,
@@ -127,6 +130,8 @@ export class MemoryBroker implements Broker {
 
   /** Returns the position at which a new device starts. */
   #start(user: User, last: number | undefined): number {
+    // Who was never here may have been written to: an administrator made them known.
+    if (user.devices.size === 0 && hasMail(user)) return 0;
     if (last === undefined) {
       return user.devices.size === 0 ? this.#log.head : Math.max(...[...user.devices.values()].map(({ position }) => position));
     }
@@ -262,6 +267,13 @@ export class MemoryBroker implements Broker {
     return Promise.resolve(user ? this.#reading.conversations(user, limit, before) : { conversations: [], more: false });
   }
 
+  search(name: string, query: SearchQuery): Promise<Found | BrokerRefusal> {
+    const thread = query.with === undefined ? undefined : this.#existing(name, query.with);
+    if (thread && "code" in thread) return Promise.resolve(thread);
+    const threads = thread ? [thread] : [...this.#users.get(name)?.threads.values() ?? []];
+    return Promise.resolve(searchThreads(this.#log, threads, name, query));
+  }
+
   // ---- Markers ----
 
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]> {
@@ -368,6 +380,15 @@ export class MemoryBroker implements Broker {
   close(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+/** Returns whether there is a message that the user may have. */
+function hasMail(user: User): boolean {
+  for (const { thread: { seqs }, since, until } of rangesOf(user)) {
+    const first = seqs[firstAfter(seqs, since)];
+    if (first !== undefined && first <= until) return true;
+  }
+  return false;
 }
 
 function deliver(message: Stored, thread: Thread, sender: User, recipient: User | undefined): void {

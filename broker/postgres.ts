@@ -17,6 +17,7 @@ import type {
   ConversationPage,
   DeviceMove,
   Draft,
+  Found,
   GroupAnswer,
   GroupRequest,
   HistoryQuery,
@@ -24,6 +25,7 @@ import type {
   MarkerMove,
   MarkerResult,
   Page,
+  SearchQuery,
   Signal,
   Subscriber,
   Subscription,
@@ -360,6 +362,10 @@ export class PostgresBroker implements Broker {
 
   attach(user: string, device: string, options: AttachOptions = {}): Promise<Attached> {
     return this.#durable.call(this.#attaching, { user, device, options });
+  }
+
+  search(user: string, query: SearchQuery): Promise<Found | BrokerRefusal> {
+    return this.#reading.search(user, query);
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {

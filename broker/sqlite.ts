@@ -16,6 +16,7 @@ import type {
   ConversationPage,
   DeviceMove,
   Draft,
+  Found,
   GroupAnswer,
   GroupRequest,
   HistoryQuery,
@@ -23,6 +24,7 @@ import type {
   MarkerMove,
   MarkerResult,
   Page,
+  SearchQuery,
   Signal,
   Stored,
   Subscriber,
@@ -53,6 +55,10 @@ export { DATABASE_NAME } from "./sqlite/files.ts";
 const EXPIRE_INTERVAL_MS = 3_600_000;
 /** Milliseconds between two steps of removing them, in which other requests are served. */
 const EXPIRE_PAUSE_MS = 20;
+/** Milliseconds after an append until what was sent is indexed for search: those who talk come first. */
+const INDEX_DELAY_MS = 500;
+/** Milliseconds between two steps of indexing, a fraction of which the steps take. */
+const INDEX_PAUSE_MS = 20;
 
 /** Milliseconds between two tries to write while nothing can be stored, made only where somebody asks for the health. */
 const PROBE_PAUSE_MS = 1_000;
@@ -129,6 +135,7 @@ export class SqliteBroker implements Broker {
   /** Monotonic milliseconds before which no other write is tried. */
   #probeAfter = 0;
   #expiry: ReturnType<typeof setTimeout> | undefined;
+  #indexing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     worker: Worker,
@@ -150,6 +157,7 @@ export class SqliteBroker implements Broker {
       this.#fail(`The database has stopped: ${event.message}`);
     };
     this.#expireIn(EXPIRE_PAUSE_MS);
+    this.#indexIn(INDEX_DELAY_MS);
   }
 
   // ---- Requests and answers ----
@@ -174,6 +182,7 @@ export class SqliteBroker implements Broker {
 
   #fail(why: string): void {
     clearTimeout(this.#expiry);
+    clearTimeout(this.#indexing);
     this.#failure ??= why;
     this.#report(why, "database");
     const { urgent, bulk } = this.#pending;
@@ -196,6 +205,7 @@ export class SqliteBroker implements Broker {
   }
 
   #appended(drafts: readonly Draft[], { seqs, times, refusals, ts, members }: AppendAnswer): Appended[] {
+    if (this.#indexing === undefined) this.#indexIn(INDEX_DELAY_MS);
     for (const [group, names] of Object.entries(members)) this.#members.set(group, names);
     const results = new Array<Appended>(drafts.length);
     for (let i = 0; i < drafts.length; i++) {
@@ -249,6 +259,10 @@ export class SqliteBroker implements Broker {
 
   history(user: string, query: HistoryQuery): Promise<Page | BrokerRefusal> {
     return this.#ask({ op: "history", user, query });
+  }
+
+  search(user: string, query: SearchQuery): Promise<Found | BrokerRefusal> {
+    return this.#ask({ op: "search", user, query });
   }
 
   conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {
@@ -321,8 +335,19 @@ export class SqliteBroker implements Broker {
     }, ms);
   }
 
+  #indexIn(ms: number): void {
+    if (this.#failure !== undefined) return;
+    this.#indexing = setTimeout(() => {
+      this.#ask<number>({ op: "index" }).then((left) => left > 0, () => false).then((more) => {
+        this.#indexing = undefined;
+        if (more) this.#indexIn(INDEX_PAUSE_MS);
+      });
+    }, ms);
+  }
+
   async close(): Promise<void> {
     clearTimeout(this.#expiry);
+    clearTimeout(this.#indexing);
     if (this.#failure === undefined) {
       const closed = this.#ask({ op: "close" });
       this.#failure = "The database is closed";

@@ -8,7 +8,7 @@ import { ChatError, type Clock } from "./types.ts";
 const REQUEST_MS = 15_000;
 
 /** The types of frames that are answered by a frame of the same type and id. */
-type RequestType = "history" | "group" | "conversations";
+type RequestType = "history" | "group" | "conversations" | "search" | "admin";
 type RequestFrame<T extends RequestType = RequestType> = Extract<ClientFrame, { type: T }>;
 
 /** A request without what is added to it: type and id. */

@@ -16,9 +16,9 @@ function commandsOf({ commands = {} }: ProgramSpec): [string, { summary: string;
   return Object.entries(commands);
 }
 
-/** Returns the words that stand for themselves after a command, as in `bash|zsh|fish`. */
+/** Returns the words that stand for themselves after a command, as in `bash|zsh|fish` or `list|create [NAME]`. */
 function literals(operands: string): string[] {
-  return /^[a-z]+(\|[a-z]+)+$/.test(operands) ? operands.split("|") : [];
+  return /^[a-z]+(?:\|[a-z]+)+(?= |$)/.exec(operands)?.[0].split("|") ?? [];
 }
 
 function flags(options: OptionTable): string[] {

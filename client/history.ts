@@ -5,13 +5,12 @@ import { UsageError } from "../cli/options.ts";
 import { HISTORY_LIMIT_MAX, type Message } from "../protocol.ts";
 import { EXIT } from "./exit.ts";
 import { jsonLine, messageLine } from "./format.ts";
-import { openClient, type RunContext } from "./open.ts";
-import { print, warn } from "./output.ts";
+import { runOnline } from "./online.ts";
+import type { RunContext } from "./open.ts";
+import { print } from "./output.ts";
 import { Progress } from "./progress.ts";
-import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
 import { within } from "./within.ts";
-import { isNews, stateWords } from "./words.ts";
 
 /** Milliseconds of each unit of a duration. */
 const UNITS: Record<string, number> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 };
@@ -31,28 +30,12 @@ export async function runHistory(context: RunContext, operands: readonly string[
   if (who === undefined || rest.length > 0) throw new UsageError("history needs one name: chat-client history alice");
   const conversation = addressOf(who.replace(/^@/, ""), "the name");
   const since = options.since === undefined ? undefined : parseSince(options.since, Date.now());
-  const online = Promise.withResolvers<number>();
-  await using open = await openClient(context, "send", {
-    sendOnly: true,
-    state(state) {
-      if (state.phase === "online") online.resolve(EXIT.ok);
-      if (state.phase !== "online" && isNews(state)) warn(stateWords(state, context.account.server));
-      if (state.phase === "closed") online.resolve(EXIT.refused);
-    },
-  });
-  open.client.connect();
-  const code = await within(online.promise, options.timeoutMs) ?? EXIT.unreachable;
-  if (code !== EXIT.ok) return code;
-  const limit = since === undefined ? options.limit : Infinity;
-  try {
-    const source = withTimeout(open.client, options.timeoutMs);
+  return await runOnline(context, options.timeoutMs, async (client) => {
+    const source = withTimeout(client, options.timeoutMs);
+    const limit = since === undefined ? options.limit : Infinity;
     for (const message of await gather(source, conversation, limit, since)) print(line(message, options.json));
     return EXIT.ok;
-  } catch (error) {
-    if (!(error instanceof ChatError)) throw error;
-    warn(sanitize(error.message));
-    return error.code === "offline" || error.code === "timeout" ? EXIT.unreachable : EXIT.refused;
-  }
+  });
 }
 
 /** The part of a client that {@linkcode gather} uses. */

@@ -1,6 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import fc from "fast-check";
-import { inputLines } from "./input.ts";
+import { InputError, inputLines } from "./input.ts";
 
 function streamOf(...chunks: readonly Uint8Array<ArrayBuffer>[]): ReadableStream<BufferSource> {
   return ReadableStream.from(chunks);
@@ -44,11 +44,27 @@ Deno.test("inputLines reads no further than a few chunks while nobody takes its 
   for (let i = 0; i < 5; i++) assertEquals((await lines.next()).value, "line");
   for (let i = 0; i < 100; i++) await Promise.resolve();
   assert(pulled <= 6, `${pulled} chunks were read`);
-  await lines.return!();
+  await lines.return();
 });
 
 Deno.test("inputLines yields a line of many chunks whole", async () => {
   const chunk = "x".repeat(65_536);
   const [line, ...rest] = await linesOf(...Array.from({ length: 512 }, () => chunk), "\nend");
   assertEquals([line!.length, rest], [512 * chunk.length, ["end"]]);
+});
+
+Deno.test("inputLines yields what stands before a line that is no UTF-8, and then says which it is", async () => {
+  const latin1 = [...new TextEncoder().encode("one\ntwo\n"), 0x63, 0x61, 0x66, 0xe9, 0x0a, 0x78];
+  const seen: string[] = [];
+  const read = async () => {
+    for await (const line of inputLines(streamOf(Uint8Array.from(latin1)))) seen.push(line);
+  };
+  await assertRejects(read, InputError, "line 3 of the input");
+  assertEquals(seen, ["one", "two"]);
+  const lenient = await Array.fromAsync(inputLines(streamOf(Uint8Array.from(latin1)), { lenient: true }));
+  assertEquals(lenient, ["one", "two", "caf\ufffd", "x"]);
+});
+
+Deno.test("inputLines takes a byte order mark off the first line alone, and keeps U+FFFD that was there", async () => {
+  assertEquals(await linesOf("\ufeffone\n\ufefftwo\n\ufffd"), ["one", "\ufefftwo", "\ufffd"]);
 });

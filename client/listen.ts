@@ -3,15 +3,16 @@
 import { type ChatClient, conversationOf, type Listeners, type State } from "../chat_client.ts";
 import { UsageError } from "../cli/options.ts";
 import type { Message } from "../protocol.ts";
+import { checkProgram } from "./exec.ts";
 import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
 import { openClient, type RunContext } from "./open.ts";
-import { print, warn } from "./output.ts";
+import { fail, print, warn } from "./output.ts";
 import { Progress } from "./progress.ts";
 import { type Account, addressOf } from "./settings.ts";
 import { onSignal } from "./signals.ts";
 import { within } from "./within.ts";
-import { isNews, MISSED_WORDS, stateWords } from "./words.ts";
+import { MISSED_WORDS, StateNews, stateWords } from "./words.ts";
 
 /** Milliseconds that a program has to finish with its message when listening is to stop; a service manager waits longer. */
 const STOP_MS = 10_000;
@@ -22,13 +23,19 @@ export interface ListenOptions {
   readonly exec: string | undefined;
   readonly json: boolean;
   readonly last: number | undefined;
+  /** Messages after which it ends. */
+  readonly count: number | undefined;
+  /** Seconds without a message after which it ends. */
+  readonly idle: number | undefined;
+  /** Says nothing but what is wrong. */
+  readonly quiet: boolean;
 }
 
-/** Listens until a signal, or until the server ends it for good. Returns the exit status. */
+/** Listens until a signal, the end that the options name, or until the server ends it for good. Returns the exit status. */
 export async function runListen(context: RunContext, operands: readonly string[], options: ListenOptions): Promise<number> {
   if (operands.length > 0) throw new UsageError(`listen takes no ${JSON.stringify(operands[0])}; did you mean --from?`);
   const { exec, last } = options;
-  if (exec?.trim() === "") throw new UsageError("--exec needs a command");
+  if (exec !== undefined) checkProgram(exec);
   const from = options.from === undefined ? undefined : addressOf(options.from.replace(/^@/, ""), "--from");
   const run = new ListenRun(context.account, { ...options, from });
   const work = exec === undefined && from === undefined ? "" : `${exec ?? ""} ${from ?? ""}`;
@@ -55,6 +62,7 @@ class ListenRun {
   readonly #account: Account;
   readonly #options: ListenOptions;
   readonly #progress = new Progress(Deno.stdout);
+  readonly #news = new StateNews();
   readonly #ended = Promise.withResolvers<number>();
   #client!: ChatClient;
   /** The program that runs, or ran last. */
@@ -62,6 +70,9 @@ class ListenRun {
   #isStopping = false;
   #isCatchingUp = true;
   #missed = 0;
+  /** Number of messages that were handled. */
+  #handled = 0;
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(account: Account, options: ListenOptions) {
     this.#account = account;
@@ -73,7 +84,9 @@ class ListenRun {
     this.#client = client;
     const off = onSignal(() => this.#stop());
     client.connect();
+    this.#restartIdle();
     const status = await this.#ended.promise;
+    clearTimeout(this.#idleTimer);
     off();
     return status;
   }
@@ -86,20 +99,37 @@ class ListenRun {
       this.#missed++;
       this.#progress.step(() => `${this.#missed} messages so far`);
     }
+    if (this.#isStopping) return await NEVER;
+    clearTimeout(this.#idleTimer);
     try {
       await this.#handle(message);
     } catch (error) {
-      warn((error as Error).message);
+      fail((error as Error).message, "failed");
       this.#ended.resolve(EXIT.refused);
       await NEVER;
     }
+    if (++this.#handled === this.#options.count) this.#stop();
+    this.#restartIdle();
+  }
+
+  /** Waits anew for the time without a message in which it ends. */
+  #restartIdle(): void {
+    const { idle, count } = this.#options;
+    clearTimeout(this.#idleTimer);
+    if (idle === undefined || this.#isStopping) return;
+    const isEnough = count === undefined;
+    this.#idleTimer = setTimeout(() => {
+      const isOnline = this.#client.state.phase === "online";
+      if (!isOnline) fail("There is no connection, so nothing could come", "offline");
+      else if (!isEnough) fail(`${this.#handled} of ${count} messages came`, "timeout");
+      this.#ended.resolve(isOnline && isEnough ? EXIT.ok : EXIT.unreachable);
+    }, idle * 1_000);
   }
 
   /** Prints a message, or runs the program for it. Resolves when the message can be confirmed. */
   async #handle(message: Message): Promise<void> {
     const { exec, json } = this.#options;
     if (exec === undefined) return print(messageLine(message, json));
-    if (this.#isStopping) return await NEVER;
     const program = runFor(message, exec, this.#client.user, this.#account);
     this.#running = program;
     const signal = await program;
@@ -112,7 +142,9 @@ class ListenRun {
   }
 
   #follow(state: State): void {
-    if (isNews(state)) warn(stateWords(state, this.#account.server));
+    const words = stateWords(state, this.#account.server), isNew = this.#news.isNew(state);
+    if (state.phase === "closed" && state.needsUser) fail(words, "closed");
+    else if (isNew && !(this.#options.quiet && state.phase === "online")) warn(words);
     if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
   }
 

@@ -1,6 +1,7 @@
 /** The options and commands of `chat-client`, from which its help, manual page, completions and settings are made. */
 
 import config from "../deno.json" with { type: "json" };
+import { aboutCommands } from "../cli/about.ts";
 import type { CommandSpec, OptionTable, ProgramSpec } from "../cli/options.ts";
 
 /** The version of both programs. */
@@ -67,7 +68,26 @@ const TIMEOUT = {
   help: "Seconds to wait for the server before giving up",
 } as const;
 
-const JSON_OUTPUT = { kind: "flag", env: "PARLEY_JSON", group: "Output", help: "Print one JSON object per line" } as const;
+const JSON_OUTPUT = {
+  kind: "flag",
+  env: "PARLEY_JSON",
+  group: "Output",
+  help: "Print one JSON object per line, also for errors",
+} as const;
+
+const QUIET = {
+  kind: "flag",
+  short: "q",
+  env: "PARLEY_QUIET",
+  group: "Output",
+  help: "Say nothing but what is wrong; for scripts that run by the clock",
+} as const;
+
+const SPLIT = {
+  kind: "flag",
+  env: "PARLEY_SPLIT",
+  help: "Split what is too large for one message, at line breaks where it can",
+} as const;
 
 /** Options of the client without a command. */
 export const CLIENT_OPTIONS = {
@@ -117,6 +137,8 @@ export const CLIENT_OPTIONS = {
     help: "Never redraw, for screen readers; the default where TERM is dumb",
   },
   json: JSON_OUTPUT,
+  quiet: QUIET,
+  split: { ...SPLIT, group: "Chatting" },
   timeout: { ...TIMEOUT, group: "Output", help: "Seconds to wait for acks after the end of the input" },
   help: HELP,
   version: { kind: "flag", group: "Other", help: "Show the version" },
@@ -131,6 +153,7 @@ export const SEND_OPTIONS = {
     group: "Sending",
     help: "Id of the message; sent again with the same id, it arrives once",
   },
+  split: { ...SPLIT, group: "Sending" },
   timeout: { ...TIMEOUT, group: "Sending" },
   json: JSON_OUTPUT,
   help: HELP,
@@ -146,8 +169,18 @@ export const LISTEN_OPTIONS = {
     group: "Listening",
     help: "Program to run for every message, with the message on its input and PARLEY_SENDER and others in its environment",
   },
+  count: { kind: "integer", value: "N", min: 1, group: "Listening", help: "End after so many messages" },
+  idle: {
+    kind: "integer",
+    value: "SECONDS",
+    min: 1,
+    max: 86_400,
+    group: "Listening",
+    help: "End when nothing has come for so many seconds",
+  },
   last: CLIENT_OPTIONS.last,
   json: JSON_OUTPUT,
+  quiet: QUIET,
   help: HELP,
 } as const satisfies OptionTable;
 
@@ -169,8 +202,13 @@ export const HISTORY_OPTIONS = {
   help: HELP,
 } as const satisfies OptionTable;
 
-/** Options of the commands that need no server. */
-export const PLAIN_OPTIONS = { help: HELP } as const satisfies OptionTable;
+/** Options of `admin`. */
+export const ADMIN_OPTIONS = {
+  ...CONNECTION,
+  timeout: { ...TIMEOUT, group: "Administering" },
+  json: JSON_OUTPUT,
+  help: HELP,
+} as const satisfies OptionTable;
 
 /** The client's commands. */
 export const COMMANDS = {
@@ -184,7 +222,11 @@ export const COMMANDS = {
     summary: "Print messages, one per line, from where it last stopped",
     operands: "",
     options: LISTEN_OPTIONS,
-    examples: ["chat-client listen --json | jq .content", "chat-client listen --from alice --exec ./answer.sh"],
+    examples: [
+      "chat-client listen --json | jq .content",
+      "chat-client listen --from alice --exec ./answer.sh",
+      "chat-client listen --count 1 --idle 60            one answer, or none within a minute",
+    ],
   },
   history: {
     summary: "Print the messages of a conversation",
@@ -197,22 +239,13 @@ export const COMMANDS = {
     operands: "",
     options: CLIENT_OPTIONS,
   },
-  completions: {
-    summary: "Print completions for a shell",
-    operands: "bash|zsh|fish",
-    options: PLAIN_OPTIONS,
-    examples: [
-      "chat-client completions bash > ~/.local/share/bash-completion/completions/chat-client",
-      "source <(chat-client completions zsh)         in ~/.zshrc, after compinit",
-      "chat-client completions fish > ~/.config/fish/completions/chat-client.fish",
-    ],
+  admin: {
+    summary: "List who is connected, end somebody's connections, or make a user known; for administrators",
+    operands: "list|disconnect|create [NAME]",
+    options: ADMIN_OPTIONS,
+    examples: ["chat-client admin list --json", "chat-client admin create carol          others can write to carol now"],
   },
-  man: {
-    summary: "Print the manual page",
-    operands: "",
-    options: PLAIN_OPTIONS,
-    examples: ["chat-client man > ~/.local/share/man/man1/chat-client.1"],
-  },
+  ...aboutCommands("chat-client"),
 } as const satisfies Record<string, CommandSpec>;
 
 /** `chat-client`, its options, commands and examples. */

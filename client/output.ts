@@ -1,6 +1,7 @@
 /** The output of the client: whole lines to stdout for programs, and to stderr for people. */
 
 import { EXIT } from "./exit.ts";
+import { jsonLine } from "./format.ts";
 import { sanitize } from "./sanitize.ts";
 
 const encoder = new TextEncoder();
@@ -21,10 +22,27 @@ export function tryPrint(line: string): boolean {
   }
 }
 
-/** Writes one line to stderr, made harmless; never throws. */
+/** True where programs read stderr too. */
+let isJson = false;
+
+/** Writes what is said on stderr as JSON from now on, an object per line: notices, and errors with their code. */
+export function reportAsJson(): void {
+  isJson = true;
+}
+
+/** Writes a notice to stderr, made harmless; never throws. */
 export function warn(line: string): void {
+  report(isJson ? jsonLine({ type: "notice", message: line }) : sanitize(line, { multiline: true }));
+}
+
+/** Writes an error to stderr, made harmless; never throws. `code`: the protocol's, or one of the client's own. */
+export function fail(line: string, code: string): void {
+  report(isJson ? jsonLine({ type: "error", code, message: line }) : sanitize(line, { multiline: true }));
+}
+
+function report(line: string): void {
   try {
-    writeAll(Deno.stderr, sanitize(line, { multiline: true }) + "\n");
+    writeAll(Deno.stderr, line + "\n");
   } catch { /* nobody reads it */ }
 }
 

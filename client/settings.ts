@@ -5,6 +5,7 @@ import type { OptionTable, Surroundings } from "../cli/options.ts";
 import { UsageError } from "../cli/options.ts";
 import { parseAddress, parseName, Refusal } from "../protocol.ts";
 import { type Folders, foldersFor } from "./paths.ts";
+import { readText } from "./text.ts";
 import { serverUrl } from "./transport.ts";
 
 /** A server and a user on it, checked. */
@@ -147,7 +148,7 @@ function nameIn(token: string): string {
 
 function readGiven(file: string, option: string): string {
   try {
-    return Deno.readTextFileSync(file);
+    return readText(file);
   } catch (error) {
     const why = error instanceof Deno.errors.NotFound ? "there is no such file" : (error as Error).message;
     throw new UsageError(`Cannot read ${option} ${file}: ${why}`);
@@ -157,7 +158,7 @@ function readGiven(file: string, option: string): string {
 function readSettings(file: string): Record<string, unknown> {
   let text: string;
   try {
-    text = Deno.readTextFileSync(file);
+    text = readText(file);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return {};
     throw new UsageError(`Cannot read the settings ${file}: ${(error as Error).message}`);

@@ -2,6 +2,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
+import browsers from "../e2e/web/deno.json" with { type: "json" };
+import web from "../web/deno.json" with { type: "json" };
 import { lacks } from "../testing/permissions.ts";
 
 const ROOT = new URL("..", import.meta.url);
@@ -17,7 +19,7 @@ Deno.test({
       }
     }
     const contributing = await read("CONTRIBUTING.md");
-    for (const task of ["ok", "test", "check", "lint", "fmt", "compile", "bench"]) {
+    for (const task of ["ok", "test", "check", "lint", "fmt", "compile", "web", "web:check", "bench"]) {
       assert(contributing.includes(`\`deno task ${task}\``), `CONTRIBUTING.md does not name "deno task ${task}"`);
     }
   },
@@ -27,7 +29,8 @@ Deno.test({
   name: "CONTRIBUTING says of every package why it is there",
   ignore,
   fn: async () => {
-    const packages = new Set(Object.values(config.imports).map((target) => /^npm:((?:@[^/]+\/)?[^@/]+)/.exec(target)![1]!));
+    const imports = [config, web, browsers].flatMap((configuration) => Object.values<string>(configuration.imports));
+    const packages = new Set(imports.map((target) => /^npm:((?:@[^/]+\/)?[^@/]+)/.exec(target)![1]!));
     const table = (await read("CONTRIBUTING.md")).split("## Dependencies")[1]!;
     const explained = [...table.matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1]!);
     assertEquals(explained.sort(), [...packages].sort());

@@ -10,6 +10,8 @@ import { type Command, Running, RunningServer, runToEnd } from "../testing/proce
 import { untilOnline, WsPeer } from "../testing/ws_peer.ts";
 
 const folder = lacks("env") ? undefined : Deno.env.get("PARLEY_BINARIES");
+/** Bytes by which the server may be larger than the client: its own modules and the page; one package more would be over it. */
+const PAGE_BYTES_MAX = 1_000_000;
 const ignore = !CAN_RUN || (folder === undefined && Deno.env.get("CI") !== "true");
 
 function binary(name: "chat-server" | "chat-client"): Command {
@@ -34,6 +36,29 @@ for (const name of ["chat-server", "chat-client"] as const) {
       assertMatch(wrong.err, /^[^\n]*--colour-of-the-sky[^\n]*$/);
     },
   });
+}
+
+Deno.test({
+  name: "chat-server has the page for browsers in it, and nothing of what the page is made with",
+  ignore,
+  fn: async () => {
+    await using server = await RunningServer.start(binary("chat-server"), ["--broker", "memory"]);
+    const address = server.url.replace(/^ws(.*)ws$/, "http$1");
+    const page = await fetch(address, { headers: { accept: "text/html" } });
+    const html = await page.text();
+    assertEquals(page.headers.get("content-type"), "text/html; charset=utf-8");
+    const script = await fetch(address + /src="([^"]+)"/.exec(html)![1]!);
+    assertEquals([script.status, script.headers.get("content-encoding")], [200, "br"]);
+    await script.body?.cancel();
+    const [larger, smaller] = [await sizeOf("chat-server"), await sizeOf("chat-client")];
+    assert(larger - smaller < PAGE_BYTES_MAX, `chat-server is ${larger - smaller} bytes larger than chat-client`);
+  },
+});
+
+/** Size of a program in bytes; 0 for a launcher, which has nothing in it. */
+async function sizeOf(name: "chat-server" | "chat-client"): Promise<number> {
+  const { size } = await Deno.stat(binary(name).command);
+  return size < PAGE_BYTES_MAX ? 0 : size;
 }
 
 Deno.test({

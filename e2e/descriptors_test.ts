@@ -2,6 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import { certificate, filesIn } from "../testing/certificate.ts";
+import { testOverTransports } from "../testing/over_transports.ts";
 import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
 import { fromSource, RunningServer } from "../testing/process.ts";
 
@@ -11,19 +12,19 @@ const PATIENCE_MS = 30_000;
 const DESCRIPTORS = 80;
 
 for (const isSecure of [false, true]) {
-  Deno.test({
+  testOverTransports({
     name: `descriptors - when they run out, ${
       isSecure ? "with" : "without"
     } TLS, open connections go on and new ones come in later`,
     ignore: !CAN_RUN || lacksProgram("sh", ["-c", `ulimit -n ${DESCRIPTORS}`]) || lacksProgram("openssl", ["version"]),
-    async fn() {
+    async fn(transport) {
       const dir = await Deno.makeTempDir({ prefix: "descriptors-" });
       if (isSecure) await certificate(dir);
       const { ca, cert, key } = filesIn(dir);
       const tls = isSecure ? ["--cert", cert, "--key", key] : [];
       const { command, args } = fromSource("server");
       const limited = { command: "sh", args: ["-c", `ulimit -n ${DESCRIPTORS}; exec "$0" "$@"`, command, ...args] };
-      await using server = await RunningServer.start(limited, ["--broker", "memory", ...tls]);
+      await using server = await RunningServer.start(limited, ["--transport", transport, "--broker", "memory", ...tls]);
       using client = Deno.createHttpClient({ caCerts: isSecure ? [await Deno.readTextFile(ca)] : [] });
       // deno-lint-ignore no-explicit-any -- Deno's own option
       const socket = new WebSocket(`${server.url}?name=alice`, { client } as any);

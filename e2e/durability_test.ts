@@ -10,9 +10,11 @@ import { assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { DatabaseSync } from "node:sqlite";
 import type { ServerFrame } from "../protocol.ts";
+import type { TransportName } from "../server/transport_choice.ts";
 import { ChaosDevice } from "../testing/chaos_device.ts";
 import { ChaosProxy } from "../testing/chaos_proxy.ts";
 import { check, type DeviceHistory } from "../testing/history.ts";
+import { testOverTransports } from "../testing/over_transports.ts";
 import { CAN_RUN } from "../testing/permissions.ts";
 import { pick, seeded } from "../testing/random.ts";
 import { ServerProcess } from "../testing/server_process.ts";
@@ -34,16 +36,21 @@ const GROUPS = new Map([["#all", USERS], ["#few", ["ann", "ben"]]]);
 const FAKETIME = faketime();
 
 /** A server on `data` that may have a fault. */
-function serve(data: string, fault: string, env: Record<string, string> = {}): ServerProcess {
+function serve(
+  data: string,
+  fault: string,
+  transport: TransportName = "deno",
+  env: Record<string, string> = {},
+): ServerProcess {
   const program = new URL("../testing/faulty_server.ts", import.meta.url).pathname;
   const permissions = ["--no-prompt", "--allow-net", "--allow-read", "--allow-write", "--allow-env"];
-  return new ServerProcess(Deno.execPath(), ["run", ...permissions, program, data, fault], env);
+  return new ServerProcess(Deno.execPath(), ["run", ...permissions, program, data, fault, transport], env);
 }
 
-Deno.test({
+testOverTransports({
   name: "durability - what is acked survives cut connections, bad disks, kills and stops of the server, once and in order",
   ignore: !CAN_RUN,
-  async fn() {
+  async fn(transport) {
     const seed = Number(Deno.env.get("PARLEY_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
     const fault = Deno.env.get("PARLEY_FAULT");
     console.log(`seed ${seed}`);
@@ -51,7 +58,7 @@ Deno.test({
     const data = await Deno.makeTempDir({ prefix: "durability-" });
     // Its own numbers: when data comes is not repeatable, but what is sent, and when the server is killed, is.
     await using proxy = new ChaosProxy(seeded(seed + 1));
-    let server = serve(data, fault ?? "none");
+    let server = serve(data, fault ?? "none", transport);
     proxy.upstream = await server.port;
     const devices = USERS.flatMap((user) => [
       new ChaosDevice(proxy.port, user, "laptop", true),
@@ -74,7 +81,7 @@ Deno.test({
         if (round % STOP_EVERY > 0) await server.stop();
         else assertEquals(await deadline(server.stop("SIGTERM"), STOP_MS), 0, "a stop ends well");
         ackedAtKill.push(devices.reduce((sum, device) => sum + device.acked.size, 0));
-        server = serve(data, fault ?? DISKS[round % DISKS.length]!);
+        server = serve(data, fault ?? DISKS[round % DISKS.length]!, transport);
         proxy.upstream = await server.port;
       }
       console.log(`${sent} sent; acked at each kill: ${ackedAtKill.join(" ")}`);
@@ -101,7 +108,11 @@ Deno.test({
     const sent: string[] = [];
     /** Runs a server under a clock that is off; alice writes to bob meanwhile. */
     const run = async (offset: string) => {
-      await using server = serve(data, "none", { LD_PRELOAD: FAKETIME!, FAKETIME: offset, FAKETIME_DONT_FAKE_MONOTONIC: "1" });
+      await using server = serve(data, "none", "deno", {
+        LD_PRELOAD: FAKETIME!,
+        FAKETIME: offset,
+        FAKETIME_DONT_FAKE_MONOTONIC: "1",
+      });
       const url = `ws://127.0.0.1:${await server.port}/ws`;
       await using alice = await login(url, { name: "alice", device: "laptop" });
       if (sent.length === 0) await (await login(url, { name: "bob", device: "phone" }))[Symbol.asyncDispose]();

@@ -4,7 +4,9 @@
  */
 
 import { assert, assertEquals } from "@std/assert";
+import type { TransportName } from "../server/transport_choice.ts";
 import { ATTACKS } from "../testing/attackers.ts";
+import { testOverTransports } from "../testing/over_transports.ts";
 import { lacksProgram } from "../testing/permissions.ts";
 import { ServerProcess } from "../testing/server_process.ts";
 
@@ -29,9 +31,9 @@ const RECOVERY_MS = 60_000;
 /** Milliseconds without work after which V8 has collected its garbage and given memory back. */
 const REST_MS = 15_000;
 
-function serve(data: string): ServerProcess {
+function serve(data: string, transport: TransportName): ServerProcess {
   const program = new URL("../testing/counted_server.ts", import.meta.url).pathname;
-  return new ServerProcess(Deno.execPath(), ["run", "-A", program, data]);
+  return new ServerProcess(Deno.execPath(), ["run", "-A", program, data, transport]);
 }
 
 /** The attackers at work, until it is disposed of. */
@@ -139,12 +141,12 @@ async function eventually(ok: () => Promise<boolean>): Promise<boolean> {
   return await ok();
 }
 
-Deno.test({
+testOverTransports({
   name: "hostile - fifty good connections do not notice a thousand bad ones, and nothing is left of those",
   ignore: Deno.build.os !== "linux" || lacksProgram("sh", ["-c", "true"]),
-  async fn() {
+  async fn(transport) {
     const data = await Deno.makeTempDir({ prefix: "hostile-" });
-    await using server = serve(data);
+    await using server = serve(data, transport);
     const port = await server.port;
     await chat(port); // warms up: code is compiled
     const calm = await chat(port);

@@ -5,65 +5,13 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { MemoryBroker } from "../broker/memory.ts";
-import { type Server, startServer } from "../server.ts";
+import { startServer } from "../server.ts";
 import { type Shell, SHELLS } from "../cli/completions.ts";
-import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
+import { lacksProgram } from "../testing/permissions.ts";
 import { type Command, fromSource, runToEnd } from "../testing/process.ts";
+import { CLIENTS, NO_TERMINAL, onTerminal, Place } from "../testing/terminal_place.ts";
 import { quoted, Terminal } from "../testing/tmux.ts";
 import { untilOnline, WsPeer } from "../testing/ws_peer.ts";
-
-const folder = lacks("env") ? undefined : Deno.env.get("PARLEY_BINARIES");
-const CLIENTS: [string, Command][] = [
-  ["source", fromSource("client")],
-  ...(folder === undefined ? [] : [["binary", { command: `${folder}/chat-client`, args: [] }]] as [string, Command][]),
-];
-const ignore = !CAN_RUN || lacksProgram("tmux", ["-V"]) || lacksProgram("bash");
-
-/** Defines a test for the client from source, and for the compiled one where there is one. */
-function onTerminal(name: string, test: (place: Place) => Promise<void>): void {
-  for (const [which, client] of CLIENTS) {
-    const fn = async () => {
-      await using place = await Place.start(client);
-      await test(place);
-    };
-    Deno.test({ name: `terminal (${which}) - ${name}`, ignore, fn });
-  }
-}
-
-/** A server, a home for clients, and alice, who is a plain socket. */
-class Place implements AsyncDisposable {
-  readonly #home = Deno.makeTempDirSync();
-  readonly env = { XDG_STATE_HOME: `${this.#home}/state`, XDG_CONFIG_HOME: `${this.#home}/config` };
-
-  private constructor(readonly client: Command, public server: Server) {}
-
-  static async start(client: Command): Promise<Place> {
-    return new Place(client, await startServer({ port: 0 }));
-  }
-
-  /** Starts bob's client on a terminal. */
-  async bob(size = {}, ...args: string[]): Promise<Terminal> {
-    const terminal = await Terminal.start(
-      this.client,
-      ["--name", "bob", "--server", this.server.url, ...args],
-      this.env,
-      size,
-    );
-    await untilOnline(this.server.url, "bob");
-    return terminal;
-  }
-
-  async alice(): Promise<WsPeer> {
-    const alice = await WsPeer.open(`${this.server.url}?name=alice`);
-    await untilOnline(this.server.url, "alice");
-    return alice;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.server.shutdown();
-    await Deno.remove(this.#home, { recursive: true });
-  }
-}
 
 /** A server that welcomes a client and then sends what no server sends. */
 class NonsenseServer {
@@ -294,10 +242,10 @@ onTerminal("a pasted block is one message, to be edited before it goes", async (
   await using bob = await place.bob({}, "--to", "alice");
   await bob.shows("=== alice ===");
   await bob.send("\x1b[200~one\r\n\ttwo\x1b[31m\nthree\x1b[201~");
-  await bob.endsWith("alice> one␤    two[31m␤three");
+  await bob.endsWith("alice> one␤␉two[31m␤three");
   await bob.type("!");
   await bob.press("Enter");
-  assertEquals(await alice.next(), say("one\n    two[31m\nthree!", "alice", "bob") as never);
+  assertEquals(await alice.next(), say("one\n\ttwo[31m\nthree!", "alice", "bob") as never);
 });
 
 onTerminal("a server that goes away is told in words, typing goes on, and what was typed goes out once", async (place) => {
@@ -458,7 +406,7 @@ onTerminal(
 
 Deno.test({
   name: "terminal (task) - Ctrl-Z gives the terminal back to the shell, and fg brings the chat with its line",
-  ignore: ignore || lacksProgram("ps", ["-p", "1"]),
+  ignore: NO_TERMINAL || lacksProgram("ps", ["-p", "1"]),
   async fn() {
     const config = new URL("../deno.json", import.meta.url).pathname;
     const task = { command: Deno.execPath(), args: ["task", "--quiet", "--config", config, "client"] };
@@ -469,7 +417,7 @@ Deno.test({
 
 Deno.test({
   name: "terminal (source) - Ctrl-Z does nothing where no shell would bring it back",
-  ignore: ignore || lacksProgram("setsid", ["--version"]),
+  ignore: NO_TERMINAL || lacksProgram("setsid", ["--version"]),
   async fn() {
     await using place = await Place.start({
       command: "setsid",
@@ -505,7 +453,8 @@ onTerminal("a conversation opens with its history, and marks what was read", asy
   const lines = await bob.endsWith("alice>");
   const from = lines.indexOf("=== alice ===");
   assertMatch(lines[from + 1]!, /^--- \w+ \d+ \w+ \d{4} ---$/);
-  assertEquals(lines.slice(from + 2, -1).map((line) => line.slice(6)), ["alice: one", "alice: two"]);
+  assertEquals(lines[from + 2], "--- new ---"); // they went by without a view
+  assertEquals(lines.slice(from + 3, -1).map((line) => line.slice(6)), ["alice: one", "alice: two"]);
   for (;;) {
     const frame = await alice.next();
     if (frame.type === "receipt" && frame.kind === "read") break;
@@ -652,7 +601,7 @@ const ZSHRC = {
 for (const [shell, way] of [...SHELLS.map((shell) => [shell, ""] as const), ["zsh", " that has sourced them"] as const]) {
   Deno.test({
     name: `completions - ${shell}${way} completes commands, options, their values and files`,
-    ignore: ignore || lacksProgram(shell),
+    ignore: NO_TERMINAL || lacksProgram(shell),
     fn: async () => {
       const folder = await Deno.makeTempDir();
       const { out } = await runToEnd(fromSource("client"), ["completions", shell], "", { HOME: folder });

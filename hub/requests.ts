@@ -62,6 +62,8 @@ export function handleRequest(host: RequestHost, session: Session, frame: Reques
       return group(host, session, frame);
     case "history":
       return history(host, session, frame);
+    case "search":
+      return search(host, session, frame);
     case "conversations":
       return conversations(host, session, frame);
     case "admin":
@@ -116,7 +118,7 @@ async function group(host: RequestHost, session: Session, frame: ClientFrameOf<"
 
 function toGroupRequest(user: string, frame: ClientFrameOf<"group">): GroupRequest | Refusal {
   const { op, group, id } = frame;
-  if (op === "list") return { op, user };
+  if (op === "list") return { op, user, after: frame.after };
   if (group === undefined) return new Refusal("bad_frame", `"${op}" needs a "group"`, id);
   if (op === "create") return { op, user, group, open: frame.open ?? true };
   if (op !== "invite" && op !== "remove") return { op, user, group };
@@ -169,6 +171,25 @@ async function history(host: RequestHost, session: Session, frame: ClientFrameOf
   session.send(reply);
 }
 
+async function search(host: RequestHost, session: Session, frame: ClientFrameOf<"search">): Promise<void> {
+  const { query, before, limit = HISTORY_LIMIT } = frame;
+  const found = await host.broker.search(session.user, { query, with: frame.with, before, limit });
+  if ("code" in found) return refuse(session, found.code, found.message, frame.id);
+  const messages = found.messages.map(toMessage);
+  const kept = cut(host, messages.toReversed(), messageChars).reverse();
+  const next = kept.length < messages.length ? kept[0]!.seq : found.before;
+  session.send({
+    type: "search",
+    query,
+    ...(frame.with === undefined ? {} : { with: frame.with }),
+    messages: kept,
+    more: next !== undefined,
+    ...(next === undefined ? {} : { before: next }),
+    indexed: found.indexed,
+    ...(frame.id === undefined ? {} : { id: frame.id }),
+  });
+}
+
 async function conversations(host: RequestHost, session: Session, frame: ClientFrameOf<"conversations">): Promise<void> {
   host.reportConfirmed([session]); // what was read is not counted as unread
   const before = frame.before === undefined ? undefined : { seq: frame.before, with: frame.with };
@@ -207,17 +228,28 @@ async function admin(host: RequestHost, session: Session, frame: ClientFrameOf<"
   if (!session.admin) return refuse(session, "forbidden", "Only administrators may do this", id);
   const reply: ServerFrameOf<"admin"> = { type: "admin", op };
   if (id !== undefined) reply.id = id;
-  if (op === "list") {
-    const users = await host.list();
-    reply.users = cut(host, users, ({ user, devices }) => USER_CHARS + user.length + devices.join('","').length)
-      .map(({ user, devices }) => ({ user, devices: [...devices] }));
-    if (reply.users.length < users.length) reply.more = true;
-    return session.send(reply);
-  }
-  if (user === undefined) return refuse(session, "bad_frame", '"disconnect" needs a "user"', id);
+  if (op === "list") return session.send({ ...reply, ...await listPage(host, frame.after) });
+  if (user === undefined) return refuse(session, "bad_frame", `"${op}" needs a "user"`, id);
   reply.user = user;
-  const by = session.user; // who may be the one that is disconnected
-  reply.closed = await host.disconnect(user);
-  host.disconnectedBy(by, user, reply.closed);
+  if (op === "create") {
+    const [known] = await host.broker.lastSeen([user]);
+    reply.created = known === undefined;
+    if (reply.created) await host.broker.seen([user], 0);
+  } else {
+    const by = session.user; // who may be the one that is disconnected
+    reply.closed = await host.disconnect(user);
+    host.disconnectedBy(by, user, reply.closed);
+  }
   session.send(reply);
+}
+
+/** Returns the users after a name, in the order of names, as many as one answer takes. */
+async function listPage(
+  host: RequestHost,
+  after = "",
+): Promise<Pick<ServerFrameOf<"admin">, "users" | "more">> {
+  const users = (await host.list()).filter(({ user }) => user > after).sort((a, b) => a.user < b.user ? -1 : 1);
+  const kept = cut(host, users, ({ user, devices }) => USER_CHARS + user.length + devices.join('","').length);
+  const page = { users: kept.map(({ user, devices }) => ({ user, devices: [...devices] })) };
+  return kept.length < users.length ? { ...page, more: true } : page;
 }

@@ -57,7 +57,57 @@ Deno.test("Hub lets only administrators list and disconnect users", async () => 
   peer.gone(true);
 });
 
-Deno.test("Hub cuts a list of users that is too long for an answer, and says so", async () => {
+Deno.test("Hub answers a search with what its user may read, and counts it more than a message", async () => {
+  const costs: number[] = [];
+  const { hub } = setUp({ rateLimit: { consume: (user, cost) => (user === "bob" && costs.push(cost), 0) } });
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob"), carol = await extended(hub, "carol");
+  for (let i = 0; i < 5; i++) alice.tell("bob", `needle ${i}`);
+  alice.tell("carol", "needle elsewhere");
+  await settle();
+  bob.say({ type: "search", query: "NEEDLE", limit: 2, id: "s1" });
+  await settle();
+  const { messages, more, before, indexed, id } = bob.last("search");
+  assertEquals([messages.map(({ content }) => content), more, id], [["needle 3", "needle 4"], true, "s1"]);
+  assertEquals(indexed, 6);
+  bob.say({ type: "search", query: "needle", before });
+  await settle();
+  assertEquals(bob.last("search").messages.map(({ content }) => content), ["needle 0", "needle 1", "needle 2"]);
+  assertEquals([bob.last("search").more, costs], [false, [4, 4]]);
+  carol.say({ type: "search", query: "needle", with: "bob" });
+  await settle();
+  assertEquals(carol.last("search").messages, []);
+  bob.say({ type: "search", query: "...", id: "s2" });
+  await settle();
+  assertEquals([bob.last("error").code, bob.last("error").id], ["bad_frame", "s2"]);
+  close(alice, bob, carol);
+});
+
+Deno.test("Hub makes a user known for administrators alone, and mail waits for them", async () => {
+  const { hub } = setUp();
+  const alice = await extended(hub, "alice");
+  const root = new FakeConnection();
+  const peer = hub.connect(root, { user: "root", admin: true });
+  peer.receive('{"type":"hello","v":1}');
+  alice.say({ type: "admin", op: "create", user: "new", id: "1" });
+  alice.tell("new", "too early");
+  await settle();
+  assertEquals(alice.frames.flatMap((frame) => frame.type === "error" ? frame.code : []), ["forbidden", "unknown_recipient"]);
+  const create = async () => {
+    peer.receive('{"type":"admin","op":"create","user":"New","id":"2"}');
+    await settle();
+    return root.frames.at(-1);
+  };
+  assertEquals<unknown>(await create(), { type: "admin", op: "create", user: "new", created: true, id: "2" });
+  assertEquals<unknown>(await create(), { type: "admin", op: "create", user: "new", created: false, id: "2" });
+  alice.tell("new", "welcome");
+  await settle();
+  const joined = await extended(hub, "new");
+  assertEquals(joined.frames.flatMap((frame) => frame.type === undefined ? frame.content : []), ["welcome"]);
+  close(alice, joined);
+  peer.gone(true);
+});
+
+Deno.test("Hub cuts a list of users that is too long for an answer, says so, and goes on after a name", async () => {
   const { hub } = setUp();
   const crowd = Array.from({ length: 3_000 }, (_, i) => new Device(hub, String(i).padStart(64, "u")));
   for (const device of crowd) device.say({ type: "hello", v: 1, device: "d" });
@@ -70,6 +120,14 @@ Deno.test("Hub cuts a list of users that is too long for an answer, and says so"
   const answer = root.frames.findLast((frame) => frame.type === "admin");
   assert(answer?.type === "admin" && answer.more && answer.users!.length > 1_000 && answer.users!.length < 3_000);
   assert(root.sent.at(-1)!.length < 512 * 1_024);
+  const listed = answer.users!.map(({ user }) => user);
+  for (let page = answer; page.more;) {
+    peer.receive(JSON.stringify({ type: "admin", op: "list", after: listed.at(-1) }));
+    await settle();
+    page = root.frames.at(-1) as typeof answer;
+    listed.push(...page.users!.map(({ user }) => user));
+  }
+  assertEquals(listed, [...crowd.map(({ frames }) => (frames[0] as { user: string }).user), "root"].sort());
   close(...crowd);
   peer.gone(true);
 });

@@ -14,7 +14,7 @@ import { WsPeer } from "../testing/ws_peer.ts";
 import type { Connection, Identity, Receiver } from "./connection.ts";
 
 /** The part of a hub that a transport gives connections to. */
-export type TransportHost = Pick<Hub, "connect">;
+export type TransportHost = Pick<Hub, "connect" | "frameBytes">;
 
 /** A transport that listens. Disposing of it waits for its connections, whose peers are gone by then, and frees everything. */
 export interface RunningTransport extends AsyncDisposable {
@@ -52,6 +52,10 @@ class WatchedHub implements TransportHost {
 
   constructor(options: Partial<HubOptions>) {
     this.hub = new Hub({ broker: new MemoryBroker(), helloGraceMs: 0, ...options });
+  }
+
+  get frameBytes(): number {
+    return this.hub.frameBytes;
   }
 
   connect(connection: Connection, identity: Identity = {}): Receiver {

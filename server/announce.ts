@@ -6,7 +6,7 @@ import { type ServerValues, VERSION } from "./options.ts";
  * Prints where the server listens at `url`, and unless it is to be quiet, how to go on. `kept`: where messages are kept and what an
  * acknowledgement promises, if the broker says it.
  */
-export function announce(url: string, values: ServerValues, kept: string | undefined): void {
+export function announce(url: string, values: ServerValues, hasPage: boolean, kept: string | undefined): void {
   const { quiet, broker, data } = values;
   console.log(`Parley ${VERSION} listens on ${url}`);
   if (quiet) return;
@@ -15,21 +15,43 @@ export function announce(url: string, values: ServerValues, kept: string | undef
   if (kept === undefined) {
     console.log(isKept ? `Messages are kept in ${data}` : "Messages are kept in memory and gone when it ends");
   }
+  if (hasPage) console.log(`Open ${pageAddress(url)} in a browser`);
+  else if (!values["no-web"]) console.log("There is no page for browsers; deno task web builds it");
   const server = url === "ws://127.0.0.1:8080/ws" ? "" : ` --server ${url}`;
   console.log(`${hints(values, server)}\nStop it with Ctrl-C.`);
 }
 
+/** Returns where a browser finds the page of a server. */
+function pageAddress(url: string): string {
+  const { protocol, port, hostname } = new URL(url);
+  const host = hostname === "0.0.0.0" || hostname === "[::]" ? "localhost" : hostname;
+  return `${protocol.replace("ws", "http")}//${host}:${port || (protocol === "wss:" ? "443" : "80")}/`;
+}
+
+/** The programs as they are typed: beside this one where it is compiled, else by their tasks. */
+export interface ProgramNames {
+  readonly server: string;
+  readonly client: string;
+}
+
+function ownNames(): ProgramNames {
+  if (!Deno.build.standalone) return { server: "deno task server", client: "deno task client" };
+  return { server: "./chat-server", client: "./chat-client" };
+}
+
 /** Suggests what to type next. */
-function hints(values: ServerValues, server: string): string {
+export function hints(values: ServerValues, server: string, programs: ProgramNames = ownNames()): string {
   const { "jwt-secret-file": secret, "jwt-public-key": publicKey, jwks } = values;
   if (secret === undefined && publicKey === undefined && jwks === undefined) {
-    return `Try it: in two other terminals,
-  ./chat-client --name alice${server}      (or: deno task client --name alice${server})
-  ./chat-client --name bob --to alice${server}`;
+    return `Or try it in two other terminals,
+  ${programs.client} --name alice${server}
+  ${programs.client} --name bob --to alice${server}`;
   }
-  const key = secret === undefined ? "--jwt-private-key private.pem" : `--jwt-secret-file ${secret}`;
-  const make = `./chat-server token --name alice ${key} --out alice.token`;
+  // The pair that `keys` makes lies in one folder.
+  const privateKey = publicKey?.replace(/public(?=[^/\\]*$)/, "private") ?? "private.pem";
+  const key = secret === undefined ? `--jwt-private-key ${privateKey}` : `--jwt-secret-file ${secret}`;
+  const make = `${programs.server} token --name alice ${key} --out alice.token`;
   return `Who connects needs a token:
   ${jwks === undefined ? make : "alice.token: as your identity provider makes them"}
-  ./chat-client --token-file alice.token${server}`;
+  ${programs.client} --token-file alice.token${server}`;
 }

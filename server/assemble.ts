@@ -20,6 +20,7 @@ import type { GateOptions } from "./gate.ts";
 import { SERVER, type ServerValues } from "./options.ts";
 import type { Certificate } from "./transport.ts";
 import { defaultTransport, type TransportName, whyNoWs } from "./transport_choice.ts";
+import { openWebAssets, type WebAssets } from "./web_assets.ts";
 
 /** The part of a mailbox that may have been confirmed without the broker knowing it. */
 const CONFIRM_MAILBOX_PARTS = 4;
@@ -45,6 +46,8 @@ export interface ServerOptions
   readonly certificate?: Certificate;
   /** Milliseconds over which connections are closed at most when the server ends. Default: at once. */
   readonly drainMs?: number;
+  /** The page for browsers. Default: there is none. */
+  readonly web?: WebAssets;
   /** Refuses messages while there is too little room for them. The caller's to close. */
   readonly space?: FreeSpace;
   /** Default: Deno's sockets. */
@@ -66,6 +69,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   checkTogether(values);
   const tokens = await openTokens(values);
   const certificate = readCertificate(values);
+  const web = openWebAssets(values, tokens !== undefined);
   const revoked = openRevoked(values, tokens !== undefined, log);
   try {
     const broker = await openBroker(values, log);
@@ -82,6 +86,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       log,
       ...space && { space },
       ...tokens && { tokens },
+      ...web && { web },
       ...revoked && { revoked },
       ...certificate && { certificate },
     };

@@ -1,11 +1,13 @@
-/** Commands of `chat-server` beside serving: `backup`, `move`, `token` and `keys`. */
+/** Commands of `chat-server` beside serving. */
 
 import { moveToPostgres } from "../broker/postgres.ts";
 import { backup } from "../broker/sqlite.ts";
+import { ABOUT_OPTIONS, type AboutCommand, aboutText } from "../cli/about.ts";
 import { helpText } from "../cli/help.ts";
 import { type OptionTable, parseOptions, UsageError, type Values } from "../cli/options.ts";
 import { KEYS_OPTIONS, keysCommand, TOKEN_OPTIONS, tokenCommand } from "./credentials.ts";
 import { addressOf } from "./assemble.ts";
+import { serverManual } from "./manual.ts";
 import { BACKUP_OPTIONS, MOVE_OPTIONS, SERVER } from "./options.ts";
 
 /**
@@ -19,6 +21,7 @@ export async function runCommand(
 ): Promise<string> {
   if (command === "backup") return await runBackup(args, env);
   if (command === "move") return await runMove(args, env);
+  if (command === "help" || command === "completions" || command === "man") return runAbout(command, args);
   const options = command === "token" ? TOKEN_OPTIONS : KEYS_OPTIONS;
   const { values, operands } = parseOptions<OptionTable>(options, args, { env });
   if (values.help) return helpText(SERVER, command);
@@ -34,6 +37,11 @@ async function runMove(args: readonly string[], env: (name: string) => string | 
   if (values.to === undefined) throw new UsageError("move needs --to postgres://USER@HOST/DATABASE");
   const { messages, users } = await moveToPostgres(values.from, addressOf(values, values.to));
   return `${messages} messages of ${users} users were taken over; devices resume where they were`;
+}
+
+function runAbout(command: AboutCommand, args: readonly string[]): string {
+  const { values, operands } = parseOptions(ABOUT_OPTIONS, args);
+  return values.help ? helpText(SERVER, command) : aboutText(SERVER, command, operands, serverManual);
 }
 
 async function runBackup(args: readonly string[], env: (name: string) => string | undefined): Promise<string> {

@@ -3,7 +3,8 @@
  * that is full to the brim stops other programs too, and a database that cannot write its log cannot be read well either.
  */
 
-import { statfs } from "node:fs/promises";
+import { statfs } from "node:fs"; // on older runtimes node:fs/promises has none
+import { promisify } from "node:util";
 import { type Log, reasonOf } from "../ops/log.ts";
 
 /** Milliseconds between two looks: the default rate of a thousand users fills a few MiB meanwhile. */
@@ -62,6 +63,6 @@ export class FreeSpace {
 }
 
 async function freeBytes(dir: string): Promise<number> {
-  const { bavail, bsize } = await statfs(dir);
+  const { bavail, bsize } = await promisify(statfs)(dir);
   return bavail * bsize;
 }

@@ -69,6 +69,14 @@ export class Gate {
     }
   }
 
+  /** Returns the answer that refuses a request; undefined where it would get through. */
+  async explain(request: Request, remote: string): Promise<Response | undefined> {
+    const admitted = await this.enter(request, remote);
+    if (admitted instanceof Response) return admitted;
+    admitted.slot.release();
+    return undefined;
+  }
+
   /** Refuses what comes from elsewhere in open mode, unless the operator insists. */
   #refuseElsewhere(headers: Headers): Response | undefined {
     const { tokens, insecureOpen = false, hostname, log } = this.#options;

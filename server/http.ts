@@ -3,6 +3,7 @@
 import { isLoopback } from "../limits/address.ts";
 import { proxyHeader } from "./open_mode.ts";
 import { VERSION } from "./options.ts";
+import type { WebAssets } from "./web_assets.ts";
 
 /** Characters of a request's URL: a name fits many times. */
 const URL_CHARS_MAX = 2_048;
@@ -23,6 +24,10 @@ export interface HttpOptions {
   readonly unreadiness: () => string | undefined;
   /** Answers a request that is a proper WebSocket handshake; `address` is the peer's. */
   readonly upgrade: (request: Request, address: string) => Promise<Response>;
+  /** Returns the answer that an upgrade would be refused with; undefined where it would not be. */
+  readonly explain?: (request: Request, address: string) => Promise<Response | undefined>;
+  /** The page for browsers. Default: there is none. */
+  readonly web?: WebAssets | undefined;
 }
 
 /** One path of the server. */
@@ -38,21 +43,27 @@ const READ = { methods: ["GET", "HEAD"], readsBody: false } as const;
 
 /** Returns the handler of all requests. `address` is the peer's, or undefined for one that came around the TLS in front. */
 export function httpHandler(
-  { scheme, trustedHops, isDraining, unreadiness, upgrade }: HttpOptions,
+  { scheme, trustedHops, isDraining, unreadiness, upgrade, explain, web }: HttpOptions,
 ): (request: Request, address: string | undefined) => Response | Promise<Response> {
-  const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
-    ["/", { ...READ, answer: (request) => plain(200, landingPage(request, schemeOf(request, scheme, trustedHops))) }],
+  const routes = new Map<string, Route>([
+    ["/", {
+      ...READ,
+      answer: (request) => web?.page(request) ?? landingPage(request, schemeOf(request, scheme, trustedHops)),
+    }],
     ["/healthz", { ...READ, answer: () => isDraining() ? plain(503, "draining") : plain(200, "ok") }],
     ["/readyz", { ...READ, answer: (request, address) => ready(unreadiness(), request, address) }],
     ["/ws", {
       ...READ,
       answer(request, address) {
         const refused = refuseHandshake(request);
-        if (refused) return refused;
+        if (refused) {
+          return explain && wantsJson(request) ? explain(request, address).then((reason) => reason ?? refused) : refused;
+        }
         return isDraining() ? plain(503, "The server is restarting", { "retry-after": "5" }) : upgrade(request, address);
       },
     }],
   ]);
+  for (const path of web?.paths ?? []) routes.set(path, { ...READ, answer: (request) => web!.asset(path, request) });
   return (request, address) => {
     if (address === undefined) return plain(403, "Connect with TLS, on the server's own port");
     const route = findRoute(routes, request);
@@ -117,15 +128,21 @@ function schemeOf(request: Request, own: "ws" | "wss", trustedHops: number): "ws
   return isForwarded ? "wss" : own;
 }
 
-function landingPage(request: Request, scheme: string): string {
+/** Returns whether a browser's page asks why its socket did not open: it does not see how an upgrade was answered. */
+function wantsJson({ headers, method }: Request): boolean {
+  return method === "GET" && !headers.has("upgrade") && headers.get("accept") === "application/json";
+}
+
+function landingPage(request: Request, scheme: string): Response {
   const url = `${scheme}://${new URL(request.url).host}/ws`;
-  return `Parley ${VERSION}: messages over a WebSocket, one line of JSON each.
+  const text = `Parley ${VERSION}: messages over a WebSocket, one line of JSON each.
 
 Connect to ${url}?name=you with anything that speaks WebSocket and send
   {"sender":"you","recipient":"somebody","content":"hello"}
 
 With the terminal client:
   chat-client --server ${url} --name you`;
+  return plain(200, text, { vary: "accept" });
 }
 
 /** Makes an answer of one line of text. */

@@ -6,6 +6,7 @@ import { DEFAULT_LIMITS } from "../broker.ts";
 import { DEFAULT_SCHEMA } from "../broker/postgres.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
 import { STALLED_MAX, STALLED_PER_USER_MAX } from "../limits/admission.ts";
+import { aboutCommands } from "../cli/about.ts";
 import type { OptionTable, ProgramSpec, Values } from "../cli/options.ts";
 import { TRANSPORTS } from "./transport_choice.ts";
 import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "../protocol.ts";
@@ -39,6 +40,7 @@ export const SERVER_OPTIONS = {
     choices: TRANSPORTS,
     help: "WebSockets of Deno, or of the library ws; without it deno on loopback, ws elsewhere",
   },
+  "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
 
   data: { ...DATA, group: "Storage" },
@@ -395,6 +397,7 @@ export const SERVER: ProgramSpec = {
       options: MOVE_OPTIONS,
       examples: ["chat-server move --from /var/lib/parley --to postgres://parley@db/parley"],
     },
+    ...aboutCommands("chat-server"),
   },
   examples: [
     "chat-server                                  for this machine, on port 8080",

@@ -55,8 +55,8 @@ interface Upgrading {
 /** Listens. Rejects with what `Deno.listen` throws, and for a certificate that cannot be used. */
 export async function listenWithWs(options: TransportOptions, times: WsTransportTimes = {}): Promise<Transport> {
   const { hostname, port, certificate, guests, log } = options;
-  const connections = new WsConnections(guests, times);
   const server = serverOf(certificate, times.headMs ?? HEAD_TIMEOUT_MS);
+  const connections = new WsConnections(guests, times);
   const front = new HttpFront(options, connections);
   server.on("request", (message, response) => void front.answer(message, response));
   // Nobody is told to send a body before the handler wants it.

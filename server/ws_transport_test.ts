@@ -1,12 +1,26 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
+import { deadline } from "@std/async/deadline";
 import { testTransport, type TransportHost } from "../hub/transport_contract.ts";
+import { Hub } from "../hub.ts";
+import { MemoryBroker } from "../broker/memory.ts";
 import { Admission, UNLIMITED } from "../limits/admission.ts";
+import { LACKS_WS } from "../testing/over_transports.ts";
+import { RawSocket } from "../testing/raw_socket.ts";
 import { Gate } from "./gate.ts";
 import { Guests } from "./guest.ts";
 import { httpHandler } from "./http.ts";
-import { listenWithWs } from "./ws_transport.ts";
+import type { Transport } from "./transport.ts";
+import type { WsTransportTimes } from "./ws_transport.ts";
 
-testTransport("ws -", async (host: TransportHost & { readonly hub?: { readonly frameBytes: number } }) => {
+/** A transport that listens on loopback, with what it counts. */
+interface Place extends AsyncDisposable {
+  readonly transport: Transport;
+  readonly guests: Guests;
+  readonly admission: Admission;
+}
+
+async function listen(host: TransportHost, times: WsTransportTimes = {}): Promise<Place> {
+  const { listenWithWs } = await import("./ws_transport.ts");
   const admission = new Admission(UNLIMITED, () => 0);
   const guests = new Guests(host);
   const transport = await listenWithWs({
@@ -15,17 +29,69 @@ testTransport("ws -", async (host: TransportHost & { readonly hub?: { readonly f
     certificate: undefined,
     gate: new Gate({ admission, hostname: "127.0.0.1" }),
     guests,
-    frameBytes: host.hub?.frameBytes ?? 65_536,
+    frameBytes: host.frameBytes,
     handlerOf: (upgrade) =>
       httpHandler({ scheme: "ws", trustedHops: 0, isDraining: () => false, unreadiness: () => undefined, upgrade }),
     log: () => {},
+  }, times);
+  return { transport, guests, admission, [Symbol.asyncDispose]: () => transport.close() };
+}
+
+if (!LACKS_WS) {
+  testTransport("ws -", async (host) => {
+    const place = await listen(host);
+    return {
+      port: place.transport.port,
+      async [Symbol.asyncDispose]() {
+        await place.guests.empty();
+        await place.transport.close();
+        const none = { connections: 0, stalled: 0, users: 0, addresses: 0 };
+        assertEquals(place.admission.counts, none, "slots are free again");
+      },
+    };
   });
-  return {
-    port: transport.port,
-    async [Symbol.asyncDispose]() {
-      await guests.empty();
-      await transport.close();
-      assertEquals(admission.counts, { connections: 0, stalled: 0, users: 0, addresses: 0 }, "slots are free again");
-    },
-  };
+}
+
+Deno.test({
+  name: "ws - a peer that gives no sign of life is pinged, and cut when it answers nothing",
+  ignore: LACKS_WS,
+  async fn() {
+    await using place = await listen(new Hub({ broker: new MemoryBroker() }), { tickMs: 20 });
+    using frozen = await RawSocket.upgrade(place.transport.port, "/ws?name=frozen");
+    const ping = new Uint8Array(2);
+    await deadline(frozen.tcp.read(ping), 30_000);
+    assertEquals(ping, new Uint8Array([0x89, 0]));
+    await deadline(frozen.drain(), 30_000);
+    await deadline(place.guests.empty(), 30_000);
+    assertEquals(place.admission.counts.connections, 0);
+  },
+});
+
+const ASK = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const ODD: [string, string, number][] = [
+  ["two hosts", `GET /ws HTTP/1.1\r\nHost: a\r\nHost: b\r\n${ASK}\r\n`, 400],
+  ["HTTP/1.0", `GET /ws HTTP/1.0\r\nHost: a\r\n${ASK}\r\n`, 400],
+  [
+    "subprotocols that are none",
+    `GET /ws?name=ann HTTP/1.1\r\nHost: localhost\r\nSec-WebSocket-Protocol: ,\r\n${ASK}\r\n`,
+    400,
+  ],
+  ["two lengths", "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400],
+  ["a length and chunks", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400],
+];
+
+Deno.test({
+  name: "ws - requests that are ambiguous are refused, and hold no slot",
+  ignore: LACKS_WS,
+  async fn() {
+    await using place = await listen(new Hub({ broker: new MemoryBroker() }));
+    for (const [what, request, status] of ODD) {
+      using socket = await RawSocket.connect(place.transport.port);
+      await socket.write(request);
+      assertMatch(await deadline(socket.readSome(), 30_000), new RegExp(`^HTTP/1.1 ${status} `), what);
+      await deadline(socket.drain(), 30_000);
+    }
+    assertEquals(place.admission.counts.connections, 0);
+  },
 });

@@ -1,6 +1,6 @@
 /**
  * The real server with its default limits, but for those of one address, from which a test plays everybody; it prints what it
- * holds as a line of JSON whenever it is sent SIGUSR2: `counted_server.ts DATA`.
+ * holds as a line of JSON whenever it is sent SIGUSR2: `counted_server.ts DATA deno|ws`.
  */
 
 import { openSqliteBroker } from "../broker/sqlite.ts";
@@ -8,11 +8,14 @@ import { TokenBuckets } from "../limits/rate.ts";
 import { logToStderr } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 import { SERVER_OPTIONS } from "../server/options.ts";
+import type { TransportName } from "../server/transport_choice.ts";
 
+const [dir, transport] = Deno.args as [string, string];
 const rate = SERVER_OPTIONS.rate.default, burst = SERVER_OPTIONS.burst.default;
 const server = await startServer({
   port: 0,
-  broker: await openSqliteBroker({ dir: Deno.args[0]! }),
+  transport: transport as TransportName,
+  broker: await openSqliteBroker({ dir }),
   rateLimit: new TokenBuckets(rate, burst),
   rate: { rate, burst },
   admission: { connections: SERVER_OPTIONS["max-connections"].default },

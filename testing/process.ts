@@ -20,7 +20,7 @@ export interface Command {
 /** The program of a task, from its source, with the task's permissions. */
 export function fromSource(task: "server" | "client"): Command {
   const { main, flags } = programOf(task, config.tasks[task].command);
-  return { command: Deno.execPath(), args: ["run", "--quiet", ...flags, new URL(main, ROOT).href] };
+  return { command: Deno.execPath(), args: ["run", ...flags, new URL(main, ROOT).href] };
 }
 
 /** The lines that a process prints, read one by one. */

@@ -3,7 +3,7 @@
 /** Milliseconds that a server has to say where it listens. */
 const START_MS = 30_000;
 
-/** Runs a program that prints `ws://127.0.0.1:PORT/ws` once it listens. */
+/** Runs a program that prints `ws://127.0.0.1:PORT/ws`, or `wss`, once it listens. */
 export class ServerProcess implements AsyncDisposable {
   readonly pid: number;
   readonly #child: Deno.ChildProcess;
@@ -31,7 +31,7 @@ export class ServerProcess implements AsyncDisposable {
     for await (const text of this.#child.stdout.pipeThrough(new TextDecoderStream())) {
       this.#output = (this.#output + text).slice(-4_096);
       this.#printed();
-      const port = /ws:\/\/127\.0\.0\.1:(\d+)\/ws/.exec(this.#output)?.[1];
+      const port = /wss?:\/\/127\.0\.0\.1:(\d+)\/ws/.exec(this.#output)?.[1];
       if (!port) continue;
       clearTimeout(killer);
       this.#found(Number(port));

@@ -8,12 +8,13 @@
  */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { ensurePage } from "./web.ts";
 import config from "../deno.json" with { type: "json" };
 
 const ROOT = new URL("..", import.meta.url);
 const WINDOWS = Deno.build.os === "windows";
-/** Modules that a program loads without an import. */
-const INCLUDED: Record<string, readonly string[]> = { "server.ts": ["broker/sqlite/worker.ts"] };
+/** Modules that a program loads without an import, and files that it reads beside its own. */
+const INCLUDED: Record<string, readonly string[]> = { "server.ts": ["broker/sqlite/worker.ts", "web/dist"] };
 const USAGE = "usage: deno task compile [--standalone] [--out DIR]";
 
 /** A program: its name, and the command of its task. */
@@ -26,12 +27,18 @@ export interface Program {
 
 /** Returns the program that the command of a task runs. Throws where it is not `deno run FLAGS MAIN`. */
 export function programOf(name: string, command: string): Program {
-  const [deno, run, ...rest] = command.split(" ");
+  // What runs before it in the task is a matter of the checkout.
+  const [deno, run, ...rest] = wordsOf(command.split(" && ").at(-1)!);
   const main = rest.pop();
   if (deno !== "deno" || run !== "run" || main === undefined || !rest.every((flag) => flag.startsWith("-"))) {
     throw new Error(`Cannot compile "${name}": its task is not "deno run FLAGS MAIN" but "${command}"`);
   }
   return { name, main, flags: rest };
+}
+
+/** Returns the words of a command as the shell of tasks reads them: in quotes, as older releases take an asterisk for a pattern. */
+function wordsOf(command: string): string[] {
+  return (command.match(/(?:'[^']*'|[^\s'])+/g) ?? []).map((word) => word.replaceAll("'", ""));
 }
 
 /** The runtime for binaries cannot be had. Any other failure is a defect of the program. */
@@ -43,9 +50,9 @@ const PROGRAMS = [
 ];
 
 async function compile(program: Program, file: string): Promise<void> {
-  const included = (INCLUDED[program.main] ?? []).map((module) => `--include=${module}`);
+  const included = (INCLUDED[program.main] ?? []).filter(isThere).map((path) => `--include=${path}`);
   const { success, stderr } = await run(Deno.execPath(), [
-    ...["compile", "--quiet", "--no-check", ...program.flags, ...included, ...leaveOutUnused(), "--output", file, program.main],
+    ...["compile", "--no-check", ...program.flags, ...included, ...leaveOutUnused(), "--output", file, program.main],
   ]);
   if (!success) {
     if (/Writing deno compile executable|denort/i.test(stderr)) {
@@ -56,6 +63,15 @@ async function compile(program: Program, file: string): Promise<void> {
   if (!await answers(file)) throw new NoRuntime("does not start what was compiled with it");
 }
 
+/** Only the page may be missing, where it could not be built: a line said so. */
+function isThere(path: string): boolean {
+  try {
+    return Deno.statSync(new URL(path, ROOT)) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 /** Returns the flags, known since Deno 2.9, without which every package of the lock file is embedded, the tests' too. */
 function leaveOutUnused(): string[] {
   const [major, minor] = Deno.version.deno.split(".").map(Number) as [number, number];
@@ -64,7 +80,7 @@ function leaveOutUnused(): string[] {
 
 /** Returns a script that takes the place of a binary. It names this checkout, so it may be linked to and copied. */
 export function launcher(program: Program, root: string, windows = WINDOWS): string {
-  const args = ["run", "--quiet", ...program.flags];
+  const args = ["run", ...program.flags];
   if (windows) {
     const quoted = [...args, "--config", `${root}deno.json`, `${root}${program.main}`].map((arg) => `"${arg}"`);
     return `@echo off\r\nrem Made by "deno task compile". Needs deno on the PATH.\r\ndeno ${quoted.join(" ")} %*\r\n`;
@@ -114,18 +130,19 @@ function pathOf(url: URL): string {
 
 /** Makes all programs in the folder `out`, and reports each on a line. Returns the exit status. */
 async function make(out: string, standalone: boolean): Promise<number> {
+  const page = await ensurePage();
+  if (page.state === "missing") console.error(`The page for browsers cannot be built, so there is none: ${page.reason}`);
   let missing: string | undefined;
   for (const program of PROGRAMS) {
     const binary = `${out}${program.name}${WINDOWS ? ".exe" : ""}`;
     const script = `${out}${program.name}${WINDOWS ? ".cmd" : ""}`;
-    await Promise.all([removeIfThere(binary), removeIfThere(script)]);
     if (missing === undefined) {
       try {
-        await compile(program, binary);
+        await putInPlace(binary, (file) => compile(program, file));
+        if (script !== binary) await removeIfThere(script);
         console.log(`${program.name}: compiled`);
         continue;
       } catch (error) {
-        await removeIfThere(binary);
         if (!(error instanceof NoRuntime)) throw error;
         missing = error.message;
         console.error(
@@ -134,10 +151,26 @@ async function make(out: string, standalone: boolean): Promise<number> {
         if (standalone) return 1;
       }
     }
-    await writeLauncher(program, script);
+    await putInPlace(script, (file) => writeLauncher(program, file));
+    if (script !== binary) await removeIfThere(binary);
     console.log(`${program.name}: a launcher that needs deno on the PATH`);
   }
   return 0;
+}
+
+/**
+ * Makes a file beside `file`, and puts it there once it is whole: what was there, which may run, stays until then and is left
+ * alone by a failure. The name's ending stays, as Windows starts nothing without it.
+ */
+export async function putInPlace(file: string, write: (beside: string) => Promise<void>): Promise<void> {
+  const beside = file.replace(/(?=(?:\.exe|\.cmd)?$)/, ".new");
+  try {
+    await removeIfThere(beside);
+    await write(beside);
+    await Deno.rename(beside, file);
+  } finally {
+    await removeIfThere(beside);
+  }
 }
 
 async function main(): Promise<number> {

@@ -13,7 +13,7 @@ const ROWS = 14;
 const FRAME_MS = 80;
 /** Milliseconds between two keys, as somebody types who types well. */
 const KEY_MS = 55;
-const DOCS = new URL("../docs", import.meta.url);
+const DOCS = new URL("../docs/", import.meta.url);
 
 /** One side of the recording: a client in tmux. */
 class Side {
@@ -88,9 +88,11 @@ async function play(alice: Side, bob: Side): Promise<void> {
   await delay(600);
   await bob.type("who else is hungry?");
   await delay(900);
-  await alice.type("/to #lunch");
-  await delay(700);
+  await alice.press("M-a"); // the next unread conversation
+  await delay(900);
   await alice.type("me, 日本料理 🍣 please");
+  await delay(900);
+  await bob.type("/search usual");
   await delay(1_600);
 }
 
@@ -162,7 +164,8 @@ function runs(row: string): Run[] {
 }
 
 function styleOf(sgr: string): string {
-  const color = /38;5;(\d+)/.exec(sgr)?.[1];
+  // 39 ends a colour and nothing else.
+  const color = [...sgr.matchAll(/38;5;(\d+)|(?<=^|;)39(?=;|$)/g)].at(-1)?.[1];
   const others = `;${sgr.replace(/38;5;\d+/g, "")};`;
   const fill = color === undefined ? FOREGROUND : cube(Number(color));
   return `fill="${fill}"${others.includes(";1;") ? ' font-weight="bold"' : ""}${

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { picture, styleAfter } from "./record.ts";
 
 Deno.test("styleAfter gives the colours that are still on, since the last reset", () => {
@@ -15,4 +15,10 @@ Deno.test("picture shows what tmux wrote: a reset with a colour behind it, and n
     [false, true, "dim"],
     [false, false, " &lt;&amp;&gt;"],
   ]);
+});
+
+Deno.test("picture gives text after the end of a colour none", () => {
+  const svg = picture(["\x1b[38;5;166mnew\x1b[39m\x1b[2m 13:58"]);
+  assertMatch(svg, /fill="#d75f00">new</);
+  assertMatch(svg, /fill="#d8dbe2" opacity="0.6"> 13:58</);
 });

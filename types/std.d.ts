@@ -112,10 +112,10 @@ declare module "@std/regexp/escape" {
   export function escape(str: string): string;
 }
 
-declare module "@std/streams/text-line-stream" {
-  /** Splits text into lines at `\n` and `\r\n`, whatever the chunks; the last line may lack its break. */
-  export class TextLineStream extends TransformStream<string, string> {
-    constructor(options?: { allowCR?: boolean });
+declare module "@std/streams/delimiter-stream" {
+  /** Splits bytes at `delimiter`, whatever the chunks, which stays with what it ends (`suffix`) or goes; the last part may be empty. */
+  export class DelimiterStream extends TransformStream<Uint8Array, Uint8Array> {
+    constructor(delimiter: Uint8Array, options?: { disposition?: "suffix" | "prefix" | "discard" });
   }
 }
 

@@ -21,7 +21,7 @@ export class MemoryGroups {
 
   /** Answers a request as `Groups.group` of broker.ts says. */
   answer(request: GroupRequest): GroupAnswer | BrokerRefusal {
-    if (request.op === "list") return this.#list(request.user);
+    if (request.op === "list") return this.#list(request.user, request.after);
     const { users, groups } = this.#state, group = groups.get(request.group);
     const isKnown = (user: string) => users.has(user);
     const groupsOf = (user: string) => users.get(user)?.groups ?? 0;
@@ -92,14 +92,16 @@ export class MemoryGroups {
     this.#retention.removeIfEnded(group);
   }
 
-  #list(name: string): GroupAnswer {
+  #list(name: string, after: string | undefined): GroupAnswer {
     const own: Thread[] = [], others: Thread[] = [];
     for (const group of this.#state.groups.values()) {
       if (group.members.has(name)) own.push(group);
       else if (group.open) others.push(group);
     }
     const byName = (a: Thread, b: Thread) => a.group < b.group ? -1 : 1;
-    const all = [...own.sort(byName), ...others.sort(byName)];
+    const rest = (groups: readonly Thread[]) => groups.filter(({ group }) => after === undefined || group > after);
+    const isPastOwn = after !== undefined && !own.some(({ group }) => group === after);
+    const all = isPastOwn ? rest(others.sort(byName)) : [...rest(own.sort(byName)), ...others.sort(byName)];
     const groups = all.slice(0, GROUPS_LISTED_MAX)
       .map(({ group, owner, open, members }) => ({ group, owner, open, members: members.size }));
     return { changed: false, members: [], groups, more: all.length > groups.length };

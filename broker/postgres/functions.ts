@@ -182,7 +182,10 @@ export const FUNCTIONS = `
             WHERE x.usr = u.id AND x.name = devices_[i];
         END IF;
       ELSIF (SELECT count(*) FROM devices x WHERE x.usr = u.id) < kept THEN
-        IF lasts[i] IS NULL THEN
+        IF NOT EXISTS (SELECT 1 FROM devices x WHERE x.usr = u.id) AND EXISTS (SELECT 1 FROM due mb WHERE mb.usr = u.id
+            AND EXISTS (SELECT 1 FROM messages m WHERE m.thread = mb.thread AND m.seq > mb.since AND m.seq <= mb.until)) THEN
+          place := 0; -- was never here, and has been written to
+        ELSIF lasts[i] IS NULL THEN
           SELECT coalesce(max(x.position), head) INTO place FROM devices x WHERE x.usr = u.id;
         ELSIF lasts[i] = 0 THEN
           place := head;
@@ -409,6 +412,24 @@ export const FUNCTIONS = `
           FROM (SELECT * FROM places p ORDER BY p.seq LIMIT most) p
           CROSS JOIN LATERAL (SELECT * FROM messages x WHERE x.thread = p.thread AND x.seq = p.seq) m) r
         WHERE r.before < chars ORDER BY r.seq;
+  END $$;
+
+  -- The newest messages that a user may read below a position, in one conversation or in all: what a search looks at. The first row
+  -- has the position up to which everything is looked at.
+  CREATE FUNCTION newest(user_name text, thread_ int, below bigint, most int, seen bigint,
+    OUT seq bigint, OUT ts bigint, OUT thread int, OUT sender int, OUT recipient int, OUT id text, OUT origin text, OUT content text)
+    RETURNS SETOF record LANGUAGE plpgsql AS $$
+  DECLARE h bigint := greatest(horizon(), seen); me int;
+  BEGIN
+    SELECT u.id INTO me FROM users u WHERE u.name = user_name;
+    seq := h;
+    RETURN NEXT;
+    RETURN QUERY WITH places AS MATERIALIZED (
+      SELECT k.thread, k.seq FROM members mb CROSS JOIN LATERAL (SELECT x.thread, x.seq FROM messages x
+          WHERE x.thread = mb.thread AND x.seq > mb.since AND x.seq <= h AND x.seq < below ORDER BY x.seq DESC LIMIT most) k
+        WHERE mb.usr = me AND (thread_ = 0 OR mb.thread = thread_) ORDER BY k.seq DESC LIMIT most)
+      SELECT m.seq, m.ts, m.thread, m.sender, m.recipient, m.id, m.origin, m.content FROM places p
+        CROSS JOIN LATERAL (SELECT * FROM messages x WHERE x.thread = p.thread AND x.seq = p.seq) m ORDER BY m.seq DESC;
   END $$;
 
   -- A page of one conversation. The first row has its number, or nothing where the user is not in it.

@@ -50,7 +50,7 @@ export class Groups implements Kind<GroupRequest, GroupAnswer | BrokerRefusal> {
 
   /** Answers one request. What changes nothing may be asked on any connection. */
   async answer(sql: Sql, request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {
-    if (request.op === "list") return await this.#list(sql, request.user);
+    if (request.op === "list") return await this.#list(sql, request.user, request.after);
     if (request.op !== "members") await this.#directory.know(sql, [request.user]);
     for (let attempt = 0; attempt < DECISIONS_MAX; attempt++) {
       const facts = await this.#facts(sql, request);
@@ -122,12 +122,17 @@ export class Groups implements Kind<GroupRequest, GroupAnswer | BrokerRefusal> {
     return answer({ ...facts, group: { ...facts.group!, owner } }, row!.owns);
   }
 
-  async #list(sql: Sql, user: string): Promise<GroupAnswer> {
+  async #list(sql: Sql, user: string, after: string | undefined): Promise<GroupAnswer> {
     const rows = await sql`SELECT t.name, o.name AS owner, t.open, (SELECT count(*) FROM members m
         WHERE m.thread = t.id) AS members FROM (
       SELECT t.*, EXISTS (SELECT 1 FROM members m JOIN users u ON u.id = m.usr
           WHERE m.thread = t.id AND u.name = ${user}) AS own FROM threads t WHERE t.owner > 0) t
-      JOIN users o ON o.id = t.owner WHERE t.open OR t.own ORDER BY t.own DESC, t.name LIMIT ${GROUPS_LISTED_MAX + 1}`;
+      JOIN users o ON o.id = t.owner CROSS JOIN (SELECT EXISTS (SELECT 1 FROM members m JOIN users u ON u.id = m.usr
+        JOIN threads t ON t.id = m.thread WHERE t.name = ${after ?? ""} AND u.name = ${user}) AS own) i
+      WHERE (t.open OR t.own) AND (${after ?? null}::text IS NULL OR (NOT t.own AND i.own) OR (t.own = i.own AND t.name > ${
+      after ?? ""
+    }))
+      ORDER BY t.own DESC, t.name LIMIT ${GROUPS_LISTED_MAX + 1}`;
     const groups = rows.slice(0, GROUPS_LISTED_MAX)
       .map(({ name, owner, open, members }) => ({ group: name, owner, open, members }));
     return { changed: false, members: [], groups, more: rows.length > groups.length };

@@ -1,6 +1,16 @@
 /** Backlogs, history, lists of conversations and of markers. All are bounded by the horizon, or by what this node has seen. */
 
-import type { BrokerRefusal, ConversationCursor, ConversationPage, HistoryQuery, Marker, Page, Stored } from "../../broker.ts";
+import type {
+  BrokerRefusal,
+  ConversationCursor,
+  ConversationPage,
+  Found,
+  HistoryQuery,
+  Marker,
+  Page,
+  SearchQuery,
+  Stored,
+} from "../../broker.ts";
 import { UNREAD_MAX } from "../limits.ts";
 import { isGroup } from "../names.ts";
 import { notMember, unknownGroup, unknownUser } from "../refusals.ts";
@@ -12,6 +22,8 @@ import type { Reads } from "./reads.ts";
 const PAGE_CHARS_MAX = 131_072;
 /** Characters of a page of history: what one answer has at most. */
 const HISTORY_CHARS_MAX = 262_144;
+/** Messages that one search looks at, and at once. */
+const LOOKED_AT_MAX = 5_000, SEARCH_STEP = 500;
 /** Markers that are yielded at once. */
 const MARKERS_PAGE = 512;
 /** Above every position. */
@@ -92,6 +104,46 @@ export class Reading {
     if (first!.thread === null) return await this.#whyNot(other);
     const page = await this.#page(rows as unknown as Row[]);
     return forward ? page : { messages: page.messages.toReversed(), more: page.more };
+  }
+
+  /** Searches as `Search.search` of broker.ts says: messages are looked at, the newest first, as many as one call may. */
+  async search(user: string, { query, with: other, before, limit }: SearchQuery): Promise<Found | BrokerRefusal> {
+    const sought = parseQuery(query);
+    if ("code" in sought) return sought;
+    const { reads, seen } = this.#options;
+    let thread = 0;
+    if (other !== undefined) {
+      const [first] = await reads.ask((sql) =>
+        sql`SELECT thread FROM history(${user}, ${isGroup(other) ? other : directName(user, other)}, 0, 0, true, 1, 1, 0)`
+      );
+      if (first!.thread === null) {
+        const why = await this.#whyNot(other);
+        return "code" in why ? why : { messages: [], before: undefined, indexed: seen() };
+      }
+      thread = first!.thread;
+    }
+    const found: Row[] = [];
+    let below = before ?? HIGHEST, indexed = 0, chars = 0;
+    for (let looked = 0; looked < LOOKED_AT_MAX; looked += SEARCH_STEP) {
+      const [top, ...rows] = await reads.ask((sql) =>
+        sql`SELECT * FROM newest(${user}, ${thread}, ${below}, ${SEARCH_STEP}, ${seen()})`
+      ) as unknown as Row[];
+      indexed ||= top!.seq;
+      for (const row of rows) {
+        below = row.seq;
+        if (!isFound(row.content, sought)) continue;
+        found.push(row);
+        chars += row.content.length;
+        if (found.length === limit || chars > HISTORY_CHARS_MAX) return await this.#found(found, below, indexed);
+      }
+      if (rows.length < SEARCH_STEP) return await this.#found(found, undefined, indexed);
+    }
+    return await this.#found(found, below, indexed);
+  }
+
+  async #found(rows: readonly Row[], before: number | undefined, indexed: number): Promise<Found> {
+    const { messages } = await this.#page(rows.toReversed());
+    return { messages, before, indexed };
   }
 
   /** Returns why a user has no conversation with `other`; an empty one where they have only not begun it. */

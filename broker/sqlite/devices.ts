@@ -41,7 +41,7 @@ export class Devices {
     const horizon = this.#db.get("SELECT horizon FROM users WHERE id = ?", user)!.horizon as number;
     const isLost = resume !== undefined && this.#gaps.has(resume);
     if (!known) {
-      const position = start ?? this.#furthest(user);
+      const position = this.#hasMail(user) ? 0 : start ?? this.#furthest(user);
       this.#makeRoom(user);
       this.#db.run("INSERT INTO devices VALUES (?, ?, ?, ?, ?)", user, device, position, head, temporary ? 1 : 0);
       return { position, isNew: true, horizon, head, isLost };
@@ -61,6 +61,15 @@ export class Devices {
   #furthest(user: number): number {
     const sql = "SELECT max(position) AS position FROM devices WHERE user = ?";
     return this.#db.get(sql, user)!.position as number | null ?? this.#db.head;
+  }
+
+  /** Returns whether a user who never had a device was written to: an administrator made them known. */
+  #hasMail(user: number): boolean {
+    if (this.#db.get("SELECT 1 AS one FROM devices WHERE user = ? LIMIT 1", user)) return false;
+    this.#db.flushThreads();
+    const sql = `SELECT 1 AS one FROM members m JOIN threads t ON t.id = m.thread
+      WHERE m.user = ? AND t.last_seq > m.since LIMIT 1`;
+    return this.#db.get(sql, user) !== undefined || [...this.#ended.of(user, 0)].length > 0;
   }
 
   /** Forgets a device of a user who has as many as are remembered. */

@@ -30,7 +30,7 @@ export class Groups {
   /** Answers a request as `Groups.group` of broker.ts says. */
   answer(request: GroupRequest): GroupAnswer | BrokerRefusal {
     const user = this.#db.addUser(request.user);
-    if (request.op === "list") return this.#list(user);
+    if (request.op === "list") return this.#list(user, request.after);
     const decision = decideGroup(request, this.#facts(request.group), this.#limits);
     return "code" in decision ? decision : this.#carryOut(decision, request.group);
   }
@@ -143,15 +143,17 @@ export class Groups {
     return { changed: true, members: [], owner: "" };
   }
 
-  #list(user: number): GroupAnswer {
+  #list(user: number, after: string | undefined): GroupAnswer {
     // Two walks along an index, so that all the groups there are need not be counted and sorted.
     const columns = "t.name, t.owner, t.open, (SELECT count(*) FROM members m WHERE m.thread = t.id) AS members";
     const own = `SELECT ${columns} FROM threads t WHERE t.id IN (SELECT thread FROM members WHERE user = ? AND other = 0)
-      ORDER BY t.name LIMIT ? + 0`;
-    const open = `SELECT ${columns} FROM threads t INDEXED BY threads_groups WHERE t.owner > 0 AND t.open = 1
+      AND t.name > ? ORDER BY t.name LIMIT ? + 0`;
+    const open = `SELECT ${columns} FROM threads t INDEXED BY threads_groups WHERE t.owner > 0 AND t.open = 1 AND t.name > ?
       AND NOT EXISTS (SELECT 1 FROM members m WHERE m.thread = t.id AND m.user = ?) ORDER BY t.name LIMIT ? + 0`;
-    const rows = this.#db.all(own, user, GROUPS_LISTED_MAX + 1);
-    if (rows.length <= GROUPS_LISTED_MAX) rows.push(...this.#db.all(open, user, GROUPS_LISTED_MAX + 1 - rows.length));
+    const isOwn = after === undefined || this.#db.thread(after)?.members?.has(user) === true;
+    const rows = isOwn ? this.#db.all(own, user, after ?? "", GROUPS_LISTED_MAX + 1) : [];
+    const left = GROUPS_LISTED_MAX + 1 - rows.length;
+    if (left > 0) rows.push(...this.#db.all(open, isOwn ? "" : after, user, left));
     const groups = rows.slice(0, GROUPS_LISTED_MAX).map((row) => ({
       group: String(row.name),
       owner: this.#db.userName(row.owner as number),

@@ -114,7 +114,7 @@ export class Reading {
   /** Returns the messages at places of a backlog; without those that have been removed meanwhile. */
   #messages(items: readonly Item[]): Stored[] {
     const isRead = items.every(({ row }) => row !== undefined);
-    if (isRead) return items.map(({ row, part }) => this.#stored(row!, part.thread));
+    if (isRead) return items.map(({ row, part }) => this.stored(row!, part.thread));
     // Each conversation's messages on the page are read together: they have no others in between.
     const ends = new Map<Part, { low: number; high: number; count: number }>();
     for (const { seq, part } of items) {
@@ -127,7 +127,7 @@ export class Reading {
     }
     const found = new Map<number, Stored>();
     for (const [part, { low, high, count }] of ends) {
-      for (const row of part.rows(low, high, count)) found.set(row.seq as number, this.#stored(row, part.thread));
+      for (const row of part.rows(low, high, count)) found.set(row.seq as number, this.stored(row, part.thread));
     }
     return items.flatMap(({ seq }) => found.get(seq) ?? []);
   }
@@ -183,7 +183,7 @@ export class Reading {
   }
 
   /** Makes a message of its row and its thread. */
-  #stored(row: Row, { name, isGroup }: Thread): Stored {
+  stored(row: Row, { name, isGroup }: Thread): Stored {
     const sender = this.#db.userName(row.sender as number);
     const recipient = isGroup ? name : otherName(name, sender);
     const id = row.id === null ? undefined : row.id as string;
@@ -202,7 +202,7 @@ export class Reading {
     // One more than is asked for, or than fits, tells whether there is more.
     const { rows, isEnd } = this.#rows(membership.thread!, between, forward ? "ASC" : "DESC", limit + 1, HISTORY_CHARS_MAX);
     const thread = toThread({ ...membership, id: membership.thread!, last_seq: 0 });
-    const messages = (isEnd ? rows : rows.slice(0, -1)).map((row) => this.#stored(row, thread));
+    const messages = (isEnd ? rows : rows.slice(0, -1)).map((row) => this.stored(row, thread));
     return { messages: forward ? messages : messages.reverse(), more: !isEnd };
   }
 
@@ -270,7 +270,7 @@ export class Reading {
       (SELECT sender FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT ${UNREAD_MAX})`;
     const { looked, unread } = this.#db.get(count, user, thread.id, Math.max(since, read))!;
     const other = thread.isGroup ? thread.name : this.#db.userName(row.other as number);
-    const conversation = { with: other, last: last && this.#stored(last, thread), read, unread: unread as number };
+    const conversation = { with: other, last: last && this.stored(last, thread), read, unread: unread as number };
     return { conversation, looked: looked as number };
   }
 }

@@ -2,6 +2,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { BrokerError } from "../errors.ts";
+import { SEARCH_SCHEMA } from "./search_schema.ts";
 
 /** Steps in their order; `PRAGMA user_version` is the number of those that a file has had. */
 export const MIGRATIONS: readonly string[] = [
@@ -114,6 +115,8 @@ export const MIGRATIONS: readonly string[] = [
   ) STRICT, WITHOUT ROWID;
   CREATE INDEX ended_thread ON ended (thread);
   `,
+  // Search: an index of words, built behind the appends.
+  SEARCH_SCHEMA,
 ];
 
 /** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */

@@ -15,12 +15,14 @@ import type {
   ConversationPage,
   DeviceMove,
   Draft,
+  Found,
   GroupAnswer,
   GroupRequest,
   HistoryQuery,
   MarkerMove,
   MarkerResult,
   Page,
+  SearchQuery,
 } from "../../broker.ts";
 import { type Clocks, SYSTEM_CLOCKS } from "../clocks.ts";
 import { type BrokerLimits, shareOf } from "../limits.ts";
@@ -36,6 +38,7 @@ import { type MarkerCursor, type MarkerRows, Markers } from "./markers.ts";
 import { Memberships } from "./memberships.ts";
 import { Reading } from "./reading.ts";
 import { Retention } from "./retention.ts";
+import { Search } from "./search.ts";
 import type { Steps } from "./steps.ts";
 
 /** Results of one append, by the index of the draft. */
@@ -76,6 +79,7 @@ export class SqliteStore {
   readonly #gaps: Gaps;
   readonly #devices: Devices;
   readonly #retention: Retention;
+  readonly #search: Search;
 
   /** Takes a database with the newest schema. */
   constructor(database: DatabaseSync, limits: BrokerLimits, options: StoreOptions = {}) {
@@ -87,6 +91,7 @@ export class SqliteStore {
     this.#memberships = new Memberships(db);
     this.#ended = new Ended(db);
     this.#reading = new Reading(db, this.#memberships, this.#ended);
+    this.#search = new Search(db, this.#reading, this.#memberships);
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
     this.#groups = new Groups(db, this.#memberships, this.#ended, limits);
     this.#gaps = new Gaps(db);
@@ -180,12 +185,15 @@ export class SqliteStore {
     }
     const seq = db.head + 1;
     const { id = null, origin, content } = draft;
-    if (db.run(INSERT_MESSAGE, thread.id, seq, sender, rows.ts, id, origin, content) === 0) {
-      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, idConflict(draft.id!));
-      return;
+    const insert = () => db.run(INSERT_MESSAGE, thread.id, seq, sender, rows.ts, id, origin, content);
+    if (insert() === 0) {
+      if (this.#repeated(sender, draft, index, rows)) return;
+      this.#freeId(sender, id!);
+      insert();
     }
     db.head = rows.seqs[index] = seq;
     db.touch(thread, seq);
+    this.#search.note(thread.id);
     if (recipient !== 0) this.#mailboxes.add(recipient, thread.id);
     else if (thread.passive.has(sender)) this.#groups.agree(draft.recipient, sender);
   }
@@ -218,6 +226,12 @@ export class SqliteStore {
     return true;
   }
 
+  /** Removes the message that holds an id, of a group that has ended: retention has not come to it yet. */
+  #freeId(sender: number, id: string): void {
+    const sql = "DELETE FROM messages WHERE sender = ? AND id = ? AND thread IN (SELECT id FROM threads WHERE owner = -1)";
+    this.#db.run(sql, sender, id);
+  }
+
   /** Returns the thread of a draft; a direct conversation is begun where there is none. */
   #threadTo(sender: number, { sender: from, recipient: to }: Draft): Thread | BrokerRefusal {
     const isToGroup = isGroup(to);
@@ -245,6 +259,15 @@ export class SqliteStore {
 
   conversations(name: string, limit: number, before?: ConversationCursor): Steps<ConversationPage> {
     return this.#reading.conversations(name, limit, before);
+  }
+
+  search(name: string, query: SearchQuery): Steps<Found | BrokerRefusal> {
+    return this.#search.search(name, query);
+  }
+
+  /** Adds some of what was sent to the index of words. Returns 0 when nothing is left to do for now. */
+  index(): number {
+    return this.#search.index();
   }
 
   mark(moves: readonly MarkerMove[]): MarkerResult[] {

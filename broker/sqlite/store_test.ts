@@ -24,6 +24,46 @@ Deno.test("SqliteStore has lost nothing and can go on after a transaction that w
   database.close();
 });
 
+/** A store with what ann sent to ben, in a database that another store can be opened on. */
+function stored(...contents: readonly string[]): { database: DatabaseSync; store: SqliteStore } {
+  const database = new DatabaseSync(":memory:");
+  migrate(database);
+  const store = new SqliteStore(database, DEFAULT_LIMITS);
+  for (const user of ["ann", "ben"]) finish(store.attach(user, "laptop"));
+  store.append(contents.map((content) => ({ sender: "ann", recipient: "ben", content, id: undefined, origin: "" })));
+  store.flush();
+  return { database, store };
+}
+
+/** The contents that ben finds, and up to where everything is known. */
+function find(store: SqliteStore, query: string): { contents: string[]; indexed: number } {
+  const found = finish(store.search("ben", { query, limit: 10 }));
+  assert(!("code" in found));
+  return { contents: found.messages.map(({ content }) => content), indexed: found.indexed };
+}
+
+Deno.test("SqliteStore indexes what an older version or an earlier run stored, step by step, and says up to where", () => {
+  const { database } = stored(...Array.from({ length: 2_000 }, (_, i) => `word${i}`));
+  const store = new SqliteStore(database, DEFAULT_LIMITS);
+  assert(find(store, "word1").indexed < 2_000);
+  let steps = 0;
+  while (store.index() > 0) steps++;
+  assert(steps > 4, `${steps} steps`);
+  assertEquals(find(store, "word1999"), { contents: ["word1999"], indexed: 2_000 });
+  assertEquals(database.prepare("SELECT count(*) AS n FROM search").get()!.n, 2_000);
+  assertEquals(store.index(), 0);
+  database.close();
+});
+
+Deno.test("SqliteStore finds the new words of a message that was changed, and not the old ones", () => {
+  const { database, store } = stored("first", "second", "third");
+  assertEquals(find(store, "second").contents, ["second"]);
+  database.exec("UPDATE messages SET content = 'other' WHERE seq = 2");
+  assertEquals([find(store, "second").contents, find(store, "other").contents], [[], ["other"]]);
+  assertEquals(find(store, "third"), { contents: ["third"], indexed: 3 });
+  database.close();
+});
+
 Deno.test("SqliteStore loses nothing of what it had when the disk is full, and goes on when there is room", () => {
   const database = new DatabaseSync(":memory:");
   migrate(database);

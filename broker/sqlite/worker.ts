@@ -101,6 +101,8 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
       return yield* store.attach(request.user, request.device, request.options);
     case "read":
       return yield* store.read(request.user, request.after, request.limit);
+    case "search":
+      return yield* store.search(request.user, request.query);
     case "conversations":
       return yield* store.conversations(request.user, request.limit, request.before);
     case "markAll":
@@ -112,12 +114,16 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
   }
 }
 
-function answer(request: Exclude<WorkerRequest, { op: "attach" | "read" | "conversations" | "markAll" | "markers" }>): unknown {
+function answer(
+  request: Exclude<WorkerRequest, { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" }>,
+): unknown {
   switch (request.op) {
     case "append":
       return append(request);
     case "history":
       return store.history(request.user, request.query);
+    case "index":
+      return store.index();
     case "advance":
       return store.advance(request.moves);
     case "mark":

@@ -1,6 +1,14 @@
 /** Messages between the SQLite broker and its worker. */
 
-import type { AttachOptions, ConversationCursor, DeviceMove, GroupRequest, HistoryQuery, MarkerMove } from "../../broker.ts";
+import type {
+  AttachOptions,
+  ConversationCursor,
+  DeviceMove,
+  GroupRequest,
+  HistoryQuery,
+  MarkerMove,
+  SearchQuery,
+} from "../../broker.ts";
 import type { BrokerLimits } from "../limits.ts";
 import type { MarkerCursor } from "./markers.ts";
 import type { AppendedRows } from "./store.ts";
@@ -20,6 +28,8 @@ export type WorkerRequest =
   | { readonly op: "attach"; readonly user: string; readonly device: string; readonly options: AttachOptions | undefined }
   | { readonly op: "read"; readonly user: string; readonly after: number; readonly limit: number }
   | { readonly op: "history"; readonly user: string; readonly query: HistoryQuery }
+  | { readonly op: "search"; readonly user: string; readonly query: SearchQuery }
+  | { readonly op: "index" }
   | {
     readonly op: "conversations";
     readonly user: string;
@@ -61,6 +71,8 @@ export interface WorkerReply extends WorkerAnswers {
 const BULK: ReadonlySet<WorkerRequest["op"]> = new Set([
   "read",
   "history",
+  "search",
+  "index",
   "conversations",
   "markAll",
   "markers",

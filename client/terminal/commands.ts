@@ -3,6 +3,7 @@
 import { nearest } from "../../cli/suggest.ts";
 import { wrap } from "../../cli/wrap.ts";
 import { parseAddress, Refusal } from "../../protocol.ts";
+import { MUTE_WORDS } from "./muted.ts";
 
 /** A command, as `/help` shows it. */
 export interface ChatCommand {
@@ -15,6 +16,9 @@ export interface ChatCommand {
 /** The operations of `/group`. */
 export const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
 
+/** Words with which `/group create` makes a group that nobody joins uninvited; Tab gives the first. */
+export const CLOSED_WORDS = ["closed", "private", "--closed"] as const;
+
 /** Every command, by its name without the slash. */
 export const CHAT_COMMANDS = {
   to: { args: "[NAME]", help: "Open a conversation with a person or a #group; without a name, see all", completes: "names" },
@@ -22,8 +26,19 @@ export const CHAT_COMMANDS = {
   list: { args: "", help: "List conversations, unread ones first" },
   who: { args: "[NAME]", help: "Show who is online, or when they last were", completes: "people" },
   history: { args: "[N]", help: "Show the last N messages of the conversation (50)" },
-  search: { args: "TEXT", help: "Search the conversation" },
+  search: {
+    args: "[@NAME] [TEXT]",
+    help: "Search all conversations, or one; again without a text for what is older",
+    completes: "names",
+  },
+  show: { args: "[N]", help: "Show the whole of a long message" },
+  msg: { args: "NAME TEXT", help: "Send a message and stay in the conversation in view", completes: "names" },
   group: { args: "OP [#GROUP] [NAME]", help: `Groups: ${GROUP_OPS.join(", ")}`, completes: GROUP_OPS },
+  mute: {
+    args: "[NAME] [WORDS]",
+    help: "Silence a conversation on this device: for good, for a time (8h), but for mentions, or off; alone, list them",
+    completes: "names",
+  },
   ignore: {
     args: "[NAME]",
     help: "Hide somebody's messages, or show them again; without a name, list who is hidden",
@@ -31,10 +46,20 @@ export const CHAT_COMMANDS = {
   },
   receipts: { args: "[on|off]", help: "Tell others what you have read, or not", completes: ["on", "off"] },
   away: { args: "[on|off]", help: "Set your status to away, or back to online", completes: ["on", "off"] },
+  outbox: { args: "[drop N|all]", help: "List what waits to be sent, or take it out so that it is not", completes: ["drop"] },
   clear: { args: "", help: "Clear the screen" },
   help: { args: "[COMMAND]", help: "Show this list" },
   quit: { args: "", help: "Leave; unsent messages go out the next time" },
 } as const satisfies Record<string, ChatCommand>;
+
+/** The keys of the chat beside those of every line editor, with their meaning. */
+export const CHAT_KEYS: readonly (readonly [key: string, meaning: string])[] = [
+  ["Alt-A", "Open the unread conversation that has waited longest."],
+  ["Alt-1 to Alt-9", "Open the conversation that /list shows with this number."],
+  ["Up, Down", "Recall what was typed before: what begins as the line does, else one line after the other."],
+  ["Ctrl-R", "Search what was typed before; again for older lines, Ctrl-G to go back."],
+  ["Ctrl-C", "Empty the line; on an empty one leave, where messages wait only the second time."],
+];
 
 /** The name of a command. */
 export type ChatCommandName = keyof typeof CHAT_COMMANDS;
@@ -84,8 +109,6 @@ const ELSEWHERE: Record<string, string> = {
   exit: "quit",
   join: "group join",
   leave: "group leave",
-  msg: "to",
-  mute: "ignore",
   names: "who",
   open: "to",
   part: "group leave",
@@ -96,7 +119,8 @@ const ELSEWHERE: Record<string, string> = {
 
 const HELP_HEAD = [
   "A line goes to the conversation in view, @NAME TEXT to NAME; //TEXT sends a text that begins with a slash.",
-  "Tab completes, Up recalls earlier lines, and pasted text is one message. Commands:",
+  "Tab completes, Up and Ctrl-R recall earlier lines, and pasted text is one message. Alt-A opens the next unread",
+  "conversation, Alt-1 to Alt-9 those that /list numbers so. Commands:",
 ];
 
 /** Columns of the narrowest terminal on which the meaning of a command stands beside it, and not below. */
@@ -133,18 +157,44 @@ export function complete(line: string, from: Completable): { readonly candidates
   const before = line.slice(0, line.length - word.length);
   const fitting = (words: readonly string[], prefix = "") =>
     words.map((entry) => prefix + entry).filter((entry) => entry.startsWith(word.toLowerCase()));
-  if (before === "") {
-    if (word.startsWith("/")) return { candidates: fitting(NAMES, "/"), word };
-    return { candidates: word.startsWith("@") ? fitting(from.names, "@") : [], word };
-  }
-  const [, name, argument] = /^\/(\S+)\s+(?:(\S+)\s+)?$/u.exec(before) ?? [];
-  if (name === undefined || !Object.hasOwn(CHAT_COMMANDS, name)) return { candidates: [], word };
-  if (name === "help") return { candidates: fitting(NAMES), word };
-  if (name === "group" && argument !== undefined) return { candidates: fitting(from.groups), word };
-  const { completes }: ChatCommand = CHAT_COMMANDS[name as ChatCommandName];
-  if (completes === undefined || argument !== undefined) return { candidates: [], word };
-  return { candidates: fitting(typeof completes === "string" ? from[completes] : completes), word };
+  if (before === "" && word.startsWith("/")) return { candidates: fitting(NAMES, "/"), word };
+  const [, name, argument] = /^\/(\S+)\s+(.*)$/su.exec(before) ?? [];
+  if (name !== undefined && Object.hasOwn(CHAT_COMMANDS, name)) {
+    const words = argument!.split(/\s+/).filter((entry) => entry !== "");
+    const candidates = argumentsOf(name as ChatCommandName, words, from);
+    if (candidates) return { candidates: fitting(candidates), word };
+  } else if (line.startsWith("/")) return { candidates: [], word };
+  // In a text: groups, people after an at sign, and people by the first letters of their names.
+  if (word.startsWith("#")) return { candidates: fitting(from.groups), word };
+  if (word.startsWith("@")) return { candidates: fitting(before === "" ? from.names : from.people, "@"), word };
+  return { candidates: word.length >= NAME_LETTERS_MIN ? fitting(from.people) : [], word };
 }
+
+/** Returns what the next word of a command can be; undefined where a text begins. */
+function argumentsOf(
+  name: ChatCommandName,
+  words: readonly string[],
+  from: Completable,
+): readonly string[] | undefined {
+  if (name === "help") return words.length === 0 ? NAMES : [];
+  if (name === "group" && words.length > 0) {
+    const isAboutPeople = words[0] === "invite" || words[0] === "remove";
+    if (words.length > 1) return isAboutPeople ? from.people : words[0] === "create" ? [CLOSED_WORDS[0]] : [];
+    // The group may be left out where one is in view.
+    return isAboutPeople ? [...from.groups, ...from.people] : from.groups;
+  }
+  if (name === "mute" && words.length > 0) return MUTE_WORDS;
+  if (words.length > 0) return TEXT_COMMANDS.has(name) ? undefined : [];
+  const { completes }: ChatCommand = CHAT_COMMANDS[name];
+  if (completes === undefined) return TEXT_COMMANDS.has(name) ? undefined : [];
+  if (name === "search") return from.names.map((entry) => entry.startsWith("#") ? entry : `@${entry}`);
+  return typeof completes === "string" ? from[completes] : completes;
+}
+
+/** Commands that end in a text for people. */
+const TEXT_COMMANDS: ReadonlySet<string> = new Set(["msg", "to", "reply"]);
+/** Letters of a word in a text after which it is completed to a name: with fewer it is hardly meant as one. */
+const NAME_LETTERS_MIN = 2;
 
 /** Returns the longest beginning that all words share. */
 export function commonStart(words: readonly string[]): string {

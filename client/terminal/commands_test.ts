@@ -30,8 +30,9 @@ Deno.test("parseInput sends nothing for a slip, and suggests", () => {
   assertEquals(parseInput("@two\u0007 x").kind, "wrong");
 });
 
+const candidates = (line: string) => complete(line, FROM).candidates;
+
 Deno.test("complete knows commands, names, groups and what a command takes", () => {
-  const candidates = (line: string) => complete(line, FROM).candidates;
   assertEquals(candidates("/re"), ["/reply", "/receipts"]);
   assertEquals(candidates("@al"), ["@alice", "@alan"]);
   assertEquals(candidates("/to a"), ["alice", "alan"]);
@@ -40,7 +41,20 @@ Deno.test("complete knows commands, names, groups and what a command takes", () 
   assertEquals(candidates("/group jo"), ["join"]);
   assertEquals(candidates("/group join "), ["#ops"]);
   assertEquals(candidates("/help rec"), ["receipts"]);
-  for (const line of ["", "a", "hello al", "/nothing a", "/to alice a", "/quit a", "/__proto__ a"]) {
+  assertEquals(candidates("/group invite #ops a"), ["alice", "alan"]);
+  assertEquals(candidates("/group invite a"), ["alice", "alan"]);
+  assertEquals(candidates("/mute #ops m"), ["mentions"]);
+  assertEquals(candidates("/search @a"), ["@alice", "@alan"]);
+  assertEquals(candidates("/msg al"), ["alice", "alan"]);
+});
+
+Deno.test("complete knows names within a text, after an at sign or their first letters", () => {
+  assertEquals(candidates("hello al"), ["alice", "alan"]);
+  assertEquals(candidates("ask @ali"), ["@alice"]);
+  assertEquals(candidates("look into #o"), ["#ops"]);
+  assertEquals(candidates("@alice where is al"), ["alice", "alan"]);
+  assertEquals(candidates("/msg alice ask @al"), ["@alice", "@alan"]);
+  for (const line of ["", "a", "hello a", "/nothing al", "/to alice a", "/quit a", "/__proto__ a"]) {
     assertEquals(candidates(line), []);
   }
 });
@@ -55,7 +69,7 @@ Deno.test("commonStart finds what all words begin with", () => {
 });
 
 Deno.test("helpLines lists every command, or the one that is asked for", () => {
-  assertEquals(helpLines().length, Object.keys(CHAT_COMMANDS).length + 2);
+  assertEquals(helpLines().length, Object.keys(CHAT_COMMANDS).length + 3);
   assertEquals(helpLines("/quit").length, 1);
   assertEquals(helpLines("nothing"), ["There is no command /nothing"]);
 });

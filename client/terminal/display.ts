@@ -5,10 +5,12 @@ import type { Chats, MessageStatus, Placement } from "./model.ts";
 import { sanitize } from "../sanitize.ts";
 import type { Surface } from "./screen.ts";
 import type { Style } from "./style.ts";
-import { dayOf, dayText, messageText, previewText, promptText, ringText } from "./view.ts";
+import { beginning, dayOf, dayText, isLong, messageText, previewText, promptText, ringText } from "./view.ts";
 
 /** Milliseconds between two bells or notifications: a flood of messages rings once. */
 const RING_EVERY_MS = 1_000;
+/** Long messages that `/show` remembers. */
+const LONG_MAX = 50;
 
 /** Writes the chat to a screen. Everything from others is made harmless on its way. */
 export class ChatDisplay {
@@ -18,6 +20,9 @@ export class ChatDisplay {
   #day: string | undefined;
   #warnedState = "";
   #rangAt = -Infinity;
+  /** Messages that were shown in part, oldest first, and the number of those that are no longer kept. */
+  readonly #long: Message[] = [];
+  #longBefore = 0;
 
   constructor(screen: Surface, chats: Chats, style: Style) {
     this.#screen = screen;
@@ -32,25 +37,76 @@ export class ChatDisplay {
     const own = message.sender === me;
     const beside = placement === "beside" || (own && current !== undefined && message.recipient !== current);
     if (beside && !own) return this.#screen.print(previewText(message, this.style, this.#screen.columns));
-    this.#screen.print(messageText(message, me, this.style, current === undefined || beside, status));
+    this.#screen.print(this.#text(message, current === undefined || beside, status));
   }
 
-  /** Shows messages of a conversation under a heading, own ones with their status. `more`: there are older ones. */
-  history(conversation: string, messages: readonly Message[], more: boolean): void {
+  #text(message: Message, label: boolean, status?: MessageStatus): string {
     const { me } = this.#chats;
-    const lines = [this.style.bold(`=== ${sanitize(conversation)} ===`)];
-    if (more) lines.push(this.style.dim("(there is more before this: /history N)"));
-    if (messages.length === 0) lines.push(this.style.dim("(nothing was said yet)"));
+    const number = message.sender === me || !isLong(message) ? undefined : this.#keep(message);
+    return messageText(message, me, this.style, { label, status, columns: this.#wrapColumns, number });
+  }
+
+  /** Columns at which lines are broken. What is never redrawn is not broken either: a screen reader reads sentences. */
+  get #wrapColumns(): number {
+    return this.#screen.keepsTyped ? Infinity : this.#screen.columns;
+  }
+
+  /** Keeps a long message for `/show`. Returns its number. */
+  #keep(message: Message): number {
+    const known = this.#long.findIndex(({ seq }) => seq !== undefined && seq === message.seq);
+    if (known >= 0) return this.#longBefore + known + 1;
+    this.#long.push(message);
+    if (this.#long.length > LONG_MAX) {
+      this.#long.shift();
+      this.#longBefore++;
+    }
+    return this.#longBefore + this.#long.length;
+  }
+
+  /** Shows the whole of a long message, the newest or the one of a number. Returns false where there is none. */
+  whole(number: number | undefined): boolean {
+    const message = number === undefined ? this.#long.at(-1) : this.#long[number - this.#longBefore - 1];
+    if (message) {
+      this.#screen.print(messageText(message, this.#chats.me, this.style, { label: true, columns: this.#wrapColumns }));
+    }
+    return message !== undefined;
+  }
+
+  /**
+   * Shows messages under a heading; the status of own ones stands where it changes, as it holds for those before too. `unread`:
+   * a line stands before the last so many messages of others. `label`: they are of several conversations. `more`: words on older
+   * ones, where there are any.
+   */
+  history(
+    heading: string,
+    messages: readonly Message[],
+    { more, unread = 0, label = false }: { more?: string | undefined; unread?: number; label?: boolean } = {},
+  ): void {
+    const { me } = this.#chats;
+    const lines = [this.style.bold(`=== ${sanitize(heading)} ===`)];
+    if (more !== undefined) lines.push(this.style.dim(`(${more})`));
+    if (messages.length === 0) lines.push(this.style.dim(label ? "(nothing was found)" : "(nothing was said yet)"));
+    const statuses = this.#statuses(messages);
+    const firstUnread = messages.filter(({ sender }) => sender !== me).at(-unread);
     let day: string | undefined;
     for (const message of messages) {
       const line = dayText(message.ts, day, this.style);
       if (line !== undefined) lines.push(line);
       day = dayOf(message.ts);
-      const status = message.sender === me ? this.#chats.statusOf(message) : undefined;
-      lines.push(messageText(message, me, this.style, false, status));
+      if (unread > 0 && message === firstUnread) lines.push(this.style.warning("--- new ---"));
+      lines.push(this.#text(message, label, statuses.get(message)));
     }
     if (day !== undefined) this.#day = day;
     this.#screen.print(lines.join("\n"));
+  }
+
+  /** Returns the status of those own messages after which another one has a different status, and of the last. */
+  #statuses(messages: readonly Message[]): Map<Message, MessageStatus> {
+    const own = messages.filter(({ sender }) => sender === this.#chats.me)
+      .map((message) => [message, this.#chats.statusOf(message)] as const);
+    return new Map(own.filter(([{ recipient }, status], index) => {
+      return !own.slice(index + 1).some(([other, later]) => other.recipient === recipient && later === status);
+    }));
   }
 
   #newDay(ts: string | undefined): void {
@@ -66,7 +122,7 @@ export class ChatDisplay {
 
   /** Shows a warning; `typed` is the line that it is about, which the screen may have taken away. */
   warning(text: string, typed?: string): void {
-    if (typed !== undefined && !this.#screen.keepsTyped) this.#screen.print(this.style.dim(sanitize(typed)));
+    if (typed !== undefined && !this.#screen.keepsTyped) this.#screen.print(this.style.dim(beginning(sanitize(typed))));
     this.#screen.print(this.style.warning(`! ${sanitize(text)}`));
   }
 

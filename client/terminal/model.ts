@@ -3,6 +3,7 @@
 import { escape } from "@std/regexp/escape";
 import { conversationOf, conversationOfReceipt } from "../../chat_client.ts";
 import { isGroup, type Message, type ServerFrameOf } from "../../protocol.ts";
+import type { Mute } from "./muted.ts";
 
 /** Own messages per conversation whose status is followed. */
 const OWN_MAX = 200;
@@ -21,7 +22,11 @@ interface Own {
 /** One conversation. Positions are those of the server's log; 0 where there is none. */
 export interface Conversation {
   readonly name: string;
+  /** Counts up in the order in which conversations were first listed: the key Alt and a digit opens it. 0 before. */
+  number: number;
   unread: number;
+  /** Unread messages that mention this user. */
+  mentioned: number;
   /** Position of the newest message of others. */
   newest: number;
   /** Position of the newest message of all, by which the list is ordered. */
@@ -37,6 +42,13 @@ export interface Conversation {
 /** Place of a message: in view, as one line beside the view, or not shown. */
 export type Placement = "view" | "beside" | "nowhere";
 
+/** A message that arrived. `isSeen`: the person has seen it, so that it counts as read. */
+export interface Received {
+  readonly conversation: string;
+  readonly placement: Placement;
+  readonly isSeen: boolean;
+}
+
 /** All conversations of one user. */
 export class Chats {
   me = "";
@@ -45,17 +57,39 @@ export class Chats {
   /** The conversation with the latest message of others, for a reply. */
   lastFrom: string | undefined;
   away = false;
+  /** True once everything missed has arrived: what comes without a view before that scrolls by, and is not seen. */
+  isCaughtUp = true;
+  /** Others are told what was read. */
   receipts = true;
   readonly groups = new Set<string>();
   ignored: Set<string> = new Set();
+  muted: Map<string, Mute> = new Map();
   readonly presence = new Map<string, { status: "online" | "away" | "offline"; lastSeen?: string }>();
   readonly #conversations = new Map<string, Conversation>();
+  #numbers = 0;
+  /** Returns milliseconds since 1970, as times of mutes are. */
+  readonly #now: () => number;
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now;
+  }
 
   /** Returns the conversation of a name, and creates it where there is none. */
   get(name: string): Conversation {
     let conversation = this.#conversations.get(name);
     if (!conversation) {
-      conversation = { name, unread: 0, newest: 0, last: 0, own: [], delivered: 0, read: 0, typing: undefined };
+      conversation = {
+        name,
+        number: 0,
+        unread: 0,
+        mentioned: 0,
+        newest: 0,
+        last: 0,
+        own: [],
+        delivered: 0,
+        read: 0,
+        typing: undefined,
+      };
       this.#conversations.set(name, conversation);
     }
     return conversation;
@@ -66,12 +100,34 @@ export class Chats {
     const shown = [...this.#conversations.values()].filter(({ name, last, own }) => {
       return last > 0 || own.length > 0 || name === this.current || this.groups.has(name);
     });
+    for (const conversation of shown.toSorted((a, b) => b.last - a.last)) conversation.number ||= ++this.#numbers;
     return shown.sort((a, b) => Math.sign(b.unread) - Math.sign(a.unread) || b.last - a.last);
   }
 
-  /** Returns the conversations with unread messages, without the one in view. */
+  /** Returns the conversations with unread messages; the one in view has some where the person is away. */
   unread(): Conversation[] {
-    return this.list().filter(({ name, unread }) => unread > 0 && name !== this.current);
+    return this.list().filter(({ name, unread, mentioned }) => {
+      return unread > 0 && !this.isSilent(name, mentioned > 0);
+    });
+  }
+
+  /** Returns whether a message in a conversation is neither shown beside nor counted nor rung for. */
+  isSilent(name: string, isMention: boolean): boolean {
+    const mute = this.muted.get(name);
+    if (!mute || (mute.mentions && isMention)) return false;
+    if (mute.until > this.#now()) return true;
+    this.muted.delete(name);
+    return false;
+  }
+
+  /** Returns the conversation of a number, as {@linkcode list} gave it. */
+  numbered(number: number): string | undefined {
+    return this.list().find((conversation) => conversation.number === number)?.name;
+  }
+
+  /** Returns the unread conversation to go to next: the one that has waited longest. */
+  nextUnread(): string | undefined {
+    return this.unread().filter(({ name }) => name !== this.current).toSorted((a, b) => a.last - b.last)[0]?.name;
   }
 
   /** Returns names and groups to complete with. */
@@ -85,22 +141,47 @@ export class Chats {
   }
 
   /** Notes a message that arrived, from somebody else or from another device of this user. */
-  received(message: Message): { readonly conversation: string; readonly placement: Placement } {
+  received(message: Message): Received {
     const name = conversationOf(message, this.me);
     const seq = message.seq ?? 0;
     const conversation = this.get(name);
     conversation.last = Math.max(conversation.last, seq);
     if (message.sender === this.me) {
       if (message.id !== undefined) this.#own(conversation, { id: message.id, seq, status: statusAt(conversation, seq) });
-      return { conversation: name, placement: this.#inView(name) ? "view" : "nowhere" };
+      return { conversation: name, placement: this.#inView(name) ? "view" : "nowhere", isSeen: false };
     }
-    if (this.ignored.has(message.sender)) return { conversation: name, placement: "nowhere" };
+    if (this.ignored.has(message.sender)) return { conversation: name, placement: "nowhere", isSeen: false };
     if (conversation.typing?.who === message.sender) conversation.typing = undefined;
     conversation.newest = Math.max(conversation.newest, seq);
     this.lastFrom = name;
-    if (this.#inView(name)) return { conversation: name, placement: "view" };
-    conversation.unread++;
-    return { conversation: name, placement: "beside" };
+    const isSeen = this.#inView(name) && !this.away && (this.isCaughtUp || this.current === name);
+    const isMention = mentions(message.content, this.me);
+    if (!isSeen) conversation.unread++;
+    if (!isSeen && isMention) conversation.mentioned++;
+    const aside = this.isSilent(name, isMention) ? "nowhere" : "beside";
+    return { conversation: name, placement: this.#inView(name) ? "view" : aside, isSeen };
+  }
+
+  /**
+   * Notes that the person is away, or back. Returns the position up to which the conversation in view is seen now; undefined
+   * where there is nothing new in it.
+   */
+  setAway(away: boolean): number | undefined {
+    this.away = away;
+    const conversation = this.current === undefined ? undefined : this.get(this.current);
+    if (away || !conversation || conversation.unread === 0) return undefined;
+    conversation.unread = conversation.mentioned = 0;
+    return conversation.newest;
+  }
+
+  /** Forgets everything that is known by its position: the server has another log now. What waits is followed on. */
+  startOver(): void {
+    for (const conversation of this.#conversations.values()) {
+      const own = conversation.own.filter(({ status }) => status === "waiting");
+      conversation.own.splice(0, Infinity, ...own);
+      Object.assign(conversation, { unread: 0, mentioned: 0, newest: 0, last: 0, delivered: 0, read: 0 });
+    }
+    this.lastFrom = undefined;
   }
 
   #inView(name: string): boolean {
@@ -138,7 +219,9 @@ export class Chats {
     const { conversation: name, own } = conversationOfReceipt(receipt, this.me);
     const conversation = this.get(name);
     if (own) {
-      if (receipt.kind === "read" && receipt.seq >= conversation.newest) conversation.unread = 0;
+      if (receipt.kind === "read" && receipt.seq >= conversation.newest) {
+        conversation.unread = conversation.mentioned = 0;
+      }
       return;
     }
     if (receipt.kind === "read") conversation.read = Math.max(conversation.read, receipt.seq);
@@ -171,7 +254,13 @@ export class Chats {
   /** Brings a conversation into view, so that nothing of it is unread; undefined brings all into view. */
   open(name: string | undefined): void {
     this.current = name;
-    if (name !== undefined) this.get(name).unread = 0;
+    if (name !== undefined) this.get(name).unread = this.get(name).mentioned = 0;
+  }
+
+  /** Takes messages that are not to be counted off the unread ones. */
+  takeOff(name: string, count: number): void {
+    const conversation = this.get(name);
+    conversation.unread = Math.max(0, conversation.unread - count);
   }
 
   /** Adopts the conversations as the server lists them. */
@@ -180,7 +269,8 @@ export class Chats {
       const conversation = this.get(row.with);
       conversation.last = Math.max(conversation.last, row.seq);
       if (row.last && row.last.sender !== this.me) conversation.newest = Math.max(conversation.newest, row.seq);
-      conversation.unread = row.with === this.current || this.ignored.has(row.with) ? 0 : row.unread;
+      const isSeen = row.with === this.current && !this.away;
+      conversation.unread = isSeen || this.ignored.has(row.with) ? 0 : row.unread;
       if (isGroup(row.with)) this.groups.add(row.with);
     }
   }

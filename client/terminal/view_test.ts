@@ -2,28 +2,52 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { PasteFilter, toContent, withJoinSigns } from "./paste.ts";
 import { Chats } from "./model.ts";
 import { colorOf, NAME_COLORS, styleFor, wantsColor } from "./style.ts";
-import { cut, dayOf, dayText, messageText, previewText, promptText, ringText, rowsOf } from "./view.ts";
+import { cut, dayOf, dayText, isLong, messageText, previewText, promptText, ringText, rowsOf, wrapWords } from "./view.ts";
 import { jsonLine, messageLine } from "../format.ts";
 
 const PLAIN = styleFor(false);
 const MESSAGE = { sender: "alice", recipient: "bob", content: "one\n\x1b[2Jtwo", ts: "2026-01-02T12:00:00.000Z" };
 
-Deno.test("messageText shows the beginning of what would fill the screen, and all of what one wrote", () => {
+Deno.test("messageText shows the beginning of what would fill the screen, and all where it is asked for", () => {
   const plain = styleFor(false);
   const long = { sender: "bob", recipient: "alice", content: "\n".repeat(300), ts: "2026-01-01T10:00:00Z" };
-  assertEquals(messageText(long, "alice", plain, false).split("\n").length, 25);
-  assertStringIncludes(messageText(long, "alice", plain, false), "chat-client history bob");
-  assertEquals(messageText(long, "bob", plain, false).split("\n").length, 301);
-  const wide = messageText({ ...long, recipient: "#ops", content: "\u{1f600}".repeat(4_000) }, "alice", plain, false);
+  assertEquals(messageText(long, "alice", plain, { number: 3 }).split("\n").length, 25);
+  assertStringIncludes(messageText(long, "alice", plain, { number: 3 }), "/show 3 has all");
+  assertEquals(messageText(long, "alice", plain).split("\n").length, 301);
+  const wide = messageText({ ...long, recipient: "#ops", content: "\u{1f600}".repeat(4_000) }, "alice", plain, { number: 1 });
   assert(wide.length < 4_200 && wide.isWellFormed(), String(wide.length));
-  assertStringIncludes(wide, "chat-client history #ops");
+  assert(isLong(long) && !isLong(MESSAGE));
 });
 
 Deno.test("messageText indents further lines, says to whom where all is in view, and marks own messages", () => {
-  assertMatch(messageText(MESSAGE, "bob", PLAIN, true), /^\d\d:\d\d alice: one\n {6}\^\[\[2Jtwo$/);
+  assertMatch(messageText(MESSAGE, "bob", PLAIN, { label: true }), /^\d\d:\d\d alice: one\n {6}\^\[\[2Jtwo$/);
   const own = { ...MESSAGE, sender: "bob", recipient: "#ops", content: "x" };
-  assertMatch(messageText(own, "bob", PLAIN, true), /you to #ops: x$/);
-  assertMatch(messageText(own, "bob", PLAIN, false, "read"), /you: x {2}\(read\)$/);
+  assertMatch(messageText(own, "bob", PLAIN, { label: true }), /you to #ops: x$/);
+  assertMatch(messageText(own, "bob", PLAIN, { status: "read" }), /you: x {2}\(read\)$/);
+});
+
+Deno.test("wrapWords breaks at spaces, by columns and not by characters, and words that are too long anywhere", () => {
+  assertEquals(wrapWords("one two three four", 12), ["one two", "three four"]);
+  assertEquals(wrapWords("one two three four", 14, 4), ["one", "two three four"]);
+  assertEquals(wrapWords("日本語 日本語 日本語", 14), ["日本語 日本語", "日本語"]);
+  assertEquals(wrapWords("x".repeat(30), 12), ["x".repeat(12), "x".repeat(12), "x".repeat(6)]);
+  assertEquals(wrapWords(`see ${"x".repeat(20)} now`, 12), ["see", "x".repeat(12), `${"x".repeat(8)} now`]);
+  assertEquals(wrapWords("  indented   a lot more than fits", 16), ["  indented   a", "lot more than", "fits"]);
+  assertEquals([wrapWords("", 20), wrapWords("one two three four", 4), wrapWords("a b", Infinity)], [
+    [""],
+    ["one two three four"],
+    ["a b"],
+  ]);
+  for (const width of [12, 13, 20]) {
+    const text = "lorem ipsum dolor sit amet, consectetur adipiscing 日本語日本語 elit 👩🏽‍🚀 sed";
+    for (const line of wrapWords(text, width, 9)) assert(rowsOf(line, width + 1) === 1, line);
+    assertEquals(wrapWords(text, width, 9).join("").replaceAll(" ", ""), text.replaceAll(" ", ""));
+  }
+});
+
+Deno.test("messageText breaks lines at words, and indents what follows", () => {
+  const text = messageText({ ...MESSAGE, content: "a word, another word, and more words" }, "bob", PLAIN, { columns: 30 });
+  assertMatch(text, /^\d\d:\d\d alice: a word, another\n {6}word, and more words$/);
 });
 
 Deno.test("previewText is one line, no wider than the terminal", () => {
@@ -59,6 +83,22 @@ Deno.test("promptText says what is wrong, what is unread, and what became of the
   assertEquals(promptText(chats, "online", 0), "carol (types)> ");
   chats.open("n".repeat(64));
   assert(rowsOf(promptText(chats, "online", 0), 60) === 1);
+});
+
+Deno.test("promptText keeps the name of the person one writes to, whoever else is unread", () => {
+  const chats = new Chats();
+  chats.me = "bob";
+  chats.open("alice");
+  for (const [index, sender] of ["christopher", "alexandra.smith", "build-notifier"].entries()) {
+    chats.received({ sender, recipient: "bob", content: "x", seq: index + 1 });
+  }
+  assertEquals(promptText(chats, "online", 0), "[3 new: build-notifier alexandra.smith] alice> ");
+  chats.away = true;
+  assertEquals(promptText(chats, "waiting", 0), "[offline, away, 3 new: build-notifier] alice> ");
+  chats.open("a-name-that-is-rather-long-for-a-prompt");
+  assertEquals(promptText(chats, "waiting", 0), "[offline, away, 3 new] a-name-that-is-rather-lo…> ");
+  chats.open("x".repeat(64));
+  assertMatch(promptText(chats, "online", 0), /^\[away, 3 new\] x{33}…> $/);
 });
 
 Deno.test("dayText separates days and no more", () => {
@@ -120,10 +160,31 @@ Deno.test("PasteFilter makes text of what is pasted, wherever chunks are cut", (
     // A lone escape key must not wait for more, so a start that is cut after one or two characters is not known.
     if (at === 2 || at === 3) continue;
     const filter = new PasteFilter();
-    assertEquals(filter.feed(whole.slice(0, at)) + filter.feed(whole.slice(at)), "aone␤two    x[Ab\x1b[A", `cut at ${at}`);
+    assertEquals(
+      filter.feed(whole.slice(0, at), 0) + filter.feed(whole.slice(at), 1),
+      "aone␤two␉x[Ab\x1b[A",
+      `cut at ${at}`,
+    );
   }
-  assertEquals(new PasteFilter().feed("\x1b"), "\x1b");
-  assertEquals(toContent("one␤␤two␤"), "one\n\ntwo");
+  assertEquals(new PasteFilter().feed("\x1b", 0), "\x1b");
+  assertEquals(toContent("one␤␤two␉x␤"), "one\n\ntwo\tx");
+});
+
+Deno.test("PasteFilter gets out of a paste whose end never comes", () => {
+  for (const [keys, now] of [["\x03", 1], ["\x04", 1], ["\x1b", 600], ["\r", 600], ["x", 600], ["\x1b[A", 600]] as const) {
+    const filter = new PasteFilter();
+    assertEquals(filter.feed("\x1b[200~a", 0), "a");
+    assertEquals([filter.feed(keys, now), filter.feed("\r", now)], [keys, "\r"], JSON.stringify(keys));
+  }
+  const cut = new PasteFilter();
+  assertEquals([cut.feed("\x1b[200~a\r", 0), cut.feed("\x03", 1)], ["a", "␤\x03"]);
+});
+
+Deno.test("PasteFilter takes a paste that comes slowly for a paste, and a late end for nothing", () => {
+  const filter = new PasteFilter();
+  assertEquals([filter.feed("\x1b[200~one", 0), filter.feed("\r\ntwo\r", 5_000)], ["one", "␤two"]);
+  assertEquals([filter.feed("\r", 5_001), filter.feed("\x1b", 5_002), filter.feed("[201~b\r", 5_003)], ["␤", "␤", "b\r"]);
+  assertEquals(new PasteFilter().feed("a\x1b[201~b", 0), "ab");
 });
 
 Deno.test("withJoinSigns takes joiners from between emoji alone, and toContent gives them back", () => {
