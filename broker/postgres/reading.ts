@@ -13,6 +13,7 @@ import type {
 } from "../../broker.ts";
 import { UNREAD_MAX } from "../limits.ts";
 import { isGroup } from "../names.ts";
+import { isFound, parseQuery } from "../search_rules.ts";
 import { notMember, unknownGroup, unknownUser } from "../refusals.ts";
 import { directName, type Directory, groupName } from "./directory.ts";
 import { texts } from "./link.ts";
