@@ -107,7 +107,8 @@ class Positions {
   map(value: unknown, to: "here" | "there"): unknown {
     if (Array.isArray(value)) return value.map((one) => this.map(one, to));
     if (typeof value !== "object" || value === null) return value;
-    const isPosition = (key: string) => ["seq", "position", "horizon", "head", "read", "before", "after"].includes(key);
+    const isPosition = (key: string) =>
+      ["seq", "position", "horizon", "head", "read", "before", "after", "indexed"].includes(key);
     return Object.fromEntries(
       Object.entries(value).map(([key, one]) => [
         key,

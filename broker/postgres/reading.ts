@@ -25,6 +25,8 @@ const PAGE_CHARS_MAX = 131_072;
 const HISTORY_CHARS_MAX = 262_144;
 /** Messages that one search looks at, and at once. */
 const LOOKED_AT_MAX = 5_000, SEARCH_STEP = 500;
+/** Number that no conversation has. */
+const NO_THREAD = -1;
 /** Markers that are yielded at once. */
 const MARKERS_PAGE = 512;
 /** Above every position. */
@@ -119,9 +121,9 @@ export class Reading {
       );
       if (first!.thread === null) {
         const why = await this.#whyNot(other);
-        return "code" in why ? why : { messages: [], before: undefined, indexed: seen() };
+        if ("code" in why) return why;
       }
-      thread = first!.thread;
+      thread = first!.thread ?? NO_THREAD;
     }
     const found: Row[] = [];
     let below = before ?? HIGHEST, indexed = 0, chars = 0;
