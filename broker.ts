@@ -3,16 +3,22 @@
  *
  * {@linkcode Broker} is made of named parts, each a small interface whose methods state their guarantees. Errors that a person can
  * cause are values ({@linkcode BrokerRefusal}); a rejected promise means that the broker failed and that nothing of the call is
- * certain. Calls that change something are carried out in the order in which they were made; those that
- * only read may come before or after others that have no answer yet: wait for the answer that they build on.
+ * certain.
  *
- * Implementations are `broker/memory.ts` and `broker/sqlite.ts`; `broker/contract.ts` checks the guarantees in all of them.
+ * Calls that change something are carried out in the order in which they were made; a question sees every change that had resolved
+ * when it was asked. With several nodes on one log, what one node has stored is seen by another as soon as nothing is under way
+ * below it. Every call settles within five seconds of the last thing that got done.
+ *
+ * Implementations are `broker/memory.ts`, `broker/sqlite.ts` and `broker/postgres.ts`; `broker/contract.ts` checks the guarantees in
+ * all of them.
  */
 
+import type { Cluster } from "./broker/cluster.ts";
 import type { ErrorCode, ServerFrameOf } from "./protocol.ts";
 
 export { BrokerError } from "./broker/errors.ts";
 export { type BrokerLimits, DEFAULT_LIMITS } from "./broker/limits.ts";
+export type { Cluster, ClusterListener, ConnectedUser, Presence } from "./broker/cluster.ts";
 export { BASE_DEVICE, isBaseDevice } from "./broker/names.ts";
 
 // ---- Records ----------------------------------------------------------------------------------------------------------------
@@ -66,7 +72,7 @@ export interface Attached {
   readonly isNew: boolean;
   /** The highest position of a message that was this user's and is not to be read any more; a position below it has missed something. */
   readonly horizon: number;
-  /** The position of the newest message in the log. */
+  /** The position up to which everything in the log can be read, and above which nothing was yielded yet. */
   readonly head: number;
   /** True where the log has lost messages up to the position of {@linkcode AttachOptions.resume}: it was given before a crash. */
   readonly isLost: boolean;
@@ -222,12 +228,15 @@ export interface MessageLog {
    * Appends in order; resolves once every message that got a position is durable, with one result per draft. A draft whose
    * (sender, id) is stored already gets the position it has, with `duplicate`, or `id_conflict` where recipient or content
    * differ; it is not stored again. Subscribers of the recipient, of all members of the group, and of the sender get each new
-   * message exactly once, in the order of positions, after it is durable. Refusals: unknown_recipient, unknown_group,
+   * message exactly once, in the order of positions, after it is durable; that may be after this has resolved. Refusals: unknown_recipient, unknown_group,
    * not_member, mailbox_full, id_conflict, and unavailable where it could not be stored.
    */
   append(drafts: readonly Draft[]): Promise<readonly Appended[]>;
 
-  /** Yields, in order, everything appended for `user` from now on, from any node, and signals to them. */
+  /**
+   * Yields, in order, everything appended for `user` from now on, from any node, and signals to them. A message that was appended
+   * just before, and not yielded yet, may be the first.
+   */
   subscribe(user: string, subscriber: Subscriber): Subscription;
 
   /**
@@ -251,7 +260,7 @@ export interface Devices {
    */
   attach(user: string, device: string, options?: AttachOptions): Promise<Attached>;
 
-  /** Stores the positions of devices; they only move forward. */
+  /** Stores the positions of devices; they only move forward. A crash may forget the last second of this. */
   advance(moves: readonly DeviceMove[]): Promise<void>;
 }
 
@@ -284,9 +293,9 @@ export interface Search {
 /** Delivered and read markers: one of each per user and conversation. */
 export interface Markers {
   /**
-   * Moves markers; they only move forward and are kept. One result per move. A move in a conversation that the user is not in
-   * does nothing. `read` moves `delivered` and the user's own marker along with it; a private one moves the own marker alone,
-   * and has no authors.
+   * Moves markers; they only move forward and are kept; a crash may forget the last second of them. One result per move. A move in
+   * a conversation that the user is not in does nothing. `read` moves `delivered` and the user's own marker along with it; a
+   * private one moves the own marker alone, and has no authors.
    */
   mark(moves: readonly MarkerMove[]): Promise<readonly MarkerResult[]>;
 
@@ -329,14 +338,20 @@ export interface LastSeen {
 
 /** The at-most-once lane. */
 export interface Signals {
-  /** Hands a signal to the subscribers of `user`, at most once, wherever they are connected. */
-  signal(user: string, signal: Signal): void;
+  /** Hands a signal to the subscribers of each of `users`, at most once, wherever they are connected. */
+  signal(users: readonly string[], signal: Signal): void;
 }
 
 /** Everything that is kept, and how it is told: what the hub needs of the world beside connections. */
 export interface Broker extends MessageLog, Devices, History, Search, Markers, Groups, LastSeen, Signals {
-  /** Identifies the log. Positions compare only within one epoch; a log that lost data has a new one. */
+  /**
+   * Identifies the log. Positions compare only within one epoch; a log that lost data has a new one. It may change while many
+   * nodes run on one log: then the {@linkcode Cluster} says so.
+   */
   readonly epoch: string;
+
+  /** The other nodes on the same log; undefined where this process is the only one. */
+  readonly cluster?: Cluster;
 
   /** Returns why nothing can be stored now, a sentence for the operator; undefined where it can, as far as is known. */
   readonly health?: () => string | undefined;

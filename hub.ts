@@ -10,12 +10,14 @@
  * The hub knows no socket, no SQL and no engine.
  */
 
-import type { Appended, Broker, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
+import type { Appended, Broker, Cluster, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
+import { delay } from "@std/async/delay";
 import { Confirmations } from "./hub/confirmations.ts";
 import type { Connection, Identity, Receiver } from "./hub/connection.ts";
 import { LineCache } from "./hub/encoding.ts";
 import { Handshake, type HandshakeHost, HELLO_GRACE_MS, HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
-import type { ConnectedUser, NodeLocal, Status } from "./hub/node_local.ts";
+import { Elsewhere, type ElsewhereHost, higher } from "./hub/elsewhere.ts";
+import type { NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { Presence } from "./hub/presence.ts";
 import { handleRequest, type RequestHost } from "./hub/requests.ts";
@@ -51,6 +53,12 @@ export const DEVICES_MAX = 32;
  * starve. Half of it leaves room for those who wait, and costs no throughput.
  */
 const FLUSH_CONNECTIONS_MAX = 64;
+/** Users of other nodes in one list of an administrator: more than an answer has room for. */
+const LISTED_MAX = 10_000;
+/** Connections that a drain closes in a second at most, while it has time: they come back to others, each with a handshake. */
+const DRAIN_RATE = 1_000;
+/** Milliseconds between two closes of a drain that takes its time. */
+const DRAIN_STEP_MS = 50;
 /** UTF-16 units of content that count as another frame against the rate: what people type is one, a flood of pages is many. */
 const RATE_CONTENT_CHARS = 4_096;
 
@@ -69,6 +77,10 @@ export interface RateLimit {
 /** Parts and limits of a {@linkcode Hub}. */
 export interface HubOptions {
   readonly broker: Broker;
+  /** The other nodes on the same log. Default: the broker's. */
+  readonly cluster?: Cluster;
+  /** Takes the entries of the lists of the revoked of all other nodes. */
+  readonly revokedElsewhere?: (entries: ReadonlySet<string>) => void;
   /** Calls back at the end of this turn of the event loop. Default: a microtask. */
   readonly defer?: (callback: () => void) => void;
   readonly frameBytes?: number;
@@ -102,7 +114,7 @@ interface Member {
 }
 
 /** Routes between the connections of this process by recipient, through the broker. */
-export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, SendOrderHost {
+export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, SendOrderHost, ElsewhereHost {
   readonly broker: Broker;
   readonly limits: Limits;
   readonly frameBytes: number;
@@ -114,6 +126,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   readonly #options: HubOptions;
   readonly #defer: (callback: () => void) => void;
   readonly #handshake: Handshake;
+  readonly #elsewhere: Elsewhere;
   readonly #confirmations: Confirmations;
   readonly #lastSeen: LastSeenKeeper;
   readonly #lines = new LineCache();
@@ -147,7 +160,12 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
       burst: options.rate?.burst ?? 0,
     };
     this.#defer = options.defer ?? queueMicrotask;
-    this.presence = new Presence((user) => this.statusOf(user), options.presenceGraceMs);
+    this.presence = new Presence(
+      (user) => this.statusOf(user),
+      options.presenceGraceMs,
+      (user) => this.#elsewhere.unwatch(user),
+    );
+    this.#elsewhere = new Elsewhere(options.cluster ?? options.broker.cluster, this);
     this.#handshake = new Handshake(this);
     this.#lastSeen = new LastSeenKeeper({
       broker: this.broker,
@@ -177,10 +195,14 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     return { users: this.#members.size, sessions: this.#sessions.size, presence: this.presence.size };
   }
 
-  register(session: Session): boolean {
+  claim(session: Session): Promise<number> {
+    return this.#elsewhere.claim(session);
+  }
+
+  register(session: Session, elsewhere: number): boolean {
     const { user } = session;
     if (session.level === "extended") this.replaceDevice(session);
-    if (!this.hasRoomForDevice(user)) {
+    if (!this.hasRoomForDevice(user, elsewhere)) {
       session.close("overloaded", `"${user}" has too many devices connected`);
       return false;
     }
@@ -209,16 +231,19 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     this.presence.unwatch(session);
     this.reportConfirmed([session]);
     const { user } = session, member = this.#members.get(user), before = this.statusOf(user);
-    if (!member?.sessions.delete(session)) return;
-    if (member.sessions.size > 0) return this.presence.changed(user, before);
-    member.subscription.close();
-    this.#members.delete(user);
-    const now = Date.now();
-    this.presence.left(user, session.saidGoodbye, now);
-    this.#lastSeen.left(user, now);
+    const wasHere = member?.sessions.delete(session) === true, now = Date.now();
+    if (wasHere && member.sessions.size === 0) {
+      member.subscription.close();
+      this.#members.delete(user);
+    }
+    this.#elsewhere.release(session, session.saidGoodbye, now);
+    if (!wasHere) return;
+    if (this.statusOf(user) !== "offline") this.presence.changed(user, before);
+    else this.presence.left(user, session.saidGoodbye, now);
+    if (member.sessions.size === 0) this.#lastSeen.left(user, now);
   }
 
-  // ---- Decisions that see this process only (hub/node_local.ts) ----
+  // ---- Decisions about the connections of this node, and of the others (hub/node_local.ts, hub/elsewhere.ts) ----
 
   replaceDevice(session: Session): void {
     for (const other of this.#members.get(session.user)?.sessions ?? []) {
@@ -226,18 +251,50 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     }
   }
 
-  hasRoomForDevice(user: string): boolean {
-    return (this.#members.get(user)?.sessions.size ?? 0) < (this.#options.devicesMax ?? DEVICES_MAX);
+  hasRoomForDevice(user: string, elsewhere: number): boolean {
+    return elsewhere + (this.#members.get(user)?.sessions.size ?? 0) < (this.#options.devicesMax ?? DEVICES_MAX);
   }
 
-  list(): ConnectedUser[] {
-    return [...this.#members].map(([user, { sessions }]) => ({ user, devices: [...sessions].map(({ device }) => device) }));
+  async list(): Promise<ConnectedUser[]> {
+    const devices = new Map<string, string[]>();
+    for (const [user, { sessions }] of this.#members) devices.set(user, [...sessions].map(({ device }) => device));
+    for (const { user, devices: others } of await this.#elsewhere.list(LISTED_MAX)) {
+      devices.set(user, [...devices.get(user) ?? [], ...others]);
+    }
+    return [...devices].map(([user, devices]) => ({ user, devices }));
   }
 
-  disconnect(user: string, name: CloseName, reason: string): number {
+  async disconnect(user: string): Promise<number> {
+    const here = this.disconnectHere(user);
+    return here + await this.#elsewhere.disconnect(user);
+  }
+
+  disconnectHere(user: string, name: CloseName = "revoked", reason = "An administrator disconnected you"): number {
     const sessions = [...this.#sessions].filter((session) => session.user === user);
     for (const session of sessions) session.close(name, reason);
     return sessions.length;
+  }
+
+  watchElsewhere(users: readonly string[]): Promise<void> {
+    return this.#elsewhere.watch(users);
+  }
+
+  changedElsewhere(user: string, before: Status, clean: boolean, at: number): void {
+    if (this.statusOf(user) === "offline") this.presence.left(user, clean, at);
+    else this.presence.changed(user, higher(before, this.statusHere(user)));
+  }
+
+  statusChanged(session: Session, before: Status): void {
+    this.#elsewhere.setAway(session);
+    this.presence.changed(session.user, before);
+  }
+
+  revokedElsewhere(entries: ReadonlySet<string>): void {
+    this.#options.revokedElsewhere?.(entries);
+  }
+
+  epochChanged(): void {
+    for (const session of [...this.#sessions]) session.close("restart", "The log has another epoch; connect again");
   }
 
   disconnectedBy(by: string, user: string, connections: number): void {
@@ -245,6 +302,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   }
 
   statusOf(user: string): Status {
+    return higher(this.statusHere(user), this.#elsewhere.statusOf(user));
+  }
+
+  statusHere(user: string): Status {
     const sessions = this.#members.get(user)?.sessions;
     if (!sessions) return "offline";
     for (const session of sessions) if (!session.away) return "online";
@@ -438,6 +499,18 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     if (this.#scheduled.length > 0) return this.#wake();
     if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();
   };
+
+  /** Closes the connections that there are, spread over up to `ms` milliseconds, in which the others are served as before. */
+  async disperse(name: CloseName, reason: string, ms: number): Promise<void> {
+    const sessions = [...this.#sessions];
+    const time = Math.min(ms, sessions.length / DRAIN_RATE * 1_000), begun = performance.now();
+    let next = 0;
+    while (next < sessions.length && time > DRAIN_STEP_MS) {
+      const due = Math.ceil(sessions.length * (performance.now() - begun) / time);
+      for (; next < Math.min(due, sessions.length); next++) sessions[next]!.close(name, reason);
+      if (next < sessions.length) await delay(DRAIN_STEP_MS);
+    }
+  }
 
   /**
    * Takes no more frames, lets what is in flight finish, then closes every connection. Frames that still come are not answered:

@@ -7,8 +7,10 @@
 import { setImmediate } from "node:timers";
 import { deadline } from "@std/async/deadline";
 import { delay } from "@std/async/delay";
+import type { Revoked } from "./auth/revoked.ts";
 import { KeyError } from "./auth/tokens.ts";
 import { MemoryBroker } from "./broker/memory.ts";
+import { PostgresBroker } from "./broker/postgres.ts";
 import { type Broker, BrokerError } from "./broker.ts";
 import { readVariable } from "./cli/environment.ts";
 import { helpText } from "./cli/help.ts";
@@ -70,9 +72,11 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     log("disconnected", { user, connections, by });
   };
   const refusesMessages = () => space?.isShort ? NO_SPACE : undefined;
-  const hub = new Hub({ defer: setImmediate, ...options, broker, report, disconnected, refusesMessages });
+  const revokedElsewhere = (entries: ReadonlySet<string>) => revoked?.setOthers(entries);
+  const hub = new Hub({ defer: setImmediate, ...options, broker, report, disconnected, refusesMessages, revokedElsewhere });
   const admission = new Admission({ ...UNLIMITED, ...options.admission }, () => Deno.memoryUsage().rss);
-  const guests = new Guests(hub, { revoked, log });
+  const publish = ({ own }: Revoked) => own && broker.cluster?.publishRevoked(own);
+  const guests = new Guests(hub, { revoked, log, publish });
   const gate = new Gate({ ...options, hostname, admission });
 
   const scheme = certificate ? "wss" : "ws";
@@ -107,7 +111,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const shutdown = () => {
     isDraining = true;
     guests.turnAway();
-    return drained ??= drain(hub, guests, transport).finally(() => closeInTime(broker, report));
+    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() => closeInTime(broker, report));
   };
   return {
     hub,
@@ -135,7 +139,8 @@ async function closeInTime(broker: Broker, report: (error: unknown, task: string
   await deadline(broker.close(), Infinity, { signal }).catch((error) => report(error, "closing the messages"));
 }
 
-async function drain(hub: Hub, guests: Guests, transport: Transport): Promise<void> {
+async function drain(hub: Hub, guests: Guests, transport: Transport, ms: number): Promise<void> {
+  await hub.disperse("restart", "The server is restarting", ms);
   const signal = AbortSignal.timeout(DRAIN_TIMEOUT_MS);
   // A step that takes too long is left behind, and the next one is still begun.
   const inTime = (step: Promise<void>) => deadline(step, Infinity, { signal }).catch(() => {});
@@ -270,7 +275,8 @@ async function serve(values: ServerValues): Promise<number> {
   const renew = values.cert === undefined ? undefined : () => server.renew(readCertificate(values)!);
   const ended = terminated(endsOnHangup);
   const stopRenewing = endsOnHangup ? () => {} : renewOnHangup(renew, logToStderr);
-  announce(server.url, values, options.web !== undefined);
+  const { broker } = options;
+  announce(server.url, values, options.web !== undefined, broker instanceof PostgresBroker ? broker.promise : undefined);
   await ended;
   stopRenewing();
   options.revoked?.close();

@@ -12,44 +12,66 @@ const LOOK_MS = 1_000;
 
 /** Names and token ids that are revoked now. */
 export class Revoked {
-  /** Name of the file. */
-  readonly file: string;
+  /** Name of the file; undefined for a list that has entries of other nodes alone. */
+  readonly file: string | undefined;
   readonly #log: Log;
-  readonly #timer: ReturnType<typeof setInterval>;
-  #changed: () => void = () => {};
+  readonly #timer: ReturnType<typeof setInterval> | undefined;
+  #changed: (isOwn: boolean) => void = () => {};
+  /** Entries of the lists of other nodes. */
+  #others: ReadonlySet<string> = new Set();
   /** Names and token ids as they are written. */
   #listed: ReadonlySet<string> = new Set();
   /** The same, and names in their canonical form. */
   #entries: ReadonlySet<string> = new Set();
-  #stamp: string;
+  #stamp = "";
 
-  /** Reads the file, and from now on again when it changes. Throws what reading throws. */
-  constructor(file: string, log: Log) {
+  /** Reads the file, if there is one, and from now on again when it changes. Throws what reading throws. */
+  constructor(file: string | undefined, log: Log) {
     this.file = file;
     this.#log = log;
+    if (file === undefined) return;
     this.#stamp = stampOf(file);
-    this.#read();
+    this.#read(file);
     this.#timer = setInterval(() => this.look(), LOOK_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
   }
 
   /** Returns whether a name or a token id is revoked. */
   has(user: string, tokenId: string | undefined): boolean {
-    return this.#entries.has(user) || (tokenId !== undefined && this.#entries.has(tokenId));
+    return this.#has(user) || (tokenId !== undefined && this.#has(tokenId));
   }
 
-  /** Calls `changed` whenever the file was read again, in the place of whoever asked for that before. */
-  onChange(changed: () => void): void {
+  #has(entry: string): boolean {
+    return this.#entries.has(entry) || this.#others.has(entry);
+  }
+
+  /** Entries of the file; undefined where there is none. */
+  get own(): readonly string[] | undefined {
+    return this.file === undefined ? undefined : [...this.#entries];
+  }
+
+  /** Replaces the entries of the lists of other nodes. */
+  setOthers(entries: ReadonlySet<string>): void {
+    this.#others = entries;
+    this.#changed(false);
+  }
+
+  /**
+   * Calls `changed` whenever the list has changed, in the place of whoever asked for that before; `isOwn` where the file was read
+   * again.
+   */
+  onChange(changed: (isOwn: boolean) => void): void {
     this.#changed = changed;
   }
 
   /** Reads the file again if it has changed. */
   look(): void {
+    if (this.file === undefined) return;
     try {
       const stamp = stampOf(this.file);
       if (stamp === this.#stamp) return;
       const before = this.#listed;
-      this.#read();
+      this.#read(this.file);
       this.#stamp = stamp;
       this.#logChange(before);
     } catch (error) {
@@ -57,7 +79,7 @@ export class Revoked {
       this.#stamp = "";
       return;
     }
-    this.#changed();
+    this.#changed(true);
   }
 
   /** Stops looking at the file. */
@@ -67,14 +89,14 @@ export class Revoked {
 
   #logChange(before: ReadonlySet<string>): void {
     const added = this.#listed.difference(before).size, removed = before.difference(this.#listed).size;
-    if (added + removed > 0) this.#log("revoked_read", { file: this.file, added, removed, entries: this.#listed.size });
+    if (added + removed > 0) this.#log("revoked_read", { file: this.file ?? "", added, removed, entries: this.#listed.size });
   }
 
   /** Reads the entries: names in their canonical form, whatever the case they are written in; token ids as they are. */
-  #read(): void {
+  #read(file: string): void {
     const entries = new Set<string>(), listed = new Set<string>();
     const odd: number[] = [];
-    for (const [index, line] of decodeText(Deno.readFileSync(this.file)).split(/\r\n|\r|\n/).entries()) {
+    for (const [index, line] of decodeText(Deno.readFileSync(file)).split(/\r\n|\r|\n/).entries()) {
       const entry = line.replace(/(^|\s)#.*/, "").trim();
       if (entry === "") continue;
       const name = parseName(entry);
@@ -83,7 +105,7 @@ export class Revoked {
       entries.add(entry);
       listed.add(entry);
     }
-    if (odd.length > 0) this.#log("revoked_odd_lines", { file: this.file, lines: odd.length, first: odd[0]! });
+    if (odd.length > 0) this.#log("revoked_odd_lines", { file, lines: odd.length, first: odd[0]! });
     this.#entries = entries;
     this.#listed = listed;
   }

@@ -51,7 +51,7 @@ export class Fleet {
   private constructor(options: FleetOptions) {
     const here = import.meta.dirname!;
     const permissions = ["run", "--no-prompt", "--allow-net", "--allow-read", "--allow-write"];
-    const server = ["--allow-env=PARLEY_*,DENO_SERVE_ADDRESS", `${here}/server.ts`, "--port", "0"];
+    const server = ["--allow-env=PARLEY_*,PG*,DENO_SERVE_ADDRESS", `${here}/server.ts`, "--port", "0"];
     const broker = ["--broker", options.broker, "--data", options.data];
     this.server = new MeasuredProcess([...permissions, ...server, ...broker], options.serverCpus);
     const agent = ["run", "--no-prompt", "--allow-net", `${here}/agent.ts`];

@@ -1,11 +1,14 @@
-/** Random calls that both brokers must answer alike: a mistake of one of them is hardly made by the other too. */
+/** Random calls that all brokers must answer alike: a mistake of one of them is hardly made by the others too. */
 
 import { assertEquals } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
-import type { Broker, Marker, MarkerMove } from "../broker.ts";
-import { pick, seeded } from "../testing/random.ts";
+import type { Broker, Marker } from "../broker.ts";
+import { type Answer, anyCall, type Call, canonical, LIMITS, settled, upTo, USERS } from "../testing/broker_calls.ts";
+import { LACKS_POSTGRES, sharedPostgres } from "../testing/postgres.ts";
+import { seeded } from "../testing/random.ts";
 import { DAY_MS } from "./limits.ts";
 import { MemoryBroker } from "./memory.ts";
+import { openPostgresBroker } from "./postgres.ts";
 import type { MarkerCursor } from "./sqlite/markers.ts";
 import { migrate } from "./sqlite/schema.ts";
 import { SECOND_LOOK_MS } from "./sqlite/retention.ts";
@@ -14,64 +17,6 @@ import { SqliteStore } from "./sqlite/store.ts";
 
 const CALLS = 600;
 const SEEDS = 12;
-const LIMITS = { mailbox: 12, retentionDays: 30, groupMembers: 3, groupsPerUser: 2 };
-const USERS = ["ann", "ben", "cat", "dan"];
-const GROUPS = ["#a", "#b", "#c"];
-const DEVICES = ["laptop", "phone", "tablet"];
-
-type Random = () => number;
-type Answer = Promise<unknown> | AsyncIterable<unknown>;
-/** Call of the port that has an answer: its name and arguments. */
-type Call = { [Op in keyof Broker]: Broker[Op] extends (...args: infer Args) => Answer ? [Op, ...Args] : never }[
-  Exclude<keyof Broker, "close" | "health">
-];
-
-function upTo(random: Random, most: number): number {
-  return Math.floor(random() * (most + 1));
-}
-
-/** Makes a call at random; `head` is about the number of messages. */
-function anyCall(random: Random, head: number): Call {
-  const user = pick(random, USERS), group = pick(random, GROUPS), target = pick(random, USERS);
-  const other = pick(random, [...USERS, ...GROUPS, "nobody"]);
-  const mark = (): MarkerMove => ({
-    user,
-    kind: pick(random, ["delivered", "read"] as const),
-    with: other,
-    seq: upTo(random, head + 1),
-  });
-  const draft = () => {
-    const content = String(upTo(random, 2)), recipient = pick(random, [...USERS, ...GROUPS]), origin = "laptop";
-    return { sender: user, recipient, content, id: random() < 0.5 ? `${upTo(random, 40)}` : undefined, origin };
-  };
-  const calls: readonly (() => Call)[] = [
-    () => ["append", Array.from({ length: 1 + upTo(random, 3) }, draft)],
-    () => ["append", [draft()]],
-    () => ["mark", [mark(), mark()]],
-    () => ["attach", user, pick(random, DEVICES)],
-    () => ["attach", user, `d-${upTo(random, 99)}`, { last: upTo(random, 12), temporary: random() < 0.5 }],
-    () => ["advance", [{ user, device: pick(random, DEVICES), seq: upTo(random, head + 1) }]],
-    () => ["read", user, upTo(random, head), 1 + upTo(random, 20)],
-    () => ["history", user, { with: other, limit: 1 + upTo(random, 9) }],
-    () => ["history", user, { with: other, limit: 1 + upTo(random, 9), before: upTo(random, head + 1) }],
-    () => ["history", user, { with: other, limit: 1 + upTo(random, 9), after: upTo(random, head + 1) }],
-    () => ["history", user, { with: other, limit: 3, after: upTo(random, head), before: upTo(random, head + 1) }],
-    () => ["search", user, { query: `${upTo(random, 2)}`, limit: 1 + upTo(random, 9) }],
-    () => ["search", user, { query: "1", with: other, limit: 1 + upTo(random, 9), before: upTo(random, head + 1) }],
-    () => ["conversations", user, 1 + upTo(random, 6)],
-    () => ["conversations", user, 1 + upTo(random, 3), { seq: upTo(random, head + 1) }],
-    () => ["conversations", user, 9, { seq: 0, with: group }],
-    () => ["markAll", user, upTo(random, head + 1)],
-    () => ["markers", user, upTo(random, head + 1)],
-    () => ["group", { op: "create", user, group, open: random() < 0.5 }],
-    () => ["group", { op: pick(random, ["join", "leave", "members"] as const), user, group }],
-    () => ["group", { op: pick(random, ["invite", "remove"] as const), user, group, target }],
-    () => ["group", { op: "list", user }],
-    () => ["group", { op: "list", user, after: group }],
-    () => ["lastSeen", [other]],
-  ];
-  return pick(random, calls)();
-}
 
 /** Asks the store as the broker does through the worker. */
 function ask(store: SqliteStore, [op, ...args]: Call): unknown {
@@ -90,26 +35,6 @@ function ask(store: SqliteStore, [op, ...args]: Call): unknown {
   }
   const { seqs, times, refusals, ts } = store.append((args as Parameters<Broker["append"]>)[0]);
   return [...seqs].map((seq, index) => refusals.get(index) ?? { seq, ts: times.get(index) ?? ts, duplicate: times.has(index) });
-}
-
-/** Waits for an answer of the broker. */
-async function settled(answer: Answer): Promise<unknown> {
-  return Symbol.asyncIterator in answer ? (await Array.fromAsync(answer)).flat() : await answer;
-}
-
-function keyOf({ user, kind, with: other }: Marker): string {
-  return `${user} ${kind} ${other}`;
-}
-
-/** Makes answers comparable: the port promises no order of authors and markers, and undefined is as good as nothing. */
-function canonical(op: string, value: unknown): unknown {
-  const plain = JSON.parse(JSON.stringify(value ?? null));
-  if (op === "mark" || op === "markAll") { for (const marked of plain) marked.authors.sort(); }
-  if (op === "markAll") plain.sort((a: MarkerMove, b: MarkerMove) => a.with < b.with ? -1 : 1);
-  // One broker knows that a page is the last, the other only that it may be.
-  if (op === "search") delete plain.before;
-  if (op === "markers") plain.sort((a: Marker, b: Marker) => keyOf(a) < keyOf(b) ? -1 : 1);
-  return plain;
 }
 
 for (let seed = 1; seed <= SEEDS; seed++) {
@@ -150,5 +75,97 @@ for (let seed = 1; seed <= SEEDS; seed++) {
     }
     await memory.close();
     database.close();
+  });
+}
+
+/**
+ * Positions of a log with gaps as those of one without: the number of messages up to them, which is how the broker in memory
+ * counts.
+ */
+class Positions {
+  /** The other log's positions of messages, ascending. */
+  readonly #seqs: number[] = [];
+
+  add(seq: number): void {
+    this.#seqs.push(seq);
+  }
+
+  get head(): number {
+    return this.#seqs.length;
+  }
+
+  /** Returns a position of the other log; beyond the head it is the next after the newest message. */
+  there(here: number): number {
+    return here <= 0 ? here : this.#seqs[here - 1] ?? (this.#seqs.at(-1) ?? 0) + 1;
+  }
+
+  here(there: number): number {
+    return this.#seqs.filter((seq) => seq <= there).length;
+  }
+
+  /** Replaces every position in arguments or answers by that of the other log. */
+  map(value: unknown, to: "here" | "there"): unknown {
+    if (Array.isArray(value)) return value.map((one) => this.map(one, to));
+    if (typeof value !== "object" || value === null) return value;
+    const isPosition = (key: string) =>
+      ["seq", "position", "horizon", "head", "read", "before", "after", "indexed"].includes(key);
+    return Object.fromEntries(
+      Object.entries(value).map(([key, one]) => [
+        key,
+        isPosition(key) && typeof one === "number" ? this[to](one) : this.map(one, to),
+      ]),
+    );
+  }
+}
+
+for (let seed = 1; seed <= SEEDS / 2; seed++) {
+  Deno.test({
+    name: `MemoryBroker and PostgresBroker give the same answers - seed ${seed}`,
+    ignore: LACKS_POSTGRES,
+    async fn() {
+      const random = seeded(seed), positions = new Positions(), server = sharedPostgres();
+      let clock = 1_700_000_000_000;
+      const now = () => clock;
+      const memory = new MemoryBroker({ ...LIMITS, clocks: { now, monotonic: now } });
+      const options = { ...LIMITS, now, secondLookMs: 0 };
+      await using postgres = await openPostgresBroker({ ...options, url: server.url(), schema: server.newSchema() });
+      const ask = (broker: Broker, [op, ...args]: Call): Promise<unknown> =>
+        settled((broker[op] as (...args: unknown[]) => Answer).apply(broker, args));
+      for (const user of USERS) for (const broker of [memory, postgres]) await broker.attach(user, "laptop");
+      const transcript: string[] = [];
+      for (let call = 0; call < CALLS; call++) {
+        clock += upTo(random, 5);
+        const [op, ...any] = anyCall(random, positions.head);
+        // Markers and devices move no further than the head, which is another place in a log with more than messages.
+        const bounded = (key: string, value: unknown) => key === "seq" ? Math.min(value as number, positions.head) : value;
+        const args = op === "mark" || op === "advance" || op === "markAll" ? JSON.parse(JSON.stringify(any), bounded) : any;
+        if (op === "markAll") any[1] = Math.min(any[1] as number, positions.head);
+        // Both logs have places of their own beyond the head, and markers between messages.
+        if ((op === "read" || op === "markers") && (args[1] as number) > positions.head) continue;
+        const theirArgs = op === "read" || op === "markers" || op === "markAll"
+          ? [args[0], positions.there(args[1] as number), ...args.slice(2)]
+          : positions.map(args, "there") as unknown[];
+        transcript.push(`${op} ${JSON.stringify(args)}`);
+        const theirs = await ask(postgres, [op, ...theirArgs] as Call);
+        const ours = await ask(memory, [op, ...args] as Call);
+        if (op === "append") {
+          for (const one of theirs as { seq?: number; duplicate?: boolean }[]) {
+            if (one.seq !== undefined && !one.duplicate) positions.add(one.seq);
+          }
+        }
+        const after = `\nafter\n${transcript.slice(-40).join("\n")}`;
+        assertEquals(canonical(op, positions.map(theirs, "here")), canonical(op, ours), after);
+        if (random() < 0.02) {
+          const expire = async () => {
+            await postgres.expire();
+            memory.expire();
+          };
+          await expire();
+          clock += 31 * DAY_MS;
+          await expire();
+        }
+      }
+      await memory.close();
+    },
   });
 }

@@ -227,8 +227,10 @@ export class MemoryBroker implements Broker {
     return { close: () => void (user.subscribers = user.subscribers.filter((other) => other !== subscriber)) };
   }
 
-  signal(name: string, signal: Signal): void {
-    for (const subscriber of this.#users.get(name)?.subscribers ?? []) subscriber.signal(signal);
+  signal(names: readonly string[], signal: Signal): void {
+    for (const name of names) {
+      for (const subscriber of this.#users.get(name)?.subscribers ?? []) subscriber.signal(signal);
+    }
   }
 
   // ---- Reading ----

@@ -48,6 +48,7 @@ import {
 } from "./sqlite/worker_messages.ts";
 
 export { backup } from "./sqlite/backup.ts";
+export { type Exported, openExport } from "./sqlite/export.ts";
 export { DATABASE_NAME } from "./sqlite/files.ts";
 
 /** Milliseconds between two looks for messages that are too old: an hour more is nothing to an age in days. */
@@ -246,8 +247,10 @@ export class SqliteBroker implements Broker {
     };
   }
 
-  signal(user: string, signal: Signal): void {
-    for (const subscriber of this.#subscribers.get(user) ?? []) subscriber.signal(signal);
+  signal(users: readonly string[], signal: Signal): void {
+    for (const user of users) {
+      for (const subscriber of this.#subscribers.get(user) ?? []) subscriber.signal(signal);
+    }
   }
 
   read(user: string, after: number, limit: number): Promise<Page> {

@@ -7,6 +7,7 @@ const PREFIX = "PARLEY_";
 /** Variables of the server, of programs that a client starts, and of tests: one environment may be for all of them. */
 export const VARIABLES_OF_OTHERS: readonly string[] = [
   ...["HOST", "PORT", "NO_WEB", "QUIET", "DATA", "BROKER", "SYNC", "RETENTION_DAYS", "MAILBOX"],
+  ...["POSTGRES", "POSTGRES_PASSWORD_FILE", "POSTGRES_CA", "POSTGRES_SCHEMA", "POSTGRES_ALLOW_ASYNC", "NODE", "DRAIN_SECONDS"],
   ...["JWT_SECRET_FILE", "JWT_PUBLIC_KEY", "JWT_PRIVATE_KEY", "JWKS", "JWT_AUDIENCE", "JWT_ISSUER", "REVOKED", "INSECURE_OPEN"],
   ...["ALLOW_ORIGIN", "TRUST_PROXY", "CERT", "KEY", "RATE", "BURST", "SENDER_BYTES_PER_DAY", "FREE_BYTES", "TRANSPORT"],
   ...["MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_ADDRESS", "MAX_UPGRADES_PER_SECOND", "MAX_DEVICES", "MAX_GROUPS"],

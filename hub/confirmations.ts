@@ -87,7 +87,6 @@ export class Confirmations {
   #tell(mark: MarkerMove, { moved, authors, ts }: MarkerResult): void {
     if (!moved) return;
     const frame = toReceipt(mark, ts);
-    for (const author of authors) this.#broker.signal(author, frame);
-    if (mark.kind === "read") this.#broker.signal(mark.user, frame);
+    this.#broker.signal(mark.kind === "read" ? [...authors, mark.user] : authors, frame);
   }
 }

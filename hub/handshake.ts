@@ -29,8 +29,10 @@ export interface HandshakeHost extends SendOrderHost, Pick<NodeLocal, "consumeRa
   readonly helloTimeoutMs: number;
   /** Milliseconds; see {@linkcode HELLO_GRACE_MS}. */
   readonly helloGraceMs: number;
+  /** Claims a settled session's device among all nodes; resolves with the number of the user's other devices elsewhere. */
+  claim(session: Session): Promise<number>;
   /** Puts a settled session under its user's name. False where it was closed instead, since there is no room. */
-  register(session: Session): boolean;
+  register(session: Session, elsewhere: number): boolean;
   /** Takes a session out of the registry, to come back under another device. */
   withdraw(session: Session): void;
   /** Tells the operator of a failure that no peer can be blamed for. */
@@ -134,8 +136,11 @@ export class Handshake {
     const { broker, limits } = this.#host;
     const resume = hello?.resume?.epoch === broker.epoch ? hello.resume.seq : undefined;
     const temporary = hello !== undefined && hello.device === undefined;
-    const attached = await broker.attach(session.user, session.device, { last: hello?.last, temporary, resume });
-    if (session.closed || !this.#host.register(session)) return;
+    const [attached, elsewhere] = await Promise.all([
+      broker.attach(session.user, session.device, { last: hello?.last, temporary, resume }),
+      this.#host.claim(session),
+    ]);
+    if (session.closed || !this.#host.register(session, elsewhere)) return;
     const { position, recovered } = whereToResume(attached, broker.epoch, hello?.resume);
     if (hello) {
       session.send({

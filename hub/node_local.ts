@@ -1,31 +1,26 @@
 /**
- * The seam between one node and many: every decision of the hub that is made by looking at this process alone. Each is right
- * while there is one process, and needs the word of the others as soon as there are several. Everything else that the hub does
- * goes through the broker, and works across nodes as it is.
+ * The seam between one node and many: every decision of the hub for which it looks at the connections of this process. With
+ * several nodes the others are asked too, through `hub/elsewhere.ts`; the rate alone is counted per node. Everything else that the
+ * hub does goes through the broker, and works across nodes as it is.
  */
 
-import type { CloseName, ServerFrameOf } from "../protocol.ts";
+import type { ConnectedUser } from "../broker.ts";
+import type { ServerFrameOf } from "../protocol.ts";
 import type { Session } from "./session.ts";
 
 /** Status of a user, as watchers are told. */
 export type Status = ServerFrameOf<"presence">["status"];
 
-/** A connected user with the names of their devices; `~` is a base connection. */
-export interface ConnectedUser {
-  readonly user: string;
-  readonly devices: readonly string[];
-}
-
-/** The seven decisions that see the connections of this process only. Implemented by the hub over its registry. */
+/** The seven decisions. Implemented by the hub over its registry. */
 export interface NodeLocal {
-  /** Closes an older connection of the same user and device with `replaced`. */
+  /** Closes an older connection of the same user and device to this node with `replaced`. */
   replaceDevice(session: Session): void;
-  /** Returns whether `user` may have another device connected. */
-  hasRoomForDevice(user: string): boolean;
+  /** Returns whether `user`, who has `elsewhere` devices on other nodes, may have another one connected. */
+  hasRoomForDevice(user: string, elsewhere: number): boolean;
   /** Lists everybody who is connected, with their devices. */
-  list(): ConnectedUser[];
+  list(): Promise<ConnectedUser[]>;
   /** Closes every connection of `user`; returns how many there were. */
-  disconnect(user: string, name: CloseName, reason: string): number;
+  disconnect(user: string): Promise<number>;
   /** Returns how `user` is connected right now, apart from any grace. */
   statusOf(user: string): Status;
   /**

@@ -24,11 +24,20 @@ export class Presence {
   readonly #leaving = new Map<string, ReturnType<typeof setTimeout>>();
   readonly #statusOf: (user: string) => Status;
   readonly #graceMs: number;
+  readonly #unwatched: (user: string) => void;
 
-  /** `statusOf` returns how a user is connected right now, apart from the grace. */
-  constructor(statusOf: (user: string) => Status, graceMs = PRESENCE_GRACE_MS) {
+  /**
+   * `statusOf` returns how a user is connected right now, apart from the grace; `unwatched` is told of users whom nobody watches
+   * any more.
+   */
+  constructor(
+    statusOf: (user: string) => Status,
+    graceMs = PRESENCE_GRACE_MS,
+    unwatched: (user: string) => void = () => {},
+  ) {
     this.#statusOf = statusOf;
     this.#graceMs = graceMs;
+    this.#unwatched = unwatched;
   }
 
   /** Watched users and users in their grace: for the tests that count what is left. */
@@ -60,7 +69,9 @@ export class Presence {
     for (const user of this.#watched.get(watcher) ?? []) {
       const watchers = this.#watchers.get(user);
       watchers?.delete(watcher);
-      if (watchers?.size === 0) this.#watchers.delete(user);
+      if (watchers?.size !== 0) continue;
+      this.#watchers.delete(user);
+      this.#unwatched(user);
     }
     this.#watched.delete(watcher);
   }

@@ -4,7 +4,7 @@
 
 import type { Broker, GroupAnswer, GroupRequest, Signal } from "../broker.ts";
 import { timestamp, toMessage } from "./encoding.ts";
-import type { NodeLocal } from "./node_local.ts";
+import type { NodeLocal, Status } from "./node_local.ts";
 import type { Presence } from "./presence.ts";
 import {
   type ClientFrame,
@@ -33,6 +33,10 @@ export interface RequestHost extends Pick<NodeLocal, "list" | "disconnect" | "st
   readonly presence: Presence;
   /** Bytes that may be queued to one connection. */
   readonly queueBytes: number;
+  /** Keeps track of users on other nodes; resolves when their status there is known. */
+  watchElsewhere(users: readonly string[]): Promise<void>;
+  /** Tells watchers that the status of a session's user is not what it was, `before`. */
+  statusChanged(session: Session, before: Status): void;
   /** Tells the broker now what the devices of `sessions` have, and what was read on them. */
   reportConfirmed(sessions: readonly Session[]): void;
   /** Tells the operator that the administrator `by` has disconnected `user`. */
@@ -78,7 +82,7 @@ function refuse(session: Session, code: ErrorCode, message: string, id: string |
 
 async function watch(host: RequestHost, session: Session, frame: ClientFrameOf<"watch">): Promise<void> {
   const users = host.presence.watch(session, frame.users);
-  const seen = await host.broker.lastSeen(users);
+  const [seen] = await Promise.all([host.broker.lastSeen(users), host.watchElsewhere(users)]);
   for (const [index, user] of users.entries()) {
     const status = host.presence.status(user);
     const last = seen[index];
@@ -89,16 +93,16 @@ async function watch(host: RequestHost, session: Session, frame: ClientFrameOf<"
 
 function setStatus(host: RequestHost, session: Session, frame: ClientFrameOf<"presence">): void {
   const before = host.statusOf(session.user);
-  if (session.setAway(frame.status === "away")) host.presence.changed(session.user, before);
+  if (session.setAway(frame.status === "away")) host.statusChanged(session, before);
 }
 
 async function typing(host: RequestHost, session: Session, { recipient }: ClientFrameOf<"typing">): Promise<void> {
   if (!session.mayType()) return;
   const signal: Signal = { type: "typing", sender: session.user, recipient };
-  if (!isGroup(recipient)) return host.broker.signal(recipient, signal);
+  if (!isGroup(recipient)) return host.broker.signal([recipient], signal);
   const answer = await host.broker.group({ op: "members", user: session.user, group: recipient });
   if ("code" in answer) return;
-  for (const member of answer.members) if (member !== session.user) host.broker.signal(member, signal);
+  host.broker.signal(answer.members.filter((member) => member !== session.user), signal);
 }
 
 // ---- Groups ----
@@ -144,7 +148,7 @@ function notify(host: RequestHost, request: Exclude<GroupRequest, { op: "list" }
   const told = new Set(answer.members.length <= GROUP_NOTICE_MEMBERS_MAX ? answer.members : []);
   told.add(target);
   told.delete(request.user);
-  for (const user of told) host.broker.signal(user, signal);
+  host.broker.signal([...told], signal);
 }
 
 // ---- History ----
@@ -224,7 +228,7 @@ async function admin(host: RequestHost, session: Session, frame: ClientFrameOf<"
   if (!session.admin) return refuse(session, "forbidden", "Only administrators may do this", id);
   const reply: ServerFrameOf<"admin"> = { type: "admin", op };
   if (id !== undefined) reply.id = id;
-  if (op === "list") return session.send({ ...reply, ...listPage(host, frame.after) });
+  if (op === "list") return session.send({ ...reply, ...await listPage(host, frame.after) });
   if (user === undefined) return refuse(session, "bad_frame", `"${op}" needs a "user"`, id);
   reply.user = user;
   if (op === "create") {
@@ -233,15 +237,18 @@ async function admin(host: RequestHost, session: Session, frame: ClientFrameOf<"
     if (reply.created) await host.broker.seen([user], 0);
   } else {
     const by = session.user; // who may be the one that is disconnected
-    reply.closed = host.disconnect(user, "revoked", "An administrator disconnected you");
+    reply.closed = await host.disconnect(user);
     host.disconnectedBy(by, user, reply.closed);
   }
   session.send(reply);
 }
 
 /** Returns the users after a name, in the order of names, as many as one answer takes. */
-function listPage(host: RequestHost, after = ""): Pick<ServerFrameOf<"admin">, "users" | "more"> {
-  const users = host.list().filter(({ user }) => user > after).sort((a, b) => a.user < b.user ? -1 : 1);
+async function listPage(
+  host: RequestHost,
+  after = "",
+): Promise<Pick<ServerFrameOf<"admin">, "users" | "more">> {
+  const users = (await host.list()).filter(({ user }) => user > after).sort((a, b) => a.user < b.user ? -1 : 1);
   const kept = cut(host, users, ({ user, devices }) => USER_CHARS + user.length + devices.join('","').length);
   const page = { users: kept.map(({ user, devices }) => ({ user, devices: [...devices] })) };
   return kept.length < users.length ? { ...page, more: true } : page;

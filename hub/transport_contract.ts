@@ -194,7 +194,7 @@ export function testTransport(
   test("closes with the code and the reason of the hub", async ({ watched, peer }) => {
     await using ann = await peer("ann");
     const { gone } = await watched.arrival("ann");
-    watched.hub.disconnect("ann", "revoked", "Schluß für heute");
+    watched.hub.disconnectHere("ann", "revoked", "Schluß für heute");
     const { code, reason } = await deadline(ann.closed, PATIENCE_MS);
     assertEquals([code, reason], [CLOSE_CODES.revoked.code, "Schluß für heute"]);
     await watched.until(() => gone.length > 0);

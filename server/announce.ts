@@ -2,13 +2,19 @@
 
 import { type ServerValues, VERSION } from "./options.ts";
 
-/** Prints where the server listens at `url`, and unless it is to be quiet, how to go on. */
-export function announce(url: string, values: ServerValues, hasPage: boolean): void {
+/**
+ * Prints where the server listens at `url`, and unless it is to be quiet, how to go on. `kept`: where messages are kept and what an
+ * acknowledgement promises, if the broker says it.
+ */
+export function announce(url: string, values: ServerValues, hasPage: boolean, kept: string | undefined): void {
   const { quiet, broker, data } = values;
   console.log(`Parley ${VERSION} listens on ${url}`);
   if (quiet) return;
+  if (kept !== undefined) console.log(kept);
   const isKept = broker === "sqlite" && data !== ":memory:";
-  console.log(isKept ? `Messages are kept in ${data}` : "Messages are kept in memory and gone when it ends");
+  if (kept === undefined) {
+    console.log(isKept ? `Messages are kept in ${data}` : "Messages are kept in memory and gone when it ends");
+  }
   if (hasPage) console.log(`Open ${pageAddress(url)} in a browser`);
   else if (!values["no-web"]) console.log("There is no page for browsers; deno task web builds it");
   const server = url === "ws://127.0.0.1:8080/ws" ? "" : ` --server ${url}`;

@@ -3,6 +3,7 @@
 import { Revoked } from "../auth/revoked.ts";
 import { Tokens } from "../auth/tokens.ts";
 import { MemoryBroker } from "../broker/memory.ts";
+import { openPostgresBroker, type PostgresOptions } from "../broker/postgres.ts";
 import { openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../broker.ts";
 import { UsageError } from "../cli/options.ts";
@@ -43,6 +44,8 @@ export interface ServerOptions
   readonly admission?: Partial<AdmissionLimits>;
   /** Serves TLS. */
   readonly certificate?: Certificate;
+  /** Milliseconds over which connections are closed at most when the server ends. Default: at once. */
+  readonly drainMs?: number;
   /** The page for browsers. Default: there is none. */
   readonly web?: WebAssets;
   /** Refuses messages while there is too little room for them. The caller's to close. */
@@ -67,10 +70,10 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   const tokens = await openTokens(values);
   const certificate = readCertificate(values);
   const web = openWebAssets(values, tokens !== undefined);
-  const revoked = openRevoked(values, log);
+  const revoked = openRevoked(values, tokens !== undefined, log);
   try {
     const broker = await openBroker(values, log);
-    const space = keepsNothing(values) ? undefined : await watchSpace(values, log);
+    const space = keepsNothing(values) || values.postgres !== undefined ? undefined : await watchSpace(values, log);
     return {
       ...limitsOf(values),
       hostname: values.host,
@@ -102,7 +105,16 @@ function transportOf({ transport, host }: ServerValues): TransportName {
 }
 
 /** Refuses values that each may be, and together would leave somebody outside for ever. */
-function checkTogether({ "queue-bytes": queue, "frame-bytes": frame, "allow-origin": origins }: ServerValues): void {
+function checkTogether(values: ServerValues): void {
+  const { "queue-bytes": queue, "frame-bytes": frame, "allow-origin": origins } = values;
+  for (const option of ["postgres-password-file", "postgres-ca", "postgres-allow-async", "node"] as const) {
+    if (values.postgres === undefined && values[option]) {
+      throw new UsageError(`--${option} is about PostgreSQL, and needs --postgres`);
+    }
+  }
+  if (values.postgres !== undefined && keepsNothing(values)) {
+    throw new UsageError("--postgres keeps messages, and --broker memory keeps none: choose one");
+  }
   const least = frame * QUEUE_FRAMES_MIN;
   if (queue < least) {
     throw new UsageError(`--queue-bytes ${queue} is too few for frames of ${frame} bytes; it has to be at least ${least}`);
@@ -158,8 +170,9 @@ async function openTokens(values: ServerValues): Promise<Tokens | undefined> {
     }));
 }
 
-function openRevoked({ revoked }: ServerValues, log: Log): Revoked | undefined {
-  if (revoked === undefined) return undefined;
+function openRevoked({ revoked, postgres }: ServerValues, hasTokens: boolean, log: Log): Revoked | undefined {
+  // The other nodes may have a list where this one has none.
+  if (revoked === undefined && !(postgres !== undefined && hasTokens)) return undefined;
   try {
     return new Revoked(revoked, log);
   } catch (error) {
@@ -174,6 +187,16 @@ async function openBroker(values: ServerValues, log: Log): Promise<Broker> {
     groupsPerUser: values["max-groups"],
     groupMembers: values["max-group-members"],
   };
+  if (values.postgres !== undefined) {
+    return await openPostgresBroker({
+      ...addressOf(values, values.postgres),
+      node: nodeOf(values),
+      allowAsync: values["postgres-allow-async"],
+      report: (error, task) => log("failed", { task, reason: reasonOf(error) }),
+      notice: (words) => log("storage", { words }),
+      ...limits,
+    });
+  }
   if (keepsNothing(values)) return new MemoryBroker(limits);
   return await openSqliteBroker({
     dir: values.data,
@@ -182,6 +205,30 @@ async function openBroker(values: ServerValues, log: Log): Promise<Broker> {
     notice: (words) => log("storage", { words }),
     ...limits,
   });
+}
+
+/** Returns where a PostgreSQL is, and with what it is asked, from the options of the server or of `move`. */
+export function addressOf(
+  values: Pick<ServerValues, "postgres-password-file" | "postgres-ca" | "postgres-schema">,
+  url: string,
+): PostgresOptions {
+  return {
+    url,
+    passwordFile: values["postgres-password-file"],
+    passFile: Deno.env.get("PGPASSFILE"),
+    caFile: values["postgres-ca"],
+    schema: values["postgres-schema"],
+  };
+}
+
+/** Returns the name of this node: the machine's and the port, where none is given. */
+function nodeOf({ node, port }: ServerValues): string {
+  if (node !== undefined) return node;
+  try {
+    return `${Deno.readTextFileSync("/etc/hostname").trim()}:${port}`;
+  } catch {
+    return `node-${crypto.randomUUID().slice(0, 8)}`;
+  }
 }
 
 function keepsNothing({ broker, data }: ServerValues): boolean {
@@ -205,6 +252,7 @@ function limitsOf(values: ServerValues): ServerOptions {
     queueBytes: values["queue-bytes"],
     confirmMessages: Math.min(CONFIRM_MESSAGES, values.mailbox / CONFIRM_MAILBOX_PARTS),
     helloTimeoutMs: values["hello-timeout"] * 1_000,
+    drainMs: values["drain-seconds"] * 1_000,
     devicesMax,
     refusalsMax,
     ...rate !== Infinity && { rateLimit: new TokenBuckets(rate, burst, { refusalsMax }), rate: { rate, burst } },

@@ -1,12 +1,14 @@
 /** Commands of `chat-server` beside serving. */
 
+import { moveToPostgres } from "../broker/postgres.ts";
 import { backup } from "../broker/sqlite.ts";
 import { ABOUT_OPTIONS, type AboutCommand, aboutText } from "../cli/about.ts";
 import { helpText } from "../cli/help.ts";
 import { type OptionTable, parseOptions, UsageError, type Values } from "../cli/options.ts";
 import { KEYS_OPTIONS, keysCommand, TOKEN_OPTIONS, tokenCommand } from "./credentials.ts";
+import { addressOf } from "./assemble.ts";
 import { serverManual } from "./manual.ts";
-import { BACKUP_OPTIONS, SERVER } from "./options.ts";
+import { BACKUP_OPTIONS, MOVE_OPTIONS, SERVER } from "./options.ts";
 
 /**
  * Runs the command that a command line names; `args` follow it. Returns what to print. Throws {@linkcode UsageError}, and for
@@ -18,6 +20,7 @@ export async function runCommand(
   env: (name: string) => string | undefined,
 ): Promise<string> {
   if (command === "backup") return await runBackup(args, env);
+  if (command === "move") return await runMove(args, env);
   if (command === "help" || command === "completions" || command === "man") return runAbout(command, args);
   const options = command === "token" ? TOKEN_OPTIONS : KEYS_OPTIONS;
   const { values, operands } = parseOptions<OptionTable>(options, args, { env });
@@ -25,6 +28,15 @@ export async function runCommand(
   if (operands.length > 0) throw new UsageError(`${command} takes options only, not "${operands[0]}"`);
   if (command === "token") return await tokenCommand(values as Values<typeof TOKEN_OPTIONS>, console.error);
   return await keysCommand(values as Values<typeof KEYS_OPTIONS>);
+}
+
+async function runMove(args: readonly string[], env: (name: string) => string | undefined): Promise<string> {
+  const { values, operands } = parseOptions(MOVE_OPTIONS, args, { env });
+  if (values.help) return helpText(SERVER, "move");
+  if (operands.length > 0) throw new UsageError(`move takes options only, not "${operands[0]}"`);
+  if (values.to === undefined) throw new UsageError("move needs --to postgres://USER@HOST/DATABASE");
+  const { messages, users } = await moveToPostgres(values.from, addressOf(values, values.to));
+  return `${messages} messages of ${users} users were taken over; devices resume where they were`;
 }
 
 function runAbout(command: AboutCommand, args: readonly string[]): string {

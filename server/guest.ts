@@ -52,6 +52,8 @@ export interface GuestsOptions {
   readonly log?: Log;
   /** Milliseconds that a handshake may take. */
   readonly openTimeoutMs?: number;
+  /** Tells the other nodes this one's list of the revoked. */
+  readonly publish?: (revoked: Revoked) => void;
 }
 
 /** Connections that are not gone yet: those whose handshake is not done, open ones, and those closed by the server. */
@@ -64,12 +66,19 @@ export class Guests {
   #isClosing = false;
   #emptied: (() => void) | undefined;
 
-  constructor(host: Host, { revoked, log = () => {}, openTimeoutMs = OPEN_TIMEOUT_MS }: GuestsOptions = {}) {
+  constructor(
+    host: Host,
+    { revoked, log = () => {}, openTimeoutMs = OPEN_TIMEOUT_MS, publish = () => {} }: GuestsOptions = {},
+  ) {
     this.#host = host;
     this.#log = log;
     this.revoked = revoked;
     this.openTimeoutMs = openTimeoutMs;
-    revoked?.onChange(() => this.#closeRevoked(this.#present));
+    revoked?.onChange((isOwn) => {
+      this.#closeRevoked(this.#present);
+      if (isOwn) publish(revoked);
+    });
+    if (revoked) publish(revoked);
   }
 
   /** True once the server ends: who opens now is told to come back. */
@@ -110,7 +119,9 @@ export class Guests {
       closed.set(guest.user, (closed.get(guest.user) ?? 0) + 1);
       guest.close(REVOKED);
     }
-    for (const [user, connections] of closed) this.#log("revoked_closed", { user, connections, file: revoked.file });
+    for (const [user, connections] of closed) {
+      this.#log("revoked_closed", { user, connections, file: revoked.file ?? "another node's" });
+    }
     return closed.size;
   }
 

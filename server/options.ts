@@ -3,6 +3,7 @@
 import config from "../deno.json" with { type: "json" };
 import { CREDENTIAL_COMMANDS } from "./credentials.ts";
 import { DEFAULT_LIMITS } from "../broker.ts";
+import { DEFAULT_SCHEMA } from "../broker/postgres.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
 import { STALLED_MAX, STALLED_PER_USER_MAX } from "../limits/admission.ts";
 import { aboutCommands } from "../cli/about.ts";
@@ -58,6 +59,48 @@ export const SERVER_OPTIONS = {
     choices: ["full", "normal"],
     group: "Storage",
     help: "full: an ack survives a loss of power; normal: only the end of the process",
+  },
+  postgres: {
+    kind: "string",
+    value: "URL",
+    env: "PARLEY_POSTGRES",
+    group: "Storage",
+    help: "Keep messages in this PostgreSQL, which any number of servers may share: postgres://USER@HOST[,HOST]/DATABASE",
+  },
+  "postgres-password-file": {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_POSTGRES_PASSWORD_FILE",
+    group: "Storage",
+    help: "File with its password; else the URL's, or that of PGPASSFILE",
+  },
+  "postgres-ca": {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_POSTGRES_CA",
+    group: "Storage",
+    help: "Certificates (PEM) that PostgreSQL's is checked with; it is spoken to with TLS then",
+  },
+  "postgres-schema": {
+    kind: "string",
+    value: "NAME",
+    env: "PARLEY_POSTGRES_SCHEMA",
+    default: DEFAULT_SCHEMA,
+    group: "Storage",
+    help: "Schema of its tables",
+  },
+  "postgres-allow-async": {
+    kind: "flag",
+    env: "PARLEY_POSTGRES_ALLOW_ASYNC",
+    group: "Storage",
+    help: "Take a PostgreSQL that may lose what it has acknowledged",
+  },
+  node: {
+    kind: "string",
+    value: "NAME",
+    env: "PARLEY_NODE",
+    group: "Storage",
+    help: "Name of this server among those on one PostgreSQL; default: the machine's name and the port",
   },
   "retention-days": {
     kind: "limit",
@@ -302,12 +345,32 @@ export const SERVER_OPTIONS = {
     help: "Seconds that a connection has to say who it is",
   },
 
+  "drain-seconds": {
+    kind: "integer",
+    value: "SECONDS",
+    env: "PARLEY_DRAIN_SECONDS",
+    default: 10,
+    max: 600,
+    group: "Sizes and times",
+    help: "Seconds over which the connections of a server that ends are closed at most; few take less",
+  },
+
   help: { kind: "flag", short: "h", group: "Other", help: "Show this help" },
   version: { kind: "flag", group: "Other", help: "Show the version" },
 } as const satisfies OptionTable;
 
 /** Values of the server's options. Limits that are lifted are `Infinity`. */
 export type ServerValues = Values<typeof SERVER_OPTIONS>;
+
+/** Options of `chat-server move`. */
+export const MOVE_OPTIONS = {
+  from: { kind: "string", value: "DIR", default: "./data", help: "Folder of the messages; no server may use it meanwhile" },
+  to: { kind: "string", value: "URL", help: "PostgreSQL that takes them: postgres://USER@HOST/DATABASE" },
+  "postgres-password-file": SERVER_OPTIONS["postgres-password-file"],
+  "postgres-ca": SERVER_OPTIONS["postgres-ca"],
+  "postgres-schema": SERVER_OPTIONS["postgres-schema"],
+  help: { kind: "flag", short: "h", help: "Show this help" },
+} as const satisfies OptionTable;
 
 /** Options of `chat-server backup`. */
 export const BACKUP_OPTIONS = {
@@ -327,6 +390,12 @@ export const SERVER: ProgramSpec = {
       operands: "FILE",
       options: BACKUP_OPTIONS,
       examples: ["chat-server backup /backups/parley.db", "chat-server backup --data /var/lib/parley parley.db"],
+    },
+    move: {
+      summary: "Take the messages of a folder over into an empty schema of a PostgreSQL",
+      operands: "",
+      options: MOVE_OPTIONS,
+      examples: ["chat-server move --from /var/lib/parley --to postgres://parley@db/parley"],
     },
     ...aboutCommands("chat-server"),
   },

@@ -366,7 +366,7 @@ testOverTransports({
       await alice.until(() => alice.frames.length === sent);
     }
     assertEquals(server.admission.counts.stalled, 1);
-    assertEquals(server.hub.list().filter(({ user }) => user === "bob"), []);
+    assertEquals((await server.hub.list()).filter(({ user }) => user === "bob"), []);
     alice.socket.send('{"sender":"alice","recipient":"alice","content":"hi","id":"last"}');
     await alice.until(() => alice.frames.some(({ id }) => id === "last"));
     stalled[Symbol.dispose]();

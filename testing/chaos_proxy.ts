@@ -5,8 +5,8 @@ const DELAY_MS_MAX = 5;
 
 /** Carries connections to `upstream`, badly. */
 export class ChaosProxy implements AsyncDisposable {
-  /** Port of the server; may change while it runs. 0: nobody is there. */
-  upstream = 0;
+  /** Port of the server, or what chooses one for each connection; may change while it runs. 0: nobody is there. */
+  upstream: number | (() => number) = 0;
   readonly port: number;
   readonly #listener: Deno.TcpListener;
   readonly #links = new Set<{ close(): void }>();
@@ -42,7 +42,8 @@ export class ChaosProxy implements AsyncDisposable {
   async #carry(client: Deno.TcpConn): Promise<void> {
     let server: Deno.TcpConn;
     try {
-      server = await Deno.connect({ hostname: "127.0.0.1", port: this.upstream });
+      const port = typeof this.upstream === "number" ? this.upstream : this.upstream();
+      server = await Deno.connect({ hostname: "127.0.0.1", port });
     } catch {
       return client.close();
     }

@@ -13,9 +13,9 @@ export class WsPeer implements AsyncDisposable {
   #arrived = Promise.withResolvers<void>();
   readonly #closed = Promise.withResolvers<CloseEvent>();
 
-  /** Connects, and resolves when the socket is open. */
-  static async open(url: string): Promise<WsPeer> {
-    const peer = new WsPeer(new WebSocket(url));
+  /** Connects, and resolves when the socket is open; `protocols` may carry a token. */
+  static async open(url: string, protocols: readonly string[] = []): Promise<WsPeer> {
+    const peer = new WsPeer(new WebSocket(url, [...protocols]));
     await new Promise<void>((resolve, reject) => {
       peer.#socket.onopen = () => resolve();
       peer.#socket.onerror = (event) => reject(new Error(`Cannot connect: ${(event as ErrorEvent).message}`));

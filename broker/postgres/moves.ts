@@ -1,0 +1,133 @@
+/** Calls about devices, markers and last seen: each is one call of a function of the schema for many items. */
+
+import type { Attached, AttachOptions, DeviceMove, MarkerMove, MarkerResult } from "../../broker.ts";
+import { deviceToForget, WAITING_SCANNED_MAX } from "../device_rules.ts";
+import { isGroup } from "../names.ts";
+import { directName } from "./directory.ts";
+import type { Kind } from "./lane.ts";
+import { ints, type Sql, texts } from "./link.ts";
+
+/** Calls that are made together: some milliseconds. */
+const TOGETHER = 200;
+
+/** A device that connects. */
+export interface AttachItem {
+  readonly user: string;
+  readonly device: string;
+  readonly options: AttachOptions;
+}
+
+/** Makes the kind of `Devices.attach`; `seen` returns the position that this node has seen. */
+export function attachKind(seen: () => number, kept: number): Kind<AttachItem, Attached> {
+  return {
+    most: TOGETHER,
+    run: async (sql, items) => {
+      const attached = await attach(sql, items, seen(), kept);
+      for (const [index, { position }] of attached.entries()) {
+        if (position !== null) continue;
+        await makeRoom(sql, items[index]!.user);
+        [attached[index]] = await attach(sql, [items[index]!], seen(), kept + 1) as [Attached];
+      }
+      return attached as Attached[];
+    },
+  };
+}
+
+/** Attaches devices; the position is null where there are too many already. */
+async function attach(
+  sql: Sql,
+  items: readonly AttachItem[],
+  seen: number,
+  kept: number,
+): Promise<(Omit<Attached, "position"> & { readonly position: number | null })[]> {
+  const numbers = (values: (number | undefined)[]) => texts(values.map((value) => value === undefined ? value : String(value)));
+  const rows = await sql`SELECT * FROM attach(${texts(items.map(({ user }) => user))}::text[],
+    ${texts(items.map(({ device }) => device))}::text[], ${numbers(items.map(({ options }) => options.last))}::bigint[],
+    ${`{${items.map(({ options }) => options.temporary === true)}}`}::boolean[],
+    ${numbers(items.map(({ options }) => options.resume))}::bigint[], ${seen}, ${kept})`;
+  return rows.map(({ place, is_new, lost, head, is_lost }) => (
+    { position: place, isNew: is_new, horizon: lost, head, isLost: is_lost }
+  ));
+}
+
+/** Forgets a device of a user who has as many as are remembered. */
+async function makeRoom(sql: Sql, user: string): Promise<void> {
+  const rows = await sql`SELECT * FROM devices_of(${user}, ${WAITING_SCANNED_MAX})`;
+  const devices = rows.map(({ name, place, attached, temporary, waits }) => ({
+    name,
+    position: place,
+    attached,
+    temporary,
+    waits,
+  }));
+  const gone = deviceToForget(devices, ({ waits }) => waits);
+  if (!gone) return;
+  await sql`DELETE FROM devices d USING users u WHERE u.id = d.usr AND u.name = ${user} AND d.name = ${gone.name}`;
+}
+
+/** Makes the kind of `Devices.advance`. */
+export function advanceKind(seen: () => number): Kind<readonly DeviceMove[], void> {
+  return {
+    most: TOGETHER,
+    run: async (sql, calls) => {
+      const moves = calls.flat();
+      await sql`SELECT advance(${texts(moves.map(({ user }) => user))}::text[],
+        ${texts(moves.map(({ device }) => device))}::text[], ${ints(moves.map(({ seq }) => seq))}::bigint[], ${seen()})`;
+      return calls.map(() => undefined);
+    },
+  };
+}
+
+/** Makes the kind of `Markers.mark`; `moved` is told of every user whose marker moved. */
+export function markKind(
+  seen: () => number,
+  now: (() => number) | undefined,
+  moved: (user: string) => void,
+): Kind<readonly MarkerMove[], readonly MarkerResult[]> {
+  return {
+    most: TOGETHER,
+    run: async (sql, calls) => {
+      const moves = calls.flat();
+      const threads = moves.map(({ user, with: other }) => isGroup(other) ? other : directName(user, other));
+      const rows = await sql`SELECT n, moved, authors, ts FROM mark(${texts(moves.map(({ user }) => user))}::text[],
+        ${texts(threads)}::text[], ${`{${moves.map(({ kind }) => kind === "read")}}`}::boolean[],
+        ${`{${moves.map((move) => move.kind === "read" && move.private === true)}}`}::boolean[],
+        ${ints(moves.map(({ seq }) => seq))}::bigint[], ${now ? now() : null}::bigint, ${seen()})`;
+      const results = new Array<MarkerResult>(moves.length);
+      for (const row of rows) {
+        results[row.n - 1] = { moved: row.moved, authors: row.authors?.split(" ") ?? [], ts: row.ts };
+        if (row.moved) moved(moves[row.n - 1]!.user);
+      }
+      let start = 0;
+      return calls.map(({ length }) => results.slice(start, start += length));
+    },
+  };
+}
+
+/** Makes the kind of `Markers.markAll`. */
+export function markAllKind(
+  seen: () => number,
+  now: (() => number) | undefined,
+  moved: (user: string) => void,
+): Kind<{ readonly user: string; readonly seq: number }, readonly (MarkerMove & MarkerResult)[]> {
+  return {
+    most: 1,
+    run: async (sql, [one]) => {
+      const { user, seq } = one!;
+      const rows = await sql`SELECT * FROM mark_all(${user}, ${seq}, ${now ? now() : null}::bigint, ${seen()})`;
+      moved(user);
+      return [rows.map(({ with_, seq, authors, ts }) => (
+        { user, kind: "delivered" as const, with: with_, seq, moved: true, authors: authors.split(" "), ts }
+      ))];
+    },
+  };
+}
+
+/** The kind of `LastSeen.seen`. It makes users who are unknown, so it has to be durable: numbers of users are remembered. */
+export const SEE: Kind<{ readonly users: readonly string[]; readonly at: number }, void> = {
+  most: 1,
+  run: async (sql, [one]) => {
+    await sql`SELECT see(${texts(one!.users)}::text[], ${one!.at})`;
+    return [undefined];
+  },
+};

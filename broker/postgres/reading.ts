@@ -1,0 +1,203 @@
+/** Backlogs, history, lists of conversations and of markers. All are bounded by the horizon, or by what this node has seen. */
+
+import type {
+  BrokerRefusal,
+  ConversationCursor,
+  ConversationPage,
+  Found,
+  HistoryQuery,
+  Marker,
+  Page,
+  SearchQuery,
+  Stored,
+} from "../../broker.ts";
+import { UNREAD_MAX } from "../limits.ts";
+import { isGroup } from "../names.ts";
+import { isFound, parseQuery } from "../search_rules.ts";
+import { notMember, unknownGroup, unknownUser } from "../refusals.ts";
+import { directName, type Directory, groupName } from "./directory.ts";
+import { texts } from "./link.ts";
+import type { Reads } from "./reads.ts";
+
+/** Characters of a page of backlog: a device far behind costs a page, and many may come back at once. */
+const PAGE_CHARS_MAX = 131_072;
+/** Characters of a page of history: what one answer has at most. */
+const HISTORY_CHARS_MAX = 262_144;
+/** Messages that one search looks at, and at once. */
+const LOOKED_AT_MAX = 5_000, SEARCH_STEP = 500;
+/** Number that no conversation has. */
+const NO_THREAD = -1;
+/** Markers that are yielded at once. */
+const MARKERS_PAGE = 512;
+/** Above every position. */
+const HIGHEST = Number.MAX_SAFE_INTEGER;
+
+/** A row of a page. */
+interface Row {
+  readonly seq: number;
+  readonly ts: number;
+  readonly sender: number;
+  readonly recipient: number;
+  readonly thread: number;
+  readonly id: string | null;
+  readonly origin: string;
+  readonly content: string;
+  /** Messages in all, up to one more than were asked for. */
+  readonly found: number;
+}
+
+/** Parts of a {@linkcode Reading}. */
+export interface ReadingOptions {
+  readonly reads: Reads;
+  readonly directory: Directory;
+  /** Position that this node has seen. */
+  readonly seen: () => number;
+}
+
+/** Answers questions about messages. */
+export class Reading {
+  readonly #options: ReadingOptions;
+  /** Groups by number, for the names of messages: a number is never given to another. */
+  readonly #groupNames = new Map<number, string>();
+
+  constructor(options: ReadingOptions) {
+    this.#options = options;
+  }
+
+  /** Reads a page as `MessageLog.read` of broker.ts says. */
+  async backlog(user: string, after: number, limit: number): Promise<Page> {
+    const { reads, seen } = this.#options;
+    const rows = await reads.ask((sql) =>
+      sql`SELECT * FROM backlog(${user}, ${after}, ${limit}, ${PAGE_CHARS_MAX}, ${seen()})`
+    );
+    return this.#page(rows as unknown as Row[]);
+  }
+
+  async #page(rows: readonly Row[]): Promise<Page> {
+    const { reads, directory } = this.#options;
+    await this.#learnGroups(rows);
+    const names = await directory.namesOf(reads, rows.flatMap(({ sender, recipient }) => [sender, recipient]));
+    const messages = rows.map((row) => this.#stored(row, names));
+    return { messages, more: rows.length > 0 && rows[0]!.found > rows.length };
+  }
+
+  async #learnGroups(rows: readonly Pick<Row, "recipient" | "thread">[]): Promise<void> {
+    const unknown = rows.filter(({ recipient, thread }) => recipient === 0 && !this.#groupNames.has(thread))
+      .map(({ thread }) => thread);
+    if (unknown.length === 0) return;
+    const list = `{${[...new Set(unknown)].join(",")}}`;
+    const found = await this.#options.reads.ask((sql) => sql`SELECT id, name FROM threads WHERE id = ANY(${list}::int[])`);
+    for (const { id, name } of found) this.#groupNames.set(id, groupName(name));
+  }
+
+  #stored({ seq, ts, sender, recipient, thread, id, origin, content }: Row, names: ReadonlyMap<number, string>): Stored {
+    const to = recipient === 0 ? this.#groupNames.get(thread) ?? "" : names.get(recipient)!;
+    return { sender: names.get(sender)!, recipient: to, content, id: id ?? undefined, origin, seq, ts };
+  }
+
+  /** Reads a page as `History.history` of broker.ts says. */
+  async history(user: string, { with: other, before, after, limit }: HistoryQuery): Promise<Page | BrokerRefusal> {
+    const { reads, seen } = this.#options;
+    const forward = after !== undefined && before === undefined;
+    const thread = isGroup(other) ? other : directName(user, other);
+    const [first, ...rows] = await reads.ask((sql) =>
+      sql`SELECT * FROM history(${user}, ${thread}, ${after ?? 0}, ${before ?? HIGHEST}, ${forward}, ${limit},
+        ${HISTORY_CHARS_MAX}, ${seen()})`
+    );
+    if (first!.thread === null) return await this.#whyNot(other);
+    const page = await this.#page(rows as unknown as Row[]);
+    return forward ? page : { messages: page.messages.toReversed(), more: page.more };
+  }
+
+  /** Searches as `Search.search` of broker.ts says: messages are looked at, the newest first, as many as one call may. */
+  async search(user: string, { query, with: other, before, limit }: SearchQuery): Promise<Found | BrokerRefusal> {
+    const sought = parseQuery(query);
+    if ("code" in sought) return sought;
+    const { reads, seen } = this.#options;
+    let thread = 0;
+    if (other !== undefined) {
+      const [first] = await reads.ask((sql) =>
+        sql`SELECT thread FROM history(${user}, ${isGroup(other) ? other : directName(user, other)}, 0, 0, true, 1, 1, 0)`
+      );
+      if (first!.thread === null) {
+        const why = await this.#whyNot(other);
+        if ("code" in why) return why;
+      }
+      thread = first!.thread ?? NO_THREAD;
+    }
+    const found: Row[] = [];
+    let below = before ?? HIGHEST, indexed = 0, chars = 0;
+    for (let looked = 0; looked < LOOKED_AT_MAX; looked += SEARCH_STEP) {
+      const [top, ...rows] = await reads.ask((sql) =>
+        sql`SELECT * FROM newest(${user}, ${thread}, ${below}, ${SEARCH_STEP}, ${seen()})`
+      ) as unknown as Row[];
+      indexed ||= top!.seq;
+      for (const row of rows) {
+        below = row.seq;
+        if (!isFound(row.content, sought)) continue;
+        found.push(row);
+        chars += row.content.length;
+        if (found.length === limit || chars > HISTORY_CHARS_MAX) return await this.#found(found, below, indexed);
+      }
+      if (rows.length < SEARCH_STEP) return await this.#found(found, undefined, indexed);
+    }
+    return await this.#found(found, below, indexed);
+  }
+
+  async #found(rows: readonly Row[], before: number | undefined, indexed: number): Promise<Found> {
+    const { messages } = await this.#page(rows.toReversed());
+    return { messages, before, indexed };
+  }
+
+  /** Returns why a user has no conversation with `other`; an empty one where they have only not begun it. */
+  async #whyNot(other: string): Promise<Page | BrokerRefusal> {
+    const { reads } = this.#options;
+    const [found] = await reads.ask((sql) =>
+      sql`SELECT EXISTS (SELECT 1 FROM users WHERE name = ${other}) AS is_user,
+        EXISTS (SELECT 1 FROM threads WHERE name = ${other} AND owner > 0) AS is_group`
+    );
+    if (isGroup(other)) return found!.is_group ? notMember(other) : unknownGroup(other);
+    return found!.is_user ? { messages: [], more: false } : unknownUser(other);
+  }
+
+  /** Lists conversations as `History.conversations` of broker.ts says. */
+  async conversations(user: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {
+    const { reads, directory, seen } = this.#options;
+    const rows = await reads.ask((sql) =>
+      sql`SELECT * FROM conversations(${user}, ${limit}, ${before?.seq ?? null}::bigint, ${
+        before?.with ?? ""
+      }, ${UNREAD_MAX}, ${seen()})`
+    );
+    const some = rows.slice(0, limit);
+    await this.#learnGroups(some as unknown as Row[]);
+    const names = await directory.namesOf(reads, some.flatMap(({ sender, recipient }) => [sender ?? 0, recipient ?? 0]));
+    const conversations = some.map((row) => {
+      const last = row.seq === null ? undefined : this.#stored(row as unknown as Row, names);
+      return { with: row.other as string, last, read: row.read as number, unread: row.unread as number };
+    });
+    return { conversations, more: rows.length > limit };
+  }
+
+  /** Yields markers as `Markers.markers` of broker.ts says. */
+  async *markers(user: string, since: number): AsyncGenerator<readonly Marker[]> {
+    const rows = await this.#options.reads.ask((sql) => sql`SELECT * FROM markers(${user}, ${since})`);
+    for (let i = 0; i < rows.length; i += MARKERS_PAGE) yield rows.slice(i, i + MARKERS_PAGE).flatMap(toMarkers);
+  }
+
+  /** Returns when users were last connected as `LastSeen.lastSeen` of broker.ts says. */
+  async lastSeen(users: readonly string[]): Promise<readonly (number | undefined)[]> {
+    const rows = await this.#options.reads.ask((sql) =>
+      sql`SELECT u.last_seen FROM unnest(${texts(users)}::text[]) WITH ORDINALITY AS d(name, n)
+        LEFT JOIN users u ON u.name = d.name ORDER BY d.n`
+    );
+    return rows.map(({ last_seen }) => last_seen ?? undefined);
+  }
+}
+
+function toMarkers({ name, with_, mine, delivered, read, ts }: Record<string, unknown>): Marker[] {
+  const marker = { user: name as string, with: with_ as string, ts: ts as number };
+  const found: Marker[] = [];
+  if (!mine && delivered !== 0) found.push({ ...marker, kind: "delivered", seq: delivered as number });
+  if (read !== 0) found.push({ ...marker, kind: "read", seq: read as number });
+  return found;
+}

@@ -1,0 +1,535 @@
+/** The broker on PostgreSQL: the suite of all brokers, and what only this one can get wrong. */
+
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { delay } from "@std/async/delay";
+import type { Appended, Draft, Stored } from "../broker.ts";
+import { LACKS_POSTGRES, PostgresServer, runAsPostgres, sharedPostgres } from "../testing/postgres.ts";
+import { testBroker } from "./contract.ts";
+import { BrokerError } from "./errors.ts";
+import { moveToPostgres, openPostgresBroker, type PostgresBroker, type PostgresOptions } from "./postgres.ts";
+import { MIGRATIONS } from "./postgres/schema.ts";
+import { openSqliteBroker } from "./sqlite.ts";
+
+const ignore = LACKS_POSTGRES;
+/** Milliseconds between two looks, and looks before a test gives up. */
+const LOOK_MS = 20, LOOKS = 1_500;
+/** Milliseconds within which every call has to settle, with some for a busy machine. */
+const SETTLED_MS = 7_000;
+
+testBroker("PostgresBroker", async (limits) => {
+  const server = sharedPostgres(), schema = server.newSchema();
+  const open = () => openPostgresBroker({ url: server.url(), schema, secondLookMs: 0, ...limits });
+  let broker = await open();
+  return {
+    broker,
+    expire: () => broker.expire(),
+    reopen: async () => {
+      await broker.close();
+      return broker = await open();
+    },
+    [Symbol.asyncDispose]: () => broker.close(),
+  };
+}, ignore);
+
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name: `PostgresBroker ${name}`, ignore, fn });
+}
+
+async function until(done: () => boolean | Promise<boolean>, what = "what was waited for"): Promise<void> {
+  for (let look = 0; look < LOOKS; look++) {
+    if (await done()) return;
+    await delay(LOOK_MS);
+  }
+  throw new Error(`There was never ${what}`);
+}
+
+function draft(sender: string, recipient: string, content: string, id?: string): Draft {
+  return { sender, recipient, content, id, origin: "laptop" };
+}
+
+function codeOf(result: Appended | undefined): string {
+  return result && "code" in result ? result.code : "ok";
+}
+
+/** Two nodes of a fresh installation, with users. */
+async function twoNodes(options: Partial<PostgresOptions> = {}) {
+  const server = sharedPostgres(), schema = server.newSchema();
+  const open = (more: Partial<PostgresOptions> = {}) => openPostgresBroker({ url: server.url(), schema, ...options, ...more });
+  const one = await open({ node: "one" }), two = await open({ node: "two" });
+  for (const user of ["ann", "ben", "cat"]) await one.attach(user, "laptop");
+  return {
+    server,
+    schema,
+    one,
+    two,
+    open,
+    async [Symbol.asyncDispose]() {
+      await one.close();
+      await two.close();
+    },
+  };
+}
+
+function listen(broker: PostgresBroker, user: string): Stored[] {
+  const messages: Stored[] = [];
+  broker.subscribe(user, { message: (message) => messages.push(message), signal() {} });
+  return messages;
+}
+
+/** A session of its own that holds a transaction open, as a node does in the middle of an append. */
+class Holder implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess;
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>;
+  readonly #lines: ReadableStreamDefaultReader<string>;
+  #rest = "";
+
+  constructor(server: PostgresServer, schema: string) {
+    const args = ["-h", "127.0.0.1", "-p", `${server.port}`, "-U", "postgres", "-d", "postgres", "-qtAX"];
+    this.#child = new Deno.Command("psql", { args, stdin: "piped", stdout: "piped", stderr: "inherit" }).spawn();
+    this.#writer = this.#child.stdin.getWriter();
+    this.#lines = this.#child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    void this.#writer.write(new TextEncoder().encode(`SET search_path = ${schema};\n`));
+  }
+
+  /** Runs one statement that gives one value. */
+  async run(sql: string): Promise<string> {
+    await this.#writer.write(new TextEncoder().encode(`${sql};\nSELECT 'done';\n`));
+    while (!this.#rest.includes("done\n")) {
+      const { value, done } = await this.#lines.read();
+      if (done) throw new Error("psql has ended");
+      this.#rest += value;
+    }
+    const [answer, rest] = this.#rest.split("done\n");
+    this.#rest = rest ?? "";
+    return answer!.trim();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writer.close();
+    await this.#lines.cancel();
+    await this.#child.status;
+  }
+}
+
+// ---- Positions --------------------------------------------------------------------------------------------------------------
+
+test("delivers on all nodes what was appended on any, in one order", async () => {
+  await using nodes = await twoNodes();
+  const { one, two } = nodes, here = listen(one, "ben"), there = listen(two, "ben");
+  const sending: Promise<unknown>[] = [];
+  for (let n = 0; n < 200; n++) sending.push((n % 2 ? one : two).append([draft(n % 2 ? "ann" : "cat", "ben", `${n}`)]));
+  await Promise.all(sending);
+  await until(() => here.length === 200 && there.length === 200, "200 messages on both nodes");
+  assertEquals(here.map(({ seq }) => seq), there.map(({ seq }) => seq));
+  assertEquals(here.map(({ seq }) => seq), here.map(({ seq }) => seq).toSorted((a, b) => a - b));
+});
+
+test("yields and reads nothing above an append that is under way, so that a late one is not skipped", async () => {
+  await using nodes = await twoNodes();
+  const { one, two, server, schema } = nodes, there = listen(two, "ben");
+  await one.append([draft("ann", "ben", "first")]);
+  await until(() => there.length === 1);
+  await using late = new Holder(server, schema);
+  await late.run("BEGIN; SELECT begin_drawing()");
+  const seq = Number(await late.run("SELECT nextval('log_seq')"));
+  const [later] = await one.append([draft("ann", "ben", "later")]);
+  assert(later && "seq" in later && later.seq > seq);
+  // A poll of the tail, several times over.
+  for (let n = 0; n < 5; n++) await two.append([draft("cat", "cat", "elsewhere")]);
+  assertEquals(there.map(({ content }) => content), ["first"]);
+  assertEquals((await two.read("ben", 0, 10)).messages.map(({ content }) => content), ["first"]);
+  assert((await two.attach("ben", "phone", { last: 0 })).position < seq, "a new device starts below it");
+  await late.run(
+    `INSERT INTO messages SELECT ${seq}, 1, thread, sender, recipient, NULL, '', 'late' FROM messages LIMIT 1; COMMIT`,
+  );
+  await until(() => there.length === 3, "all three messages");
+  assertEquals(there.map(({ content }) => content), ["first", "late", "later"]);
+  assertEquals((await two.read("ben", 0, 10)).messages.map(({ content }) => content), ["first", "late", "later"]);
+});
+
+test("counts what it has seen as visible when a lock is taken late, so that the horizon steps back", async () => {
+  await using nodes = await twoNodes();
+  const { one, server, schema } = nodes, here = listen(one, "ben");
+  const low = Number(server.query(`SELECT last_value FROM ${schema}.log_seq`));
+  await one.append([draft("ann", "ben", "1"), draft("ann", "ben", "2")]);
+  await until(() => here.length === 2);
+  await using late = new Holder(server, schema);
+  await late.run(`BEGIN; SELECT pg_advisory_xact_lock_shared(schema_oid()::bit(32)::int, ${low})`);
+  assertEquals(Number(server.query(`SET search_path = ${schema}; SELECT horizon()`)), low);
+  assertEquals((await one.read("ben", 0, 10)).messages.length, 2);
+  assertEquals((await one.attach("ben", "laptop")).head, here[1]!.seq);
+  const history = await one.history("ben", { with: "ann", limit: 10 });
+  assert("messages" in history && history.messages.length === 2);
+  await late.run("COMMIT");
+});
+
+test("is held up by no lock of another installation, or of another database", async () => {
+  await using nodes = await twoNodes();
+  await using others = await twoNodes();
+  const { one, server } = nodes, here = listen(one, "ben");
+  server.query("CREATE DATABASE other");
+  const low = server.query(`SELECT last_value - 1 FROM ${nodes.schema}.log_seq`);
+  const oid = server.query(`SELECT '${nodes.schema}.log_seq'::regclass::oid`);
+  await using late = new Holder(server, others.schema);
+  await late.run("BEGIN; SELECT begin_drawing()");
+  await using elsewhere = new Holder(server, "public");
+  await elsewhere.run(`\\c other\nBEGIN; SELECT pg_advisory_xact_lock_shared(${oid}, ${low})`);
+  await one.append([draft("ann", "ben", "hi")]);
+  await until(() => here.length === 1, "a message");
+  await late.run("COMMIT");
+  await elsewhere.run("COMMIT");
+});
+
+test("gives its first message a position above that of everybody who was there before", async () => {
+  const server = sharedPostgres();
+  await using broker = await openPostgresBroker({ url: server.url(), schema: server.newSchema() });
+  const { head, position } = await broker.attach("ann", "laptop");
+  const [first] = await broker.append([draft("ann", "ann", "hi")]);
+  assert(first && "seq" in first && first.seq > head && first.seq > position);
+});
+
+// ---- Idempotency, groups ----------------------------------------------------------------------------------------------------
+
+test("stores an id once though two nodes append it at the same moment, in any order", async () => {
+  await using nodes = await twoNodes();
+  const { one, two } = nodes;
+  for (let round = 0; round < 10; round++) {
+    const ids = Array.from({ length: 50 }, (_, n) => `${round}-${n}`);
+    const [here, there] = await Promise.all([
+      one.append(ids.map((id) => draft("ann", "ben", id, id))),
+      two.append(ids.toReversed().map((id) => draft("ann", "ben", id, id))),
+    ]);
+    const seqs = (results: readonly Appended[]) => results.map((result) => "seq" in result ? result.seq : result.code);
+    assertEquals(seqs(here), seqs(there).toReversed());
+    const isNew = [...here, ...there].filter((result) => "seq" in result && !result.duplicate);
+    assertEquals(isNew.length, ids.length);
+  }
+});
+
+/** Lets members of a group come and go while others send; returns messages whose senders were no members at their position. */
+async function strangersIn(nodes: Awaited<ReturnType<typeof twoNodes>>, rounds: number): Promise<number> {
+  const { one, two, server, schema } = nodes;
+  for (const group of ["#a", "#b"]) await one.group({ op: "create", user: "ann", group, open: true });
+  for (const user of ["ben", "cat"]) for (const group of ["#a", "#b"]) await one.group({ op: "join", user, group });
+  let ended = false;
+  const sending = [one, two].flatMap((node, n) =>
+    ["ben", "cat"].map(async (user) => {
+      for (let i = 0; !ended; i++) await node.append([draft(user, i % 2 ? "#a" : "#b", `${n}`), draft(user, "#b", "x")]);
+    })
+  );
+  const changing = [one, two].map(async (node, n) => {
+    for (let i = 0; i < rounds; i++) {
+      const user = ["ben", "cat"][(i >> 1) % 2]!, group = (i + n) % 2 ? "#a" : "#b";
+      await node.group({ op: (i + n) % 4 < 2 ? "leave" : "join", user, group });
+    }
+  });
+  await Promise.all(changing);
+  ended = true;
+  await Promise.all(sending);
+  return Number(server.query(`SELECT count(*) FROM ${schema}.messages m WHERE m.recipient = 0 AND NOT coalesce((SELECT c.enters
+    FROM ${schema}.changes c WHERE c.usr = m.sender AND c.thread = m.thread AND c.seq < m.seq ORDER BY c.seq DESC LIMIT 1), false)`));
+}
+
+test("stores nothing of somebody who is no member of the group at that position", async () => {
+  await using nodes = await twoNodes();
+  assertEquals(await strangersIn(nodes, 150), 0);
+  assert(Number(nodes.server.query(`SELECT count(*) FROM ${nodes.schema}.messages`)) > 100);
+});
+
+test("would store some without the lock of the group: the control of the test before", async () => {
+  await using nodes = await twoNodes();
+  const { server, schema } = nodes;
+  const source = server.query(`SELECT pg_get_functiondef('${schema}.change'::regproc)`);
+  const unlocked = source.replace(/PERFORM pg_advisory_xact_lock\([^;]*;/, "PERFORM pg_sleep(0.005);");
+  assert(unlocked !== source);
+  server.query(`SET search_path = ${schema}; ${unlocked}`);
+  // The append is slow between its look at the members and its positions, as on a busy server.
+  const append = server.query(`SELECT pg_get_functiondef('${schema}.append'::regproc)`);
+  server.query(
+    `SET search_path = ${schema};` +
+      append.replace("SELECT nextval('log_seq')", "SELECT nextval('log_seq') + 0 * length(pg_sleep(0.003)::text)"),
+  );
+  assert(await strangersIn(nodes, 150) > 0);
+});
+
+// ---- Failures ---------------------------------------------------------------------------------------------------------------
+
+test("answers unavailable within five seconds while PostgreSQL is stopped, and goes on by itself", async () => {
+  await using server = new PostgresServer();
+  const reports: string[] = [];
+  await using broker = await openPostgresBroker({ url: server.url(), report: (error) => reports.push(String(error)) });
+  for (const user of ["ann", "ben"]) await broker.attach(user, "laptop");
+  const ben = listen(broker, "ben");
+  for (
+    const [fail, mend] of [
+      [() => server.signalAll("SIGSTOP"), () => server.signalAll("SIGCONT")],
+      [() => server.crash(), () => server.start()],
+      [() => server.stop("fast"), () => server.start()],
+    ] as const
+  ) {
+    await fail();
+    const begun = performance.now(), id = crypto.randomUUID();
+    const results = await Promise.all([
+      broker.append([draft("ann", "ben", id, id)]).then(([result]) => codeOf(result)),
+      broker.read("ben", 0, 1).then(() => "ok", () => "rejected"),
+      broker.advance([{ user: "ben", device: "laptop", seq: 1 }]).then(() => "ok", () => "rejected"),
+      broker.group({ op: "members", user: "ann", group: "#g" }).then(() => "ok", () => "rejected"),
+    ]);
+    assertEquals(results, ["unavailable", "rejected", "rejected", "rejected"]);
+    assert(performance.now() - begun < SETTLED_MS, `${performance.now() - begun} ms`);
+    assert(broker.trouble !== undefined);
+    await mend();
+    await until(
+      async () => codeOf((await broker.append([draft("ann", "ben", id, id)]))[0]) === "ok",
+      "an append that succeeds",
+    );
+    await until(() => ben.some(({ content }) => content === id), "the message");
+    assertEquals(ben.filter(({ content }) => content === id).length, 1);
+    await until(() => broker.trouble === undefined, "the end of the trouble");
+  }
+  assert(reports.length < 40, `${reports.length} lines: what is wrong is said once`);
+});
+
+test("answers unavailable while PostgreSQL takes no writes", async () => {
+  await using server = new PostgresServer();
+  await using broker = await openPostgresBroker({ url: server.url() });
+  await broker.attach("ann", "laptop");
+  server.set("default_transaction_read_only = on");
+  await until(async () => codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]) === "unavailable", "a refusal");
+  assertStringIncludes(broker.trouble ?? "", "read-only");
+  server.set("default_transaction_read_only = off");
+  await until(async () => codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]) === "ok", "an append that succeeds");
+});
+
+test("takes a commit whose wait for the standby was cut off for no commit", async () => {
+  await using server = new PostgresServer();
+  await using broker = await openPostgresBroker({ url: server.url() });
+  await broker.attach("ann", "laptop");
+  server.set("synchronous_standby_names = 'nobody'");
+  const appending = broker.append([draft("ann", "ann", "hi", "1")]);
+  const waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+  await until(() => server.query(`SELECT count(*) ${waiting}`) !== "0", "a commit that waits");
+  server.query(`SELECT pg_cancel_backend(pid) ${waiting}`);
+  assertEquals(codeOf((await appending)[0]), "unavailable");
+  server.set("synchronous_standby_names = ''");
+  await until(
+    async () => codeOf((await broker.append([draft("ann", "ann", "hi", "1")]))[0]) === "ok",
+    "an append that succeeds",
+  );
+});
+
+test("goes on in another epoch where a standby was promoted that lacks what was acknowledged", async () => {
+  await using primary = new PostgresServer();
+  await using standby = new PostgresServer({ standbyOf: primary });
+  const url = `postgres://postgres@127.0.0.1:${primary.port},127.0.0.1:${standby.port}/postgres`;
+  await using broker = await openPostgresBroker({ url });
+  let changes = 0;
+  const ignored = { replaced() {}, disconnect() {}, changed() {}, revoked() {} };
+  broker.cluster.listen({ ...ignored, epochChanged: () => changes++ });
+  assertStringIncludes(broker.durability.words, "asynchronous");
+  await broker.attach("ann", "laptop");
+  const ann = listen(broker, "ann"), { epoch } = broker;
+  await broker.append([draft("ann", "ann", "kept", "1")]);
+  const sent = primary.query("SELECT pg_current_wal_lsn()");
+  await until(() => standby.query(`SELECT pg_last_wal_replay_lsn() >= '${sent}'`) === "t", "the replay");
+  standby.stop();
+  await broker.append([draft("ann", "ann", "lost", "2")]);
+  await until(() => ann.length === 2);
+  await primary.crash();
+  standby.start();
+  standby.promote();
+  await until(() => changes === 1 && broker.epoch !== epoch, "another epoch");
+  assertEquals((await broker.read("ann", 0, 10)).messages.map(({ content }) => content), ["kept"]);
+  await until(async () => codeOf((await broker.append([draft("ann", "ann", "lost", "2")]))[0]) === "ok");
+  await until(() => ann.length === 3, "what is sent again");
+});
+
+/** True where this process may mount a small disk. */
+function canMount(): boolean {
+  if (ignore || Deno.build.os !== "linux" || Deno.uid() !== 0) return false;
+  const dir = Deno.makeTempDirSync();
+  const run = (command: string, ...args: string[]) => new Deno.Command(command, { args, stderr: "null" }).outputSync().success;
+  const can = run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir) && run("umount", dir);
+  Deno.removeSync(dir);
+  return can;
+}
+
+Deno.test({
+  name: "PostgresBroker answers unavailable while the disk is full, loses nothing, and goes on by itself",
+  ignore: !canMount(),
+  async fn() {
+    const disk = await Deno.makeTempDir({ prefix: "parley-disk-" });
+    const run = (command: string, ...args: string[]) => new Deno.Command(command, { args }).outputSync();
+    run("mount", "-t", "tmpfs", "-o", "size=160m,mode=755", "tmpfs", disk);
+    try {
+      await using server = new PostgresServer({ dir: disk });
+      await using broker = await openPostgresBroker({ url: server.url() });
+      await broker.attach("ann", "laptop");
+      const acked: string[] = [];
+      let sent = 0;
+      const send = async () => {
+        const id = String(sent++), [result] = await broker.append([draft("ann", "ann", "x".repeat(16_000), id)]);
+        if (codeOf(result) === "ok") acked.push(id);
+        return codeOf(result);
+      };
+      assertEquals(await send(), "ok");
+      run("dd", "if=/dev/zero", `of=${disk}/full`, "bs=64k");
+      await until(async () => await send() === "unavailable", "a refusal");
+      assert(broker.trouble !== undefined);
+      Deno.removeSync(`${disk}/full`);
+      // Without room for its log PostgreSQL may end; whoever runs it starts it again.
+      if (server.pids().length === 0) {
+        Deno.removeSync(`${server.folder}/data/postmaster.pid`);
+        server.start();
+      }
+      await until(async () => await send() === "ok", "an append that succeeds");
+      const kept = new Set<string>();
+      for (let after = 0, more = true; more;) {
+        const page = await broker.read("ann", after, 100);
+        for (const { id } of page.messages) kept.add(id!);
+        after = page.messages.at(-1)?.seq ?? after;
+        more = page.more;
+      }
+      assertEquals(acked.filter((id) => !kept.has(id)), []);
+    } finally {
+      run("umount", "-l", disk);
+      await Deno.remove(disk);
+    }
+  },
+});
+
+test("refuses a PostgreSQL that acknowledges what it may lose, unless its operator insists", async () => {
+  await using server = new PostgresServer({ settings: ["synchronous_commit = off"] });
+  const error = await assertRejects(() => openPostgresBroker({ url: server.url() }), BrokerError);
+  assertStringIncludes(error.message, "--postgres-allow-async");
+  await using broker = await openPostgresBroker({ url: server.url(), allowAsync: true });
+  assertStringIncludes(broker.durability.words, "promises nothing");
+});
+
+test("says in words why it cannot be opened, and never the password", async () => {
+  const server = sharedPostgres();
+  for (
+    const [url, words] of [
+      ["postgres://ann:hunter2@127.0.0.1:1/postgres", "Cannot reach postgres://ann@127.0.0.1:1/postgres"],
+      [server.url("nobody", "hunter2"), 'role "nobody" does not exist'],
+      ["postgres://ann:hunter2@/x?sslmode=prefer", "sslmode=prefer"],
+      ["http://ann:hunter2@localhost", "no address"],
+    ] as const
+  ) {
+    const error = await assertRejects(() => openPostgresBroker({ url }), BrokerError);
+    assertStringIncludes(error.message, words);
+    assert(!error.message.includes("hunter2"), error.message);
+  }
+});
+
+// ---- The schema -------------------------------------------------------------------------------------------------------------
+
+test("is migrated by one of several nodes that start at once", async () => {
+  const server = sharedPostgres(), schema = server.newSchema();
+  const nodes = await Promise.all([1, 2, 3, 4].map(() => openPostgresBroker({ url: server.url(), schema })));
+  assertEquals(new Set(nodes.map(({ epoch }) => epoch)).size, 1);
+  for (const node of nodes) await node.close();
+});
+
+test("works on a schema that a newer version has added to, and refuses one that it is too old for", async () => {
+  const server = sharedPostgres(), schema = server.newSchema(), url = server.url();
+  await using old = await openPostgresBroker({ url, schema });
+  await old.attach("ann", "laptop");
+  const expanded = [...MIGRATIONS, { oldest: 1, sql: "ALTER TABLE messages ADD COLUMN edited bigint" }];
+  await using newer = await openPostgresBroker({ url, schema, migrations: expanded });
+  for (const node of [old, newer]) assertEquals(codeOf((await node.append([draft("ann", "ann", "hi")]))[0]), "ok");
+  await (await openPostgresBroker({ url, schema })).close();
+  const contracted = [...expanded, { oldest: 2, sql: "SELECT 1" }];
+  await (await openPostgresBroker({ url, schema, migrations: contracted })).close();
+  const error = await assertRejects(() => openPostgresBroker({ url, schema }), BrokerError);
+  assertStringIncludes(error.message, "this one knows 1. Start a newer version");
+});
+
+// ---- What operators do --------------------------------------------------------------------------------------------------------
+
+/** Code of a kind in docs/CLUSTER.md, the first that has some words. */
+function codeOfDocs(kind: string, words: string): string {
+  const text = Deno.readTextFileSync(new URL("../docs/CLUSTER.md", import.meta.url));
+  const blocks = [...text.matchAll(/```(\w+)\n([^]*?)```/g)];
+  return blocks.find(([, language, code]) => language === kind && code!.includes(words))![2]!;
+}
+
+test("needs no more than the role that the docs make, which may do nothing elsewhere", async () => {
+  await using server = new PostgresServer();
+  const file = `${server.folder}/role.sql`;
+  Deno.writeTextFileSync(file, codeOfDocs("sql", "CREATE ROLE"));
+  runAsPostgres("psql", [
+    "-h",
+    "127.0.0.1",
+    "-p",
+    `${server.port}`,
+    "-U",
+    "postgres",
+    "-q",
+    "-v",
+    "ON_ERROR_STOP=1",
+    "-f",
+    file,
+  ]);
+  const url = `postgres://parley:x@127.0.0.1:${server.port}/parley`;
+  await using broker = await openPostgresBroker({ url });
+  await broker.attach("ann", "laptop");
+  assertEquals(codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]), "ok");
+  await broker.expire();
+  const error = await assertRejects(() => openPostgresBroker({ url, schema: "other" }), BrokerError);
+  assertStringIncludes(error.message, "permission denied");
+  assertEquals(server.query("SELECT rolsuper OR rolcreatedb OR rolcreaterole FROM pg_roles WHERE rolname = 'parley'"), "f");
+});
+
+test("is restored from a dump, under another epoch, by the commands of the docs", async () => {
+  await using server = new PostgresServer();
+  const commands = codeOfDocs("console", "pg_dump").trim().split("\n");
+  server.query("CREATE DATABASE parley");
+  server.query("CREATE DATABASE restored");
+  const at = (database: string) => `postgres://postgres@127.0.0.1:${server.port}/${database}`;
+  const env = { PGHOST: "127.0.0.1", PGPORT: `${server.port}`, PGUSER: "postgres" };
+  await using broker = await openPostgresBroker({ url: at("parley") });
+  for (const user of ["ann", "ben"]) await broker.attach(user, "laptop");
+  await broker.append([draft("ann", "ben", "kept", "1")]);
+  for (const command of commands) runAsPostgres("/bin/sh", ["-c", `cd ${server.folder} && ${command}`], env);
+  await using restored = await openPostgresBroker({ url: at("restored") });
+  assert(restored.epoch !== broker.epoch);
+  assertEquals((await restored.read("ben", 0, 10)).messages.map(({ content }) => content), ["kept"]);
+  const [again] = await restored.append([draft("ann", "ben", "kept", "1")]);
+  assertEquals(again && "seq" in again && again.duplicate, true);
+});
+
+test("takes over a folder of SQLite, with everything at its place", async () => {
+  const server = sharedPostgres(), schema = server.newSchema(), dir = await Deno.makeTempDir();
+  const sqlite = await openSqliteBroker({ dir });
+  for (const user of ["ann", "ben", "cat"]) await sqlite.attach(user, "laptop");
+  await sqlite.group({ op: "create", user: "ann", group: "#g", open: false });
+  for (const target of ["ben", "cat"]) await sqlite.group({ op: "invite", user: "ann", group: "#g", target });
+  const odd = '"2"\\\n{}';
+  const sent = await sqlite.append([draft("ann", "ben", "1", "a"), draft("ben", "#g", odd, "b"), draft("ann", "ann", "3")]);
+  const seqs = sent.map((one) => "seq" in one ? one.seq : 0);
+  await sqlite.group({ op: "leave", user: "cat", group: "#g" });
+  await sqlite.mark([{ user: "ben", kind: "read", with: "ann", seq: seqs[0]! }]);
+  await sqlite.advance([{ user: "ben", device: "laptop", seq: seqs[1]! }]);
+  await sqlite.seen(["ann"], 1_700_000_000_000);
+  const ask = async (broker: typeof sqlite | PostgresBroker) => ({
+    epoch: broker.epoch,
+    pages: await Promise.all(["ann", "ben", "cat"].map((user) => broker.read(user, 0, 10))),
+    devices: await Promise.all(["ann", "ben", "cat"].map((user) => broker.attach(user, "laptop"))),
+    lists: await Promise.all(["ann", "ben"].map((user) => broker.conversations(user, 10))),
+    markers: await Array.fromAsync(broker.markers("ann", 0)),
+    group: await broker.group({ op: "members", user: "ann", group: "#g" }),
+    seen: await broker.lastSeen(["ann", "ben", "nobody"]),
+  });
+  const before = await ask(sqlite);
+  await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "Another server uses");
+  await sqlite.close();
+  assertEquals(await moveToPostgres(dir, { url: server.url(), schema }), { users: 3, messages: 3 });
+  await using broker = await openPostgresBroker({ url: server.url(), schema });
+  assertEquals(JSON.parse(JSON.stringify(await ask(broker))), JSON.parse(JSON.stringify(before)));
+  const [again, next] = await broker.append([draft("ann", "ben", "1", "a"), draft("ann", "ben", "4")]);
+  assert(again && "seq" in again && again.duplicate && again.seq === seqs[0]);
+  assert(next && "seq" in next && next.seq > seqs[2]!);
+  await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "is in use");
+  await Deno.remove(dir, { recursive: true });
+});
