@@ -11,8 +11,9 @@ import { backOffMs } from "./chat_client/backoff.ts";
 import { openWebSocket, SYSTEM_CLOCK } from "./chat_client/defaults.ts";
 import { newId } from "./chat_client/ids.ts";
 import { Inbox } from "./chat_client/inbox.ts";
-import { Outbox } from "./chat_client/outbox.ts";
+import { Outbox, tooLarge } from "./chat_client/outbox.ts";
 import { type Query, Requests } from "./chat_client/requests.ts";
+import { DEFAULT_SIZES, oversize, oversizeWords, type SizeLimits } from "./chat_client/sizes.ts";
 import { type Ack, ChatError, type ChatOptions, type Clock, type Outgoing } from "./chat_client/types.ts";
 import type { ReceivedMessage, Socket, State } from "./chat_client/types.ts";
 import {
@@ -20,6 +21,7 @@ import {
   CLOSE_CODES,
   encode,
   type ErrorFrame,
+  type Limits,
   linesOf,
   type Message,
   parseServerFrame,
@@ -31,6 +33,7 @@ import {
 } from "./protocol.ts";
 
 export * from "./chat_client/conversations.ts";
+export { splitText } from "./chat_client/sizes.ts";
 export * from "./chat_client/types.ts";
 
 /** Milliseconds online after which a connection counts as good and the next wait is a first one again. */
@@ -47,6 +50,8 @@ const PONG_MS = 10_000;
 const LOOK_PONG_MS = 1_200;
 /** Milliseconds that the server has to answer a close. */
 const GOODBYE_MS = 2_000;
+/** Milliseconds after which a token that could not be had is asked for again: looking costs little. */
+const TOKEN_MS = 1_000;
 
 /** One device, connected or reconnecting. Call {@linkcode ChatClient.connect} once. */
 export class ChatClient {
@@ -74,8 +79,11 @@ export class ChatClient {
   /** State that every new connection is told. */
   #watched: readonly string[] = [];
   #isAway = false;
+  /** Positions up to which conversations were read in this run, in the log of the last welcome. */
   readonly #read = new Map<string, number>();
   readonly #readPrivately = new Map<string, number>();
+
+  #limits: Limits | undefined;
 
   constructor(options: ChatOptions) {
     this.#options = options;
@@ -85,6 +93,7 @@ export class ChatClient {
     this.device = options.device;
     const saved = options.store?.load();
     const host = this.#host();
+    this.#limits = saved?.limits;
     this.#inbox = new Inbox(host, saved?.position);
     this.#outbox = new Outbox(host);
     this.#requests = new Requests(host);
@@ -137,12 +146,43 @@ export class ChatClient {
     void this.#dial();
   }
 
-  /** Queues a message; it arrives once, in order within its conversation. */
+  /** Limits of the server in bytes, as its last welcome said, also in an earlier run; else the defaults. */
+  get limits(): SizeLimits {
+    return this.#limits ?? DEFAULT_SIZES;
+  }
+
+  /** Returns as a sentence how much too large a message would be for the server; undefined where it is not. */
+  tooLarge(recipient: string, content: string, id?: string): string | undefined {
+    const size = oversize({ sender: this.#user, recipient, content, ...(id === undefined ? {} : { id }) }, this.limits);
+    return size && oversizeWords(size);
+  }
+
+  /**
+   * Queues a message; it arrives once, in order within its conversation. One that is too large for the server is not queued:
+   * `refused` is told, and `acked` rejects with `too_large`.
+   */
   send(recipient: string, content: string, id: string = newId()): Outgoing {
+    const words = this.tooLarge(recipient, content, id);
+    if (words !== undefined) return this.#refuseAtOnce({ sender: this.#user, recipient, content, id }, words);
     const outgoing = this.#outbox.add({ sender: this.#user, recipient, content, id });
     this.#save();
     this.#outbox.pump();
     return outgoing;
+  }
+
+  #refuseAtOnce(message: Outgoing["message"], words: string): Outgoing {
+    this.#options.refused?.({ ...tooLarge(words), id: message.id }, message, undefined);
+    const acked = Promise.reject(new ChatError("too_large", words));
+    acked.catch(() => {}); // "refused" was told
+    return { message, acked };
+  }
+
+  /**
+   * Takes a message out of the outbox, so that it is not sent (again). Returns undefined where it is not there; `mayHaveArrived`:
+   * it was on its way.
+   */
+  drop(id: string): { readonly mayHaveArrived: boolean } | undefined {
+    return this.#outbox.drop(id);
   }
 
   /** Messages that are not acked yet, oldest first. */
@@ -168,14 +208,6 @@ export class ChatClient {
   /** Sends a message now that waits because the server could not take it. */
   retry(id: string): void {
     this.#outbox.retry(id);
-  }
-
-  /**
-   * Takes a message out of the outbox, so that it is not sent (again). Returns undefined where it is not there; `mayHaveArrived`:
-   * it was on its way.
-   */
-  drop(id: string): { readonly mayHaveArrived: boolean } | undefined {
-    return this.#outbox.drop(id);
   }
 
   /** Requests a page of a conversation, oldest message first. Rejects with a {@linkcode ChatError}. */
@@ -263,6 +295,7 @@ export class ChatClient {
     this.#readPrivately.clear();
     this.#user = "";
     this.#welcome = undefined;
+    this.#limits = undefined;
     this.#options.store?.save({ outbox: [] });
   }
 
@@ -296,16 +329,30 @@ export class ChatClient {
 
   async #dial(): Promise<void> {
     this.#setState({ phase: "connecting" });
+    let token: string | undefined;
+    try {
+      const { token: given } = this.#options;
+      token = typeof given === "function" ? await given() : given;
+    } catch (error) {
+      return this.#withoutToken(wordsOf(error));
+    }
+    if (this.#state.phase !== "connecting") return;
     let socket: Socket;
     try {
-      const { token: given, socket: open = openWebSocket, url } = this.#options;
-      const token = typeof given === "function" ? await given() : given;
-      if (this.#state.phase !== "connecting") return;
+      const { socket: open = openWebSocket, url } = this.#options;
       socket = open(url, token);
     } catch (error) {
-      return this.#end(0, error instanceof Error ? error.message : String(error), true);
+      return this.#end(0, wordsOf(error), true);
     }
     this.#attach(socket);
+  }
+
+  /** Ends a client that never had a token; one that was welcome before looks again, as tokens are renewed. */
+  #withoutToken(reason: string): void {
+    if (this.#state.phase !== "connecting") return;
+    if (!this.#welcome) return this.#end(0, reason, true);
+    this.#cancelTimer = this.#clock.after(TOKEN_MS, () => void this.#dial());
+    this.#setState({ phase: "waiting", reason, delayMs: TOKEN_MS });
   }
 
   #attach(socket: Socket): void {
@@ -331,7 +378,7 @@ export class ChatClient {
   }
 
   #hello(): ClientFrame {
-    const hello: ClientFrame = { type: "hello", v: PROTOCOL_VERSION, device: this.device, caps: ["batch"] };
+    const hello: ClientFrame = { type: "hello", v: PROTOCOL_VERSION, device: this.device, caps: ["batch", "ordered"] };
     if (this.#user !== "") hello.name = this.#user;
     if (this.#options.last !== undefined) hello.last = this.#options.last;
     // The server remembers the position too, and sends all markers to a device that does not resume.
@@ -352,16 +399,22 @@ export class ChatClient {
   #welcomed(frame: ServerFrameOf<"welcome">): void {
     this.#cancelTimer();
     this.#onlineSince = this.#clock.now();
-    const missed = this.#inbox.welcome(frame);
+    const { isOtherLog, missed } = this.#inbox.welcome(frame);
+    if (isOtherLog) { // positions of the old one mean nothing in this one
+      this.#read.clear();
+      this.#readPrivately.clear();
+    }
     this.#user = frame.user;
     this.#welcome = frame;
+    this.#limits = frame.limits;
+    this.#save();
     this.#setState({ phase: "online" });
     this.#options.welcome?.(frame, missed);
     if (this.#watched.length > 0) this.#writeWatched();
     if (this.#isAway) this.#writeStatus();
     for (const [conversation, seq] of this.#read) this.#writeRead(conversation, seq, false);
     for (const [conversation, seq] of this.#readPrivately) this.#writeRead(conversation, seq, true);
-    this.#outbox.restart();
+    this.#outbox.restart(frame.limits, frame.caps.includes("ordered"));
   }
 
   /** Lets go of the socket: nothing that it still does has an effect. */
@@ -496,7 +549,7 @@ export class ChatClient {
   }
 
   #save(): void {
-    this.#options.store?.save({ position: this.#inbox.position, outbox: this.#outbox.messages });
+    this.#options.store?.save({ position: this.#inbox.position, limits: this.#limits, outbox: this.#outbox.messages });
   }
 }
 
@@ -508,6 +561,10 @@ function wordsForClose(code: number, reason: string): string {
   if (code === CLOSE_CODES.bye.code) return "The server ended the session";
   const known = Object.values(CLOSE_CODES).find((entry) => entry.code === code);
   return known ? known.meaning : "The connection was lost";
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function messageOf(event: Event): string {

@@ -1,5 +1,13 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { ChatClient, ChatError, type ChatOptions, conversationOfReceipt, type Saved, type State } from "./chat_client.ts";
+import {
+  ChatClient,
+  ChatError,
+  type ChatOptions,
+  conversationOfReceipt,
+  type Saved,
+  splitText,
+  type State,
+} from "./chat_client.ts";
 import type { Message, ServerFrame, ServerFrameOf } from "./protocol.ts";
 import { FakeClock, FakeSocket, settled } from "./testing/fake_socket.ts";
 
@@ -104,7 +112,7 @@ Deno.test("ChatClient says hello without a position the first time, and with the
   const t = new Setup({ last: 5 });
   await settled();
   t.socket.open();
-  assertEquals(t.socket.take(), [{ type: "hello", v: 1, device: "d1", caps: ["batch"], name: "bob", last: 5 }]);
+  assertEquals(t.socket.take(), [{ type: "hello", v: 1, device: "d1", caps: ["batch", "ordered"], name: "bob", last: 5 }]);
   t.socket.give({ ...WELCOME, recovered: false }, { type: "synced", seq: 10 });
   await settled();
   assertEquals(t.events, ["welcome", "synced"]);
@@ -555,4 +563,150 @@ Deno.test("ChatClient that forgets leaves nothing, in the store either", async (
   await assertRejects(() => acked, ChatError);
   assertEquals([t.saved, t.client.outbox, t.client.user, t.client.welcome], [{ outbox: [] }, [], "", undefined]);
   assertEquals(t.clock.pending, 0);
+});
+
+Deno.test("ChatClient has many messages on their way to a server that keeps their order, and no more than it says", async () => {
+  const t = await new Setup().online({ caps: ["ordered"], limits: { ...WELCOME.limits, rate: 0 } });
+  for (let i = 0; i < 130; i++) t.client.send("alice", "x", `a${i}`);
+  assertEquals(sent(t.socket).length, 128);
+  t.socket.give(ack("a0", 11));
+  assertEquals(sent(t.socket), ["a128"]);
+});
+
+Deno.test("ChatClient begins again with the oldest of a conversation, alone, once all that is on its way is answered", async () => {
+  const t = await new Setup().online({ caps: ["ordered"], limits: { ...WELCOME.limits, rate: 0 } });
+  for (const id of ["a1", "a2", "a3"]) t.client.send("alice", "x", id);
+  t.client.send("carol", "x", "c1");
+  assertEquals(sent(t.socket), ["a1", "a2", "a3", "c1"]);
+  t.socket.give(error("a1", "mailbox_full", true, 100), error("a2", "out_of_order", true));
+  await t.clock.pass(100);
+  assertEquals(sent(t.socket), [], "the third is not answered");
+  t.socket.give(error("a3", "out_of_order", true));
+  const [first] = t.socket.take();
+  assertEquals([first!.id, first!.again], ["a1", true]);
+  t.client.send("alice", "x", "a4");
+  assertEquals(sent(t.socket), []);
+  t.socket.give(ack("a1", 11));
+  const rest = t.socket.take();
+  assertEquals(rest.map(({ id, again }) => [id, again]), [["a2", undefined], ["a3", undefined], ["a4", undefined]]);
+  assertEquals(t.events.filter((event) => event.includes("out_of_order")), [], "nobody needs to know");
+});
+
+Deno.test("ChatClient keeps the server's pace by itself, so that little is refused", async () => {
+  const t = await new Setup().online({ caps: ["ordered"], limits: { ...WELCOME.limits, rate: 5, burst: 3 } });
+  for (let i = 0; i < 6; i++) t.client.send("alice", "x", `a${i}`);
+  assertEquals(sent(t.socket), ["a0", "a1", "a2"]);
+  await t.clock.pass(199);
+  assertEquals(sent(t.socket), []);
+  await t.clock.pass(1);
+  assertEquals(sent(t.socket), ["a3"]);
+  t.socket.give(ack("a0", 11), ack("a1", 12), ack("a2", 13), error("a3", "rate_limited", true, 400));
+  await t.clock.pass(399);
+  assertEquals(sent(t.socket), []);
+  await t.clock.pass(1);
+  assertEquals(sent(t.socket), ["a3"]);
+});
+
+Deno.test("ChatClient queues nothing that the server can never take, and says how much too large it is", async () => {
+  const t = await new Setup().online({ limits: { ...WELCOME.limits, content: 10, frame: 200 } });
+  const { acked } = t.client.send("alice", "12345678901");
+  assertEquals((await assertRejects(() => acked, ChatError)).code, "too_large");
+  assertEquals(t.client.tooLarge("alice", "12345678901"), "The text has 11 bytes, and the server takes 10 in one message");
+  assertEquals(t.client.tooLarge("alice", "1234567890"), undefined);
+  assertEquals(t.client.tooLarge("alice", "äöüäöü"), "The text has 12 bytes, and the server takes 10 in one message");
+  assertEquals([t.client.outbox, sent(t.socket), t.events.at(-1)], [[], [], "too_large 12345678901 undefined"]);
+  t.client.send("alice", "fits", "a1");
+  assertEquals(sent(t.socket), ["a1"]);
+});
+
+Deno.test("ChatClient knows the server's limits from the last run, and the defaults before the first", () => {
+  const before = new Setup();
+  assertEquals([before.client.tooLarge("a", "x".repeat(16_384)), before.client.outbox.length], [undefined, 0]);
+  assert(before.client.tooLarge("a", "x".repeat(16_385)) !== undefined);
+  assert(before.client.tooLarge("a", "\x01".repeat(16_000))!.includes("on the wire"), "escaped, it is over the frame");
+  const again = new Setup({}, { outbox: [], limits: { ...WELCOME.limits, content: 20_000 } });
+  assertEquals(again.client.tooLarge("a", "x".repeat(20_000)), undefined);
+});
+
+Deno.test("ChatClient refuses for good what is too large in the outbox of an earlier run, and what is behind it goes out", async () => {
+  const message = (id: string, content: string) => ({ sender: "", recipient: "alice", content, id });
+  const t = new Setup({}, { outbox: [message("a1", "x".repeat(200_000)), message("a2", "y")] });
+  await t.online();
+  assertEquals([t.client.outbox.length, t.saved.outbox.length], [1, 1]);
+  assert(t.events.some((event) => event.startsWith("too_large xxx")));
+  t.socket.give(ack("a2", 11));
+  assertEquals([t.saved.outbox, t.phase], [[], "online"]);
+});
+
+Deno.test("ChatClient drops what waits, and goes on with what is behind it", async () => {
+  const t = await new Setup().online();
+  const { acked } = t.client.send("alice", "1", "a1");
+  t.client.send("alice", "2", "a2");
+  assertEquals(sent(t.socket), ["a1"]);
+  assertEquals([t.client.drop("a1"), t.client.drop("a1")], [{ mayHaveArrived: true }, undefined]);
+  assertEquals((await assertRejects(() => acked, ChatError)).code, "dropped");
+  assertEquals([sent(t.socket), t.saved.outbox.map(({ id }) => id)], [["a2"], ["a2"]]);
+  t.socket.give(ack("a1", 11));
+  assertEquals(t.client.outbox.length, 1);
+});
+
+Deno.test("ChatClient forgets what was read when the log is another one, and says what is read in that", async () => {
+  const t = await new Setup().online();
+  t.client.markRead("alice", 10);
+  t.socket.take();
+  await t.again({ epoch: "e2", recovered: false }, 2);
+  const read = () => t.socket.take().filter(({ type }) => type === "receipt").map(({ seq }) => seq);
+  assertEquals(read(), []);
+  t.client.markRead("alice", 3);
+  assertEquals(read(), [3]);
+});
+
+Deno.test("ChatClient tells what is read privately apart from what others may know", async () => {
+  const t = await new Setup().online();
+  t.client.markRead("alice", 9, true);
+  t.client.markRead("alice", 9, true);
+  t.client.markRead("alice", 9);
+  t.client.markRead("alice", 8, true);
+  const receipts = () => t.socket.take().filter(({ type }) => type === "receipt");
+  const receipt = { type: "receipt", kind: "read", with: "alice", seq: 9 };
+  assertEquals(receipts(), [{ ...receipt, private: true }, receipt]);
+  t.socket.drop();
+  await t.clock.pass(60_000);
+  t.socket.open();
+  t.socket.take();
+  t.socket.give(WELCOME);
+  assertEquals(receipts(), [receipt, { ...receipt, private: true }]);
+});
+
+Deno.test("splitText cuts at line breaks, long lines between characters, and loses nothing but the breaks", () => {
+  const fits = (part: string) => new TextEncoder().encode(part).length <= 10;
+  assertEquals(splitText("one\ntwo\nthree\nfour", fits), ["one\ntwo", "three\nfour"]);
+  assertEquals(splitText("one\n" + "x".repeat(25) + "\nend", fits), ["one", "x".repeat(10), "x".repeat(10), "xxxxx\nend"]);
+  const wide = splitText("🎈".repeat(7), fits);
+  assertEquals([wide.join(""), wide.every((part) => part.isWellFormed() && fits(part))], ["🎈".repeat(7), true]);
+  assertEquals([splitText("fits", fits), splitText("\n\n" + "x".repeat(11), fits)], [["fits"], ["x".repeat(10), "x"]]);
+});
+
+Deno.test("ChatClient that was welcome waits for a token that cannot be had; one that never was ends", async () => {
+  let isThere = true;
+  const token = () => {
+    if (isThere) return "t";
+    throw new Error("there is no such file");
+  };
+  const t = await new Setup({ token }).online();
+  isThere = false;
+  t.socket.drop();
+  await t.clock.pass(500);
+  assertEquals(t.client.state, { phase: "waiting", reason: "there is no such file", delayMs: 1_000 });
+  await t.clock.pass(45_000);
+  assertEquals([t.phase, t.sockets.length], ["waiting", 1]);
+  isThere = true;
+  await t.clock.pass(1_000);
+  await t.online();
+  assertEquals([t.phase, t.sockets.length], ["online", 2]);
+
+  isThere = false;
+  const never = new Setup({ token });
+  await settled();
+  assertEquals(never.client.state, { phase: "closed", code: 0, reason: "there is no such file", needsUser: true });
 });

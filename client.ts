@@ -47,8 +47,8 @@ async function run(args: readonly string[]): Promise<number> {
     case "send": {
       const given = parse(SEND_OPTIONS, rest, command);
       if (!given) return EXIT.ok;
-      const { id, json, timeout } = given.values;
-      return await runSend(given.context(), given.operands, { id, json, timeoutMs: timeout * 1_000 });
+      const { id, json, split, timeout } = given.values;
+      return await runSend(given.context(), given.operands, { id, json, split, timeoutMs: timeout * 1_000 });
     }
     case "listen": {
       const given = parse(LISTEN_OPTIONS, rest, command);
@@ -91,7 +91,7 @@ async function chat(args: readonly string[]): Promise<number> {
       color,
       plain: values.plain || Deno.env.get("TERM") === "dumb",
       notify: notify as NotifyChoice,
-      receipts: !values["no-receipts"],
+      receipts: given.origins["no-receipts"] === "default" ? undefined : !values["no-receipts"],
     });
   }
   return await runPipe(given.context(), { ...values, timeoutMs: values.timeout * 1_000 });
@@ -100,6 +100,7 @@ async function chat(args: readonly string[]): Promise<number> {
 function config(args: readonly string[]): number {
   const given = parse(CLIENT_OPTIONS, args, "config");
   if (!given) return EXIT.ok;
+  refuseOperands(given, "config");
   const tables: OptionTable = { ...CLIENT_OPTIONS, ...SEND_OPTIONS, ...LISTEN_OPTIONS, ...HISTORY_OPTIONS };
   const known = Object.keys(tables).filter((name) => tables[name]!.env !== undefined);
   const { values, origins, folders } = given;
@@ -113,6 +114,10 @@ function about(command: AboutCommand, args: readonly string[]): number {
   const given = parse(ABOUT_OPTIONS, args, command);
   if (given) print(aboutText(CLIENT, command, given.operands, clientManual));
   return EXIT.ok;
+}
+
+function refuseOperands({ operands: [first] }: { readonly operands: readonly string[] }, command: string): void {
+  if (first !== undefined) throw new UsageError(`${command} takes no ${JSON.stringify(first)}`);
 }
 
 interface Given<T extends OptionTable> {

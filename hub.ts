@@ -19,6 +19,7 @@ import type { ConnectedUser, NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { Presence } from "./hub/presence.ts";
 import { handleRequest, type RequestHost } from "./hub/requests.ts";
+import type { Author, SendOrderHost } from "./hub/send_order.ts";
 import { Session, type SessionHost } from "./hub/session.ts";
 import {
   type ClientFrame,
@@ -94,12 +95,6 @@ export interface HubOptions {
   readonly report?: (error: unknown, where: string) => void;
 }
 
-/** The author of a draft, who is told what became of it. */
-interface Author {
-  acknowledge(draft: Draft, result: Appended): void;
-  notStored(draft: Draft): void;
-}
-
 /** A user with at least one device here. */
 interface Member {
   readonly sessions: Set<Session>;
@@ -107,7 +102,7 @@ interface Member {
 }
 
 /** Routes between the connections of this process by recipient, through the broker. */
-export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
+export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, SendOrderHost {
   readonly broker: Broker;
   readonly limits: Limits;
   readonly frameBytes: number;
@@ -130,6 +125,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   /** Sessions with something to write, in the order in which they got it. */
   readonly #scheduled: Session[] = [];
   #turnDue = false;
+  #turnCount = 0;
   /** Appends and requests that the broker has not answered. */
   #inFlight = 0;
   #idle: (() => void) | undefined;
@@ -305,12 +301,22 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
       const words = `You are "${sender}" and cannot send as "${frame.sender}"`;
       return session.refuse(Refusal.of(frame, "forbidden", words));
     }
-    if (!this.#consume(session, frame, 1 + Math.floor(content.length / RATE_CONTENT_CHARS))) return;
-    const closed = this.#options.refusesMessages?.();
-    if (closed !== undefined) return session.answer(Refusal.of(frame, "unavailable", closed));
-    if (this.#options.quota && !this.#isWithinQuota(session, frame)) return;
     const recipient = session.sharedRecipient(frame.recipient);
-    this.#add({ sender, recipient, content, id, origin }, session);
+    const { order } = session;
+    if (order && !order.admit(recipient, id, frame.again === true)) return;
+    if (!this.#mayBeStored(session, frame)) return order?.hold(recipient);
+    const draft = { sender, recipient, content, id, origin };
+    if (order) order.append(draft);
+    else this.add(draft, session);
+  }
+
+  /** Returns whether rate, disk and quota let a message through; refuses it where they do not. */
+  #mayBeStored(session: Session, frame: Message): boolean {
+    if (!this.#consume(session, frame, 1 + Math.floor(frame.content.length / RATE_CONTENT_CHARS))) return false;
+    const closed = this.#options.refusesMessages?.();
+    if (closed === undefined) return !this.#options.quota || this.#isWithinQuota(session, frame);
+    session.answer(Refusal.of(frame, "unavailable", closed));
+    return false;
   }
 
   /**
@@ -322,14 +328,19 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
     const closed = this.#options.refusesMessages?.();
     if (closed !== undefined) return Promise.resolve({ code: "unavailable", message: closed });
     return new Promise((resolve) => {
-      this.#add({ ...message, origin: "" }, {
+      this.add({ ...message, origin: "" }, {
         acknowledge: (_, result) => resolve(result),
         notStored: () => resolve({ code: "unavailable", message: "The message could not be stored; send it again" }),
       });
     });
   }
 
-  #add(draft: Draft, author: Author): void {
+  /** Number of the current turn. */
+  get turn(): number {
+    return this.#turnCount;
+  }
+
+  add(draft: Draft, author: Author): void {
     this.#drafts.push(draft);
     this.#authors.push(author);
     this.#wake();
@@ -397,6 +408,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
 
   #endTurn(): void {
     this.#turnDue = false;
+    this.#turnCount++;
     if (this.#drafts.length > 0) {
       const drafts = this.#drafts, authors = this.#authors;
       this.#drafts = [];

@@ -52,6 +52,7 @@ export const ERROR_CODES = {
   group_exists: { retryable: false, meaning: "The group's name is taken." },
   limit_reached: { retryable: false, meaning: "A limit on members, groups or watched users is reached." },
   id_conflict: { retryable: false, meaning: "The id was used for a message with other content." },
+  out_of_order: { retryable: true, meaning: "An earlier message to this recipient has to come first." },
   rate_limited: { retryable: true, meaning: "Too many frames; wait retry_after_ms." },
   quota_exceeded: { retryable: true, meaning: "Too many bytes in one day; wait retry_after_ms." },
   mailbox_full: { retryable: true, meaning: "The recipient has too many messages waiting, in all or of this sender." },
@@ -298,7 +299,10 @@ const user: Check<string> = parseName;
 const address: Check<string> = parseAddress;
 const pageSize = integer(1, HISTORY_LIMIT_MAX);
 
-/** A message as it is on the wire. `id` is the sender's; `seq` and `ts` are the server's and only the extended level has them. */
+/**
+ * A message as it is on the wire. `id` and `again` are the sender's; `seq` and `ts` are the server's and only the extended level has
+ * them.
+ */
 const MESSAGE = {
   sender: user,
   recipient: address,
@@ -307,6 +311,7 @@ const MESSAGE = {
   id: optional(id),
   seq: optional(position),
   ts: optional(time),
+  again: optional(flag),
 };
 
 const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
@@ -499,7 +504,7 @@ function parse(text: string, table: Record<string, Shape>, contentBytes: number)
 }
 
 /** Optional members of a message from a client, and from the server. */
-const DRAFT_MEMBERS = ["id"] as const, STORED_MEMBERS = ["id", "seq", "ts"] as const;
+const DRAFT_MEMBERS = ["id", "again"] as const, STORED_MEMBERS = ["id", "seq", "ts"] as const;
 
 /** Parses a message by hand, as this is the hot path: a fresh object with nothing in it but checked members. */
 function parseMessage(source: Record<string, unknown>, contentBytes: number, isStored: boolean): Message | Refusal {

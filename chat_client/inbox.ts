@@ -67,8 +67,12 @@ export class Inbox {
     return this.#epoch === undefined || seq < 0 ? undefined : { epoch: this.#epoch, seq };
   }
 
-  /** Adopts what a welcome says of the log. Returns whether messages were missed that the server cannot give any more. */
-  welcome({ epoch, seq, recovered }: ServerFrameOf<"welcome">): boolean {
+  /**
+   * Adopts what a welcome says of the log. `isOtherLog`: the positions of before mean nothing any more; `missed`: messages were
+   * missed that the server cannot give any more.
+   */
+  welcome({ epoch, seq, recovered }: ServerFrameOf<"welcome">): { readonly isOtherLog: boolean; readonly missed: boolean } {
+    const isOtherLog = this.#epoch !== undefined && epoch !== this.#epoch;
     const isMissing = this.#epoch !== undefined && !recovered;
     if (epoch !== this.#epoch || !recovered) {
       // Positions of another log mean nothing in this one; what is still to be taken belongs to the old one, unconfirmed.
@@ -80,7 +84,7 @@ export class Inbox {
       this.#moveTo(seq);
       this.#host.save();
     }
-    return isMissing;
+    return { isOtherLog, missed: isMissing };
   }
 
   /** Accepts a message from the server, unless it was here before. */

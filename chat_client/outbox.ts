@@ -1,9 +1,14 @@
 /** Messages on their way to the server: each is kept until it is acked, and sent again when it has to be. */
 
-import type { ClientFrame, ErrorFrame, Message } from "../protocol.ts";
+import type { ClientFrame, ErrorFrame, Limits, Message } from "../protocol.ts";
 import { retryMs } from "./backoff.ts";
 import { newId } from "./ids.ts";
+import { Pace } from "./pace.ts";
+import { oversize, oversizeWords, type SizeLimits } from "./sizes.ts";
 import { type Ack, ChatError, type Clock, type Outgoing } from "./types.ts";
+
+/** Messages on their way at once, to a server that keeps their order: as many as PROTOCOL.md lets a client have. */
+const IN_FLIGHT_MAX = 128;
 
 /** The part of a client that an outbox uses. */
 export interface OutboxHost {
@@ -23,6 +28,8 @@ interface Entry {
   readonly promise: PromiseWithResolvers<Ack>;
   /** The message was written on this connection and is neither acked nor refused. */
   inFlight: boolean;
+  /** It was written as the one with which its conversation begins again. */
+  again: boolean;
   /** Time of the clock before which it is not sent; 0 for at once. */
   notBefore: number;
   /** Number of times that the server could not take it just then. */
@@ -33,10 +40,15 @@ interface Entry {
 export class Outbox {
   readonly #host: OutboxHost;
   readonly #entries: Entry[] = [];
+  readonly #pace = new Pace();
   /** Callbacks to call once, when a message has left. */
   #waiting: (() => void)[] = [];
   /** Time of the clock before which nothing is sent: the rate limit is for all conversations. */
   #notBefore = 0;
+  /** The server keeps the order of what is on its way: many messages of a conversation may be. */
+  #isOrdered = false;
+  /** Conversations in which a message was refused for now: until one is acked again, they send one at a time. */
+  readonly #refused = new Set<string>();
   #isClosed = false;
   #cancelPump = () => {};
 
@@ -55,6 +67,7 @@ export class Outbox {
       message: { ...message, id: message.id ?? newId() },
       promise: Promise.withResolvers(),
       inFlight: false,
+      again: false,
       notBefore: 0,
       tries: 0,
     };
@@ -68,6 +81,16 @@ export class Outbox {
     return this.#find(id)?.promise.promise;
   }
 
+  /** Takes a message out. Returns undefined where it is not there; else whether it was on its way, and so may have arrived. */
+  drop(id: string): { readonly mayHaveArrived: boolean } | undefined {
+    const entry = this.#find(id);
+    if (!entry) return undefined;
+    this.#remove(entry);
+    entry.promise.reject(new ChatError("dropped", "The message was dropped"));
+    this.pump();
+    return { mayHaveArrived: entry.inFlight };
+  }
+
   /** Resolves when fewer than `below` messages wait, or the outbox is closed. */
   async flushed(below: number): Promise<void> {
     while (this.#entries.length >= below && !this.#isClosed) {
@@ -75,41 +98,69 @@ export class Outbox {
     }
   }
 
-  /** Sends everything afresh on a new connection: waits that the server asked for on the last one are over. */
-  restart(): void {
+  /**
+   * Sends everything afresh on a new connection: waits that the server asked for on the last one are over. What is too large for
+   * the server is refused here. `isOrdered`: the server keeps the order of what is on its way.
+   */
+  restart(limits: Limits, isOrdered: boolean): void {
+    this.#isOrdered = isOrdered;
+    this.#refused.clear();
     this.#notBefore = 0;
+    this.#pace.restart(limits, this.#host.clock.now());
     for (const entry of this.#entries) entry.notBefore = 0;
+    this.#giveUpOversized(limits);
     this.pump();
   }
 
-  /** Sends every message that may go: one of each conversation at a time, so that a refusal cannot change their order. */
+  #giveUpOversized(limits: SizeLimits): void {
+    for (const entry of [...this.#entries]) {
+      const size = oversize({ ...entry.message, sender: this.#host.user }, limits);
+      if (size) this.#giveUp(entry, { ...tooLarge(oversizeWords(size)), id: entry.message.id });
+    }
+  }
+
+  /**
+   * Sends every message that may go, in the order of each conversation. To a server that keeps no order, and in a conversation in
+   * which a message was refused for now, only one is on its way at a time.
+   */
   pump(): void {
     this.#cancelPump();
     const { clock, user, isOnline } = this.#host;
     if (!isOnline) return;
     const now = clock.now();
-    const busy = new Set<string>();
+    const flying = this.#entries.filter(({ inFlight }) => inFlight);
+    const busy = new Set(flying.map(({ message }) => message.recipient).filter((name) => this.#isSingle(name)));
+    let room = (this.#isOrdered ? IN_FLIGHT_MAX : Infinity) - flying.length;
     let next = Infinity;
     for (const entry of this.#entries) {
-      const { recipient } = entry.message;
-      if (busy.has(recipient)) continue;
-      busy.add(recipient);
-      if (entry.inFlight) continue;
-      const due = Math.max(entry.notBefore, this.#notBefore);
+      const { recipient, content } = entry.message;
+      if (room === 0) break;
+      if (entry.inFlight || busy.has(recipient)) continue;
+      const due = Math.max(entry.notBefore, this.#notBefore, this.#pace.readyAt(content.length, now));
+      if (due > now || this.#isSingle(recipient)) busy.add(recipient);
       if (due > now) {
         next = Math.min(next, due);
         continue;
       }
+      room--;
+      this.#pace.spend(content.length);
       entry.inFlight = true;
-      this.#host.write({ ...entry.message, sender: user });
+      entry.again = this.#isOrdered && this.#refused.has(recipient);
+      this.#host.write({ ...entry.message, sender: user, ...(entry.again ? { again: true } : {}) });
     }
     if (next < Infinity) this.#cancelPump = clock.after(next - now, () => this.pump());
+  }
+
+  /** Returns whether a conversation has one message on its way at most. */
+  #isSingle(recipient: string): boolean {
+    return !this.#isOrdered || this.#refused.has(recipient);
   }
 
   /** Takes an acked message out; one that is not there was acked before. */
   ack(ack: Ack): void {
     const entry = this.#find(ack.id);
     if (!entry) return;
+    if (entry.again) this.#refused.delete(entry.message.recipient);
     this.#remove(entry);
     entry.promise.resolve(ack);
     this.pump();
@@ -126,11 +177,15 @@ export class Outbox {
   }
 
   #sendLater(entry: Entry, error: ErrorFrame): void {
-    const delayMs = retryMs(error, entry.tries++, this.#host.random);
     entry.inFlight = false;
+    this.#refused.add(entry.message.recipient);
+    if (error.code === "out_of_order") return; // it goes when the one before it has gone
+    const delayMs = retryMs(error, entry.tries++, this.#host.random);
     entry.notBefore = this.#host.clock.now() + delayMs;
-    const isSlowed = error.code === "rate_limited" || error.code === "quota_exceeded";
-    if (isSlowed) this.#notBefore = Math.max(this.#notBefore, entry.notBefore);
+    if (error.code === "rate_limited" || error.code === "quota_exceeded") {
+      this.#pace.empty(this.#host.clock.now());
+      this.#notBefore = Math.max(this.#notBefore, entry.notBefore);
+    }
     this.#host.refused(error, entry.message, delayMs);
   }
 
@@ -146,16 +201,6 @@ export class Outbox {
     if (!entry) return;
     entry.notBefore = 0;
     this.pump();
-  }
-
-  /** Takes a message out. Returns undefined where it is not there; else whether it was on its way, and so may have arrived. */
-  drop(id: string): { readonly mayHaveArrived: boolean } | undefined {
-    const entry = this.#find(id);
-    if (!entry) return undefined;
-    this.#remove(entry);
-    entry.promise.reject(new ChatError("dropped", "The message was dropped"));
-    this.pump();
-    return { mayHaveArrived: entry.inFlight };
   }
 
   /** Drops every message. */
@@ -190,4 +235,9 @@ export class Outbox {
   #wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
+}
+
+/** Makes the error of a message that is over a limit of the server's. */
+export function tooLarge(message: string): ErrorFrame {
+  return { type: "error", code: "too_large", message, retryable: false };
 }

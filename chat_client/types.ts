@@ -1,6 +1,6 @@
 /** The shapes that a chat client, its parts and its application have in common. */
 
-import type { ErrorFrame, Message, ServerFrameOf } from "../protocol.ts";
+import type { ErrorFrame, Limits, Message, ServerFrameOf } from "../protocol.ts";
 
 /** The part of a WebSocket that a client uses; a `WebSocket` is one. */
 export interface Socket {
@@ -33,6 +33,8 @@ export interface Position {
 export interface Saved {
   /** The application has taken every message up to this position; undefined before the first. */
   readonly position?: Position | undefined;
+  /** Limits of the server, as it said them last. */
+  readonly limits?: Limits | undefined;
   /** Messages that were sent and not acked, in their order. */
   readonly outbox: readonly Message[];
 }
@@ -60,7 +62,7 @@ export type State =
 export type Ack = ServerFrameOf<"ack">;
 
 /** A message as the server delivers it to a client that said hello. */
-export type ReceivedMessage = Required<Omit<Message, "type" | "id">> & Message;
+export type ReceivedMessage = Required<Omit<Message, "type" | "id" | "again">> & Message;
 
 /** A failed request or message. `code` is an error code of the protocol, or `offline`, `timeout`, `closed` or `dropped`. */
 export class ChatError extends Error {
@@ -99,7 +101,10 @@ export interface Diagnosis {
 /** Options of a client. */
 export interface ChatOptions extends Listeners {
   readonly url: string;
-  /** A function is called before every attempt, so that the token may be renewed. */
+  /**
+   * A function is called before every attempt, so that the token may be renewed. Where it throws, a client that was welcome
+   * before waits and asks again, and any other ends.
+   */
   readonly token?: string | (() => string | undefined | Promise<string | undefined>);
   /** Canonical name of the user. With a token the server decides. */
   readonly name?: string;

@@ -134,11 +134,10 @@ function scan(options: OptionTable, args: readonly string[]): { operands: string
   const names = (...kinds: OptionSpec["kind"][]) =>
     entries.filter(([, { kind }]) => kinds.includes(kind)).map(([name]) => name);
   const alias = Object.fromEntries(entries.flatMap(([name, { short }]) => short ? [[short, name]] : []));
-  const words = spellOutFlags(options, alias, args);
+  const { words, flags } = takeFlags(options, alias, args);
   requireValues(options, alias, words);
   const parsed = parseArgs(words, {
     string: [...names("string", "integer", "limit", "list"), "_"], // "_": an operand "007" is no number
-    boolean: names("flag"),
     collect: names("list"),
     alias,
     "--": true,
@@ -147,41 +146,46 @@ function scan(options: OptionTable, args: readonly string[]): { operands: string
       throw new UsageError(unknownOption(word, Object.keys(options)));
     },
   }) as Record<string, unknown> & { _: unknown[]; "--": string[] };
-  const values: Record<string, unknown> = {};
+  const values: Record<string, unknown> = { ...flags };
   for (const [name, { kind }] of entries) {
+    if (kind === "flag") continue;
     const value = parsed[name];
-    const wasGiven = kind === "flag"
-      ? words.includes(`--${name}=true`) || words.includes(`--${name}=false`)
-      : kind === "list"
-      ? (value as unknown[])?.length > 0
-      : true;
+    const wasGiven = kind !== "list" || (value as unknown[])?.length > 0;
     if (value !== undefined && wasGiven) values[name] = kind !== "list" && Array.isArray(value) ? value.at(-1) : value;
   }
   return { operands: [...parsed._.map(String), ...parsed["--"]], values };
 }
 
 /**
- * Returns the command line with every flag as `--flag=true` or `--flag=false`: left to itself, parseArgs takes a word "true"
- * behind a flag for its value, and anything but "false" after `=` for true.
+ * Takes the flags off a command line, the last of each counting. Left to itself, parseArgs takes a word "true" behind a flag for
+ * its value, anything but "false" after `=` for true, and the flag `--no-receipts` for the opposite of a flag `--receipts`.
  */
-function spellOutFlags(options: OptionTable, alias: Record<string, string>, args: readonly string[]): string[] {
-  const isFlag = (name: string | undefined) =>
+function takeFlags(
+  options: OptionTable,
+  alias: Record<string, string>,
+  args: readonly string[],
+): { words: string[]; flags: Record<string, boolean> } {
+  const isFlag = (name: string | undefined): name is string =>
     name !== undefined && Object.hasOwn(options, name) && options[name]!.kind === "flag";
+  const flags: Record<string, boolean> = {};
   const end = args.indexOf("--");
   const words = args.slice(0, end < 0 ? args.length : end).flatMap((word) => {
     const [, long, letter, value = "true"] = /^-(?:-([^=]+)|([a-z]))(?:=(.*))?$/is.exec(word) ?? [];
     const name = letter === undefined ? long : alias[letter];
-    if (isFlag(name)) return [`--${name}=${toFlag(value, `--${name}`)}`];
     const negated = name?.startsWith("no-") ? name.slice(3) : undefined;
-    if (isFlag(negated)) return [`--${negated}=${!toFlag(value, `--${name}`)}`];
+    if (isFlag(name)) flags[name] = toFlag(value, `--${name}`);
+    else if (isFlag(negated)) flags[negated] = !toFlag(value, `--${name}`);
+    else return takeLetters(word);
+    return [];
+  });
+  /** Takes flags off the beginning of letters behind one dash. */
+  function takeLetters(word: string): string[] {
     if (!/^-[a-z]+$/i.test(word)) return [word];
     const letters = [...word.slice(1)];
-    const others = letters.findIndex((letter) => !isFlag(alias[letter]));
-    const flags = others < 0 ? letters : letters.slice(0, others);
-    const rest = letters.slice(flags.length).join("");
-    return [...flags.map((letter) => `--${alias[letter]}=true`), ...rest === "" ? [] : [`-${rest}`]];
-  });
-  return [...words, ...end < 0 ? [] : args.slice(end)];
+    while (isFlag(alias[letters[0]!])) flags[alias[letters.shift()!]!] = true;
+    return letters.length === 0 ? [] : [`-${letters.join("")}`];
+  }
+  return { words: [...words, ...end < 0 ? [] : args.slice(end)], flags };
 }
 
 /**

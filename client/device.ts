@@ -4,8 +4,8 @@
  * a client that was killed leaves nothing locked.
  */
 
-import type { Saved, Store } from "../chat_client.ts";
-import { type Message, parseAddress, parseContent, Refusal } from "../protocol.ts";
+import type { Position, Saved, Store } from "../chat_client.ts";
+import { type Limits, type Message, parseAddress, parseContent, Refusal } from "../protocol.ts";
 import { writePrivately } from "./paths.ts";
 import { within } from "./within.ts";
 
@@ -82,11 +82,11 @@ async function adoptOutboxes(folder: string, own: number, store: Store, warn: (l
     const lock = await tryLock(`${path}.lock`);
     if (!lock) continue;
     const other = new FileStore(`${path}.json`, warn);
-    const { position, outbox } = other.load();
-    if (outbox.length > 0) {
+    const left = other.load();
+    if (left.outbox.length > 0) {
       const saved = store.load();
-      store.save({ ...saved, outbox: [...saved.outbox, ...outbox] });
-      other.save({ position, outbox: [] });
+      store.save({ ...saved, outbox: [...saved.outbox, ...left.outbox] });
+      other.save({ ...left, outbox: [] });
     }
     lock.close();
   }
@@ -174,10 +174,18 @@ export class FileStore implements Store {
 }
 
 function parseSaved(value: unknown): Saved {
-  const { position, outbox = [] } = value as { position?: { epoch?: unknown; seq?: unknown }; outbox?: unknown };
+  const { position, limits, outbox = [] } = value as { position?: Partial<Position>; limits?: unknown; outbox?: unknown };
   const messages = (Array.isArray(outbox) ? outbox : []).flatMap((entry) => parseOutgoing(entry) ?? []);
-  if (typeof position?.epoch !== "string" || !Number.isSafeInteger(position.seq)) return { outbox: messages };
-  return { position: { epoch: position.epoch, seq: position.seq as number }, outbox: messages };
+  const known = parseLimits(limits);
+  const saved: Saved = { ...(known ? { limits: known } : {}), outbox: messages };
+  if (typeof position?.epoch !== "string" || !Number.isSafeInteger(position.seq)) return saved;
+  return { ...saved, position: { epoch: position.epoch, seq: position.seq! } };
+}
+
+function parseLimits(value: unknown): Limits | undefined {
+  const { frame, content, rate, burst } = (value ?? {}) as Partial<Limits>;
+  const isLimit = (number: unknown): number is number => Number.isSafeInteger(number) && number as number >= 0;
+  return isLimit(frame) && isLimit(content) && isLimit(rate) && isLimit(burst) ? { frame, content, rate, burst } : undefined;
 }
 
 /** Checks a message of an outbox. Its sender may be "": with a token the server decides. */

@@ -12,7 +12,7 @@ import { Progress } from "./progress.ts";
 import { type Account, addressOf } from "./settings.ts";
 import { onSignal } from "./signals.ts";
 import { within } from "./within.ts";
-import { isNews, MISSED_WORDS, stateWords } from "./words.ts";
+import { MISSED_WORDS, StateNews, stateWords } from "./words.ts";
 
 /** Milliseconds that a program has to finish with its message when listening is to stop; a service manager waits longer. */
 const STOP_MS = 10_000;
@@ -62,6 +62,7 @@ class ListenRun {
   readonly #account: Account;
   readonly #options: ListenOptions;
   readonly #progress = new Progress(Deno.stdout);
+  readonly #news = new StateNews();
   readonly #ended = Promise.withResolvers<number>();
   #client!: ChatClient;
   /** The program that runs, or ran last. */
@@ -141,9 +142,9 @@ class ListenRun {
   }
 
   #follow(state: State): void {
-    const words = stateWords(state, this.#account.server);
+    const words = stateWords(state, this.#account.server), isNew = this.#news.isNew(state);
     if (state.phase === "closed" && state.needsUser) fail(words, "closed");
-    else if (isNews(state) && !(this.#options.quiet && state.phase === "online")) warn(words);
+    else if (isNew && !(this.#options.quiet && state.phase === "online")) warn(words);
     if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
   }
 

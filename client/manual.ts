@@ -10,7 +10,7 @@ const FILES: readonly (readonly [string, string])[] = [
   ["~/.config/parley/client.json", "Settings: options by their names, without the dashes, and servers by short names"],
   [
     "~/.local/state/parley/",
-    "Positions, messages that are not acked yet, ignored people, mutes and typed lines; readable by their owner alone",
+    "Positions, limits of servers, messages that are not acked yet, ignored people, mutes, whether receipts are sent, and typed lines; readable by their owner alone",
   ],
 ];
 

@@ -6,6 +6,7 @@ import { warn } from "./output.ts";
 import type { Folders } from "./paths.ts";
 import { bypassProxy, namingProxy } from "./proxy.ts";
 import type { Account } from "./settings.ts";
+import { TokenSource } from "./token.ts";
 import { explainFailure, socketFactory } from "./transport.ts";
 
 /** The account and the folders that a run of the client is for. */
@@ -37,15 +38,20 @@ export async function openClient(
   const wanted = { folder: folders.state, server, name, purpose: work === "" ? purpose : `${purpose} ${work}` };
   const device = await deviceFor(wanted, account.device);
   bypassProxy(server);
+  const source = token && new TokenSource({ read: token, file: account.files.token, host: new URL(server).host });
   const client = new ChatClient({
     url: server,
     device: device.name,
     store: purpose === "chat" ? device.store : new PositionStore(device.store),
     socket: socketFactory(account.ca),
-    explain: namingProxy(explainFailure(account), server),
+    explain: namingProxy(explainFailure(account, source && ((refused) => source.judge(refused))), server),
     ...(name === "" ? {} : { name }),
-    ...(token ? { token } : {}),
+    ...(source ? { token: () => source.next() } : {}),
     ...options,
+    welcome(frame, missed) {
+      source?.welcomed();
+      options.welcome?.(frame, missed);
+    },
   });
   return {
     client,
@@ -71,24 +77,25 @@ async function deviceFor(wanted: Parameters<typeof takeDevice>[0], name: string 
   }
 }
 
-/** Keeps the position alone, and writes it only when it moved. */
+/** Keeps position and limits alone, and writes them only when they changed. */
 class PositionStore implements Store {
   readonly #inner: Store;
-  #seq: number | undefined;
+  #written = "";
 
   constructor(inner: Store) {
     this.#inner = inner;
   }
 
   load(): Saved {
-    const { position } = this.#inner.load();
-    this.#seq = position?.seq;
-    return { position, outbox: [] };
+    const { position, limits } = this.#inner.load();
+    this.#written = JSON.stringify([position, limits]);
+    return { position, limits, outbox: [] };
   }
 
-  save({ position }: Saved): void {
-    if (position === undefined || position.seq === this.#seq) return;
-    this.#seq = position.seq;
-    this.#inner.save({ position, outbox: [] });
+  save({ position, limits }: Saved): void {
+    const state = JSON.stringify([position, limits]);
+    if (state === this.#written) return;
+    this.#written = state;
+    this.#inner.save({ position, limits, outbox: [] });
   }
 }

@@ -83,6 +83,12 @@ const QUIET = {
   help: "Say nothing but what is wrong; for scripts that run by the clock",
 } as const;
 
+const SPLIT = {
+  kind: "flag",
+  env: "PARLEY_SPLIT",
+  help: "Split what is too large for one message, at line breaks where it can",
+} as const;
+
 /** Options of the client without a command. */
 export const CLIENT_OPTIONS = {
   ...CONNECTION,
@@ -132,6 +138,7 @@ export const CLIENT_OPTIONS = {
   },
   json: JSON_OUTPUT,
   quiet: QUIET,
+  split: { ...SPLIT, group: "Chatting" },
   timeout: { ...TIMEOUT, group: "Output", help: "Seconds to wait for acks after the end of the input" },
   help: HELP,
   version: { kind: "flag", group: "Other", help: "Show the version" },
@@ -146,6 +153,7 @@ export const SEND_OPTIONS = {
     group: "Sending",
     help: "Id of the message; sent again with the same id, it arrives once",
   },
+  split: { ...SPLIT, group: "Sending" },
   timeout: { ...TIMEOUT, group: "Sending" },
   json: JSON_OUTPUT,
   help: HELP,

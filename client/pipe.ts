@@ -1,6 +1,6 @@
 /** The client between other programs: every line in is a message, every message out is a line, and stderr has the rest. */
 
-import type { ChatClient, Listeners, State } from "../chat_client.ts";
+import { type ChatClient, type Listeners, splitText, type State } from "../chat_client.ts";
 import type { ErrorFrame, Message } from "../protocol.ts";
 import { EXIT } from "./exit.ts";
 import { messageLine } from "./format.ts";
@@ -12,10 +12,10 @@ import { sanitize } from "./sanitize.ts";
 import { addressOf } from "./settings.ts";
 import { onSignal, statusOf } from "./signals.ts";
 import { within } from "./within.ts";
-import { isNews, MISSED_WORDS, refusedWords, stateWords } from "./words.ts";
+import { MISSED_WORDS, refusedWords, StateNews, stateWords } from "./words.ts";
 
-/** Messages that may wait to be acked before the next line is read. */
-const OUTBOX_MAX = 64;
+/** Messages that may wait to be acked before the next line is read: more than may be on their way, so that none waits for a line. */
+const OUTBOX_MAX = 512;
 
 /** Options of a run between programs. */
 export interface PipeOptions {
@@ -23,6 +23,8 @@ export interface PipeOptions {
   readonly json: boolean;
   /** Says nothing but what is wrong. */
   readonly quiet: boolean;
+  /** Splits lines that are too large for one message. */
+  readonly split: boolean;
   readonly last: number | undefined;
   /** Milliseconds to wait for acks after the end of the input. */
   readonly timeoutMs: number;
@@ -51,8 +53,10 @@ class PipeRun {
   readonly #server: string;
   readonly #options: PipeOptions;
   readonly #progress = new Progress(Deno.stdin);
+  readonly #news = new StateNews();
   /** Resolves to the exit status of a run that ends before its input. */
   readonly #ended = Promise.withResolvers<number>();
+  readonly #online = Promise.withResolvers<void>();
   readonly #synced = Promise.withResolvers<void>();
   #client!: ChatClient;
   /** Numbers of lines that were sent, and that will never be. */
@@ -81,6 +85,7 @@ class PipeRun {
 
   async #sendInput(to: string | undefined): Promise<number> {
     const client = this.#client;
+    await this.#online.promise; // the server says how large a message may be
     for await (const line of this.#lines()) {
       if (line === "") continue;
       const [recipient, content] = to === undefined ? addressed(line) : [to, line];
@@ -89,10 +94,13 @@ class PipeRun {
         fail("Not sent, as it does not say to whom: start the line with @name, or give --to NAME", "no_recipient");
         continue;
       }
-      client.send(recipient, content);
-      this.#sent++;
-      this.#progress.step(() => `${this.#sent - client.outbox.length} messages sent so far`);
-      await client.flushed(OUTBOX_MAX);
+      for (const part of this.#partsOf(recipient, content)) {
+        client.send(recipient, part);
+        this.#sent++;
+        this.#tellOfRate();
+        this.#progress.step(() => `${this.#sent - client.outbox.length} messages sent so far`);
+        await client.flushed(OUTBOX_MAX);
+      }
     }
     return await this.#finish();
   }
@@ -106,6 +114,23 @@ class PipeRun {
       fail(error.message, "bad_input");
       this.#refused++;
     }
+  }
+
+  /** Returns the messages that a line is sent as: itself, or parts of it where it is too large; none where it cannot be sent. */
+  #partsOf(recipient: string, content: string): string[] {
+    const words = this.#client.tooLarge(recipient, content);
+    if (words === undefined) return [content];
+    if (this.#options.split) return splitText(content, (part) => this.#client.tooLarge(recipient, part) === undefined);
+    this.#refused++;
+    fail(`Not sent to ${recipient}: ${words}. With --split it is sent in parts`, "too_large");
+    return [];
+  }
+
+  #tellOfRate(): void {
+    const { rate = 0, burst = 0 } = this.#client.welcome?.limits ?? {};
+    if (rate === 0 || this.#sent <= burst || this.#wasSlowed || this.#options.quiet) return;
+    this.#wasSlowed = true;
+    warn(`The server takes no more than ${burst} messages at once and ${rate} a second; the rest follows as it lets it`);
   }
 
   /** Waits for the acks of everything sent, and for everything missed. */
@@ -137,7 +162,7 @@ class PipeRun {
     if (message && retryMs === undefined) return fail(refusedWords(error, message, retryMs), error.code);
     if (error.code !== "rate_limited") return warn(refusedWords(error, message, retryMs));
     if (!this.#wasSlowed && !this.#options.quiet) {
-      warn(`The server takes no more than ${rateWords(this.#client)}; the rest follows as it lets it`);
+      warn("The server takes no more messages at once; the rest follows as it lets it");
     }
     this.#wasSlowed = true;
   }
@@ -148,16 +173,14 @@ class PipeRun {
       fail(sanitize(state.reason), "unreachable");
       return this.#ended.resolve(EXIT.unreachable);
     }
-    if (isNews(state) && !(this.#options.quiet && state.phase === "online")) warn(stateWords(state, this.#server));
-    if (state.phase === "online") this.#wasOnline = true;
-    else if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
+    const isNew = this.#news.isNew(state);
+    if (isNew && !(this.#options.quiet && state.phase === "online")) warn(stateWords(state, this.#server));
+    if (state.phase === "online") {
+      this.#wasOnline = true;
+      this.#online.resolve();
+    }
+    if (state.phase === "closed" && state.needsUser) this.#ended.resolve(EXIT.refused);
   }
-}
-
-/** Returns the rate limit of the last welcome, in words. */
-function rateWords({ welcome }: ChatClient): string {
-  const { rate = 0, burst = 0 } = welcome?.limits ?? {};
-  return rate > 0 ? `${burst} messages at once and ${rate} a second` : "so many messages at once";
 }
 
 /** Splits a line that says its recipient: `@name text`, `#group text`. The recipient is undefined where it says none. */

@@ -5,7 +5,7 @@ import { lacks } from "../testing/permissions.ts";
 import { gather, parseSince } from "./history.ts";
 import { accountOf, surroundings } from "./settings.ts";
 import { configLines } from "./config.ts";
-import { explainFailure, serverUrl } from "./transport.ts";
+import { serverUrl } from "./transport.ts";
 import type { Message } from "../protocol.ts";
 
 const ignore = lacks("read", "write", "env");
@@ -111,31 +111,6 @@ Deno.test("serverUrl takes addresses as people write them", () => {
   ] as const;
   for (const [given, url] of table) assertEquals(serverUrl(given), url);
   for (const given of ["ftp://x", "ws://", "a b", "ws://me:secret@x"]) assertThrows(() => serverUrl(given), TypeError);
-});
-
-Deno.test("explainFailure says what to do, and whether trying again helps", async () => {
-  const said = "NetworkError: failed to connect to WebSocket: ";
-  const target = { server: "wss://chat.example.org/ws", ca: undefined };
-  const explain = (reason: string, token?: string) =>
-    explainFailure({ ...target, token: token === undefined ? undefined : () => token })(said + reason);
-  const table = [
-    [explain("Invalid status code: 401"), "--token-file", true],
-    [explain("Invalid status code: 401", "t"), "did not accept the token", true],
-    [explain("Invalid status code: 403", "t"), "revoked", true],
-    [explain("Invalid status code: 404"), "--server", true],
-    [explain("Invalid status code: 503"), "full or restarting", false],
-    [explain("invalid peer certificate: UnknownIssuer"), "--ca", true],
-    [explain("dns error"), "no host called chat.example.org", false],
-    [explain("tcp connect error"), "There is no server at chat.example.org", false],
-    [explain("Invalid status code: 500"), "500", false],
-    [explain("invalid HTTP version parsed"), "try wss://", false],
-    [explain("received corrupt message of type InvalidContentType"), "try ws://", false],
-  ] as const;
-  for (const [diagnosis, words, isFatal] of table) {
-    const { reason, fatal } = await diagnosis;
-    assertStringIncludes(reason, words);
-    assertEquals(fatal, isFatal, reason);
-  }
 });
 
 Deno.test("parseSince understands spans and dates", () => {

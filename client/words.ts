@@ -12,6 +12,19 @@ export function isNews(state: State): boolean {
   return state.phase !== "connecting" && (state.phase !== "closed" || state.needsUser);
 }
 
+/** The news of one connection: a reason to wait is told once, and again after a connection. */
+export class StateNews {
+  #reason = "";
+
+  /** Returns whether a state is to be told. */
+  isNew(state: State): boolean {
+    const reason = state.phase === "waiting" ? state.reason : "";
+    const isKnown = reason !== "" && reason === this.#reason;
+    if (state.phase !== "connecting") this.#reason = reason;
+    return isNews(state) && !isKnown;
+  }
+}
+
 /** Returns a state as a sentence. */
 export function stateWords(state: State, server: string): string {
   const { host } = new URL(server);

@@ -1,6 +1,7 @@
 /** The client between other programs, against a real server: its input, output and exit statuses. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import type { Appended, Draft } from "../broker.ts";
 import { MemoryBroker } from "../broker/memory.ts";
 import { type Server, startServer } from "../server.ts";
 import { certificate, filesIn } from "../testing/certificate.ts";
@@ -61,6 +62,24 @@ async function answering(folder: string): Promise<string> {
   const client = [command, ...args].map(quoted).join(" ");
   await Deno.writeTextFile(`${folder}/answer`, `#!/bin/sh\nexec ${client} send "$PARLEY_CONVERSATION" yes\n`, { mode: 0o755 });
   return `${folder}/answer`;
+}
+
+/** A broker whose every append takes as long as the sync of a slow disk. */
+class SlowBroker extends MemoryBroker {
+  syncs = 0;
+  #last: Promise<unknown> = Promise.resolve();
+
+  override async append(drafts: readonly Draft[]): Promise<readonly Appended[]> {
+    this.syncs++;
+    const before = this.#last;
+    const done = Promise.withResolvers<void>();
+    this.#last = done.promise;
+    await before;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const results = await super.append(drafts);
+    done.resolve();
+    return results;
+  }
 }
 
 /** Returns a broker that knows a user. */
@@ -217,6 +236,100 @@ Deno.test({
       assertEquals(await listen.code(), 0);
     }
     await Deno.remove(folder, { recursive: true });
+  },
+});
+
+Deno.test({
+  name: "listen that was welcome waits for its token where the file is empty or away, and goes on with a new one",
+  ignore,
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    const at = (name: string) => `${folder}/${name}`;
+    const env = { XDG_CONFIG_HOME: at("config"), XDG_STATE_HOME: at("state") };
+    assertEquals((await runToEnd(SERVER, ["keys", "--out", at("keys")])).code, 0);
+    const token = async (name: string) =>
+      (await runToEnd(SERVER, ["token", "--name", name, "--jwt-private-key", at("keys/private.pem")])).out;
+    await Deno.writeTextFile(at("alice"), await token("alice"));
+    await Deno.writeTextFile(at("bob"), await token("bob"));
+    const options = ["--data", at("data"), "--jwt-public-key", at("keys/public.pem")];
+    const first = await RunningServer.start(SERVER, options);
+    const { port } = new URL(first.url);
+    await using listen = new Running(CLIENT, ["listen", "--server", first.url, "--token-file", at("bob")], env);
+    await listen.err.next("Connected to");
+    await Deno.writeTextFile(at("bob"), "");
+    first.kill("SIGTERM");
+    assertEquals(await first.code(), 0);
+    await first[Symbol.asyncDispose]();
+    await using second = new RunningServer(SERVER, ["--port", port, ...options]);
+    await second.out.next("ws://");
+    await listen.err.next(/There is no token in .*bob; trying again/);
+    await Deno.remove(at("bob"));
+    await listen.err.next(/there is no such file; trying again/);
+    await Deno.writeTextFile(at("bob"), await token("bob"));
+    await listen.err.next("Connected to");
+    const sent = await runToEnd(
+      CLIENT,
+      ["send", "bob", "still there?", "--server", first.url, "--token-file", at("alice")],
+      "",
+      env,
+    );
+    assertEquals([sent.code, sent.err], [0, ""]);
+    assertEquals(await listen.out.next("alice"), "alice: still there?");
+    listen.kill("SIGTERM");
+    assertEquals(await listen.code(), 0);
+    second.kill("SIGTERM");
+    await second.code();
+    await Deno.remove(folder, { recursive: true });
+  },
+});
+
+Deno.test({
+  name: "a line that is too large for a message is told with its size, --split sends it, and what follows goes out",
+  ignore,
+  fn: async () => {
+    await using place = await Place.start();
+    await using alice = place.start("alice");
+    await untilOnline(place.url, "alice");
+    const large = "x".repeat(100_000);
+    const told = await place.run("bob", ["--to", "alice"], `${large}\nafter`);
+    assertEquals(told.code, 1);
+    assertStringIncludes(told.err, "Not sent to alice: The text has 100,000 bytes, and the server takes 16,384 in one message");
+    assertEquals(await alice.out.next("bob"), "bob: after");
+    const sent = await place.run("bob", ["send", "alice", "-"], large);
+    assertEquals(sent.code, 1);
+    assertStringIncludes(sent.err, "100,000 bytes");
+    const lines = Array.from({ length: 4_000 }, (_, i) => `line ${i}`).join("\n");
+    const split = await place.run("bob", ["send", "alice", "-", "--split", "--id", "log", "--json"], lines);
+    assertEquals([split.code, split.out.split("\n").length], [0, 3], split.err);
+    const again = await place.run("bob", ["send", "alice", "-", "--split", "--id", "log", "--json"], lines);
+    assert(again.out.split("\n").every((line) => JSON.parse(line).duplicate), "sent again under the same id, it arrives once");
+    const parts = [];
+    for (let part = 0; part < 3; part++) parts.push((await alice.out.next("bob: line")).slice("bob: ".length));
+    assertEquals(parts.join("\\n"), lines.replaceAll("\n", "\\n"));
+    assertEquals((await place.run("bob", ["--to", "alice", "--split"], large)).code, 0);
+  },
+});
+
+Deno.test({
+  name: "a pipe has many lines on their way: a slow disk is asked once for many, and the order is kept",
+  ignore,
+  fn: async () => {
+    await using place = await Place.start();
+    await place.server.shutdown();
+    const broker = new SlowBroker();
+    await broker.attach("alice", "elsewhere");
+    place.server = await startServer({ port: 0, broker });
+    const lines = Array.from({ length: 2_000 }, (_, i) => `${i}`);
+    const sent = await place.run("bob", ["--to", "alice"], lines.join("\n"));
+    assertEquals(sent.code, 0, sent.err);
+    const stored: string[] = [];
+    for (let after = 0; stored.length < lines.length;) {
+      const page = await broker.read("alice", after, 500);
+      stored.push(...page.messages.map(({ content }) => content));
+      after = page.messages.at(-1)!.seq;
+    }
+    assertEquals(stored, lines);
+    assert(broker.syncs < 60, `${broker.syncs} syncs`);
   },
 });
 

@@ -7,6 +7,7 @@ import { type Attached, BASE_DEVICE, type Devices, type Markers } from "../broke
 import { type ClientFrame, type ClientFrameOf, type Limits, PROTOCOL_VERSION, Refusal } from "../protocol.ts";
 import { toReceipt } from "./encoding.ts";
 import type { NodeLocal } from "./node_local.ts";
+import { SendOrder, type SendOrderHost } from "./send_order.ts";
 import type { Session, Settled } from "./session.ts";
 
 /** Milliseconds to say who one is: a person pasting a frame makes it, a socket that only holds a place does not. */
@@ -20,7 +21,7 @@ export const HELLO_GRACE_MS = 250;
 const LAST_PER_FRAME = 500;
 
 /** Needs of the handshake, which the hub meets. */
-export interface HandshakeHost extends Pick<NodeLocal, "consumeRate"> {
+export interface HandshakeHost extends SendOrderHost, Pick<NodeLocal, "consumeRate"> {
   readonly broker: Devices & Markers & { readonly epoch: string };
   /** Limits as `welcome` says them. */
   readonly limits: Limits;
@@ -85,7 +86,9 @@ export class Handshake {
     if (!this.#consume(session, user, Math.ceil((frame.last ?? 0) / LAST_PER_FRAME) - 1)) return;
     if (session.level === "base") this.#host.withdraw(session);
     const device = frame.device ?? `d-${crypto.randomUUID().slice(0, 8)}`;
-    session.settle({ user, level: "extended", device, origin: device, batch: frame.caps?.includes("batch") ?? false });
+    const has = (cap: string) => frame.caps?.includes(cap) ?? false;
+    const order = has("ordered") ? new SendOrder(session, this.#host) : undefined;
+    session.settle({ user, level: "extended", device, origin: device, batch: has("batch"), order });
     this.#start(session, frame);
   }
 
@@ -114,6 +117,7 @@ export class Handshake {
       device: BASE_DEVICE,
       origin: `${BASE_DEVICE}${++this.#nextOrigin}`,
       batch: false,
+      order: undefined,
     };
     session.settle(base, first);
     this.#start(session, undefined);
@@ -139,7 +143,7 @@ export class Handshake {
         v: PROTOCOL_VERSION,
         user: session.user,
         device: session.device,
-        caps: session.batch ? ["batch"] : [],
+        caps: [...(session.batch ? ["batch"] : []), ...(session.order ? ["ordered"] : [])],
         epoch: broker.epoch,
         seq: attached.head,
         recovered,

@@ -29,6 +29,7 @@ import {
 import type { Connection, Identity, Receiver } from "./connection.ts";
 import { encodeAck } from "./encoding.ts";
 import { RefusalCount } from "./refusal_count.ts";
+import type { SendOrder } from "./send_order.ts";
 
 /** Frames that may arrive while the broker settles a name: a script's outbox, not a flood. */
 export const INBOX_FRAMES_MAX = 4_096;
@@ -90,6 +91,8 @@ export interface Settled {
   readonly origin: string;
   /** The peer takes several objects in one frame. */
   readonly batch: boolean;
+  /** Keeps the order of what the peer sends; undefined for a peer that did not ask for it. */
+  readonly order: SendOrder | undefined;
 }
 
 /** One connection's state, written by itself alone. Made by the hub. */
@@ -105,6 +108,7 @@ export class Session implements Receiver {
   #device = "";
   #origin = "";
   #batch = false;
+  #order: SendOrder | undefined;
   /** The broker is settling where it stands; frames wait in the inbox. */
   #settling = false;
   #inbox: string[] = [];
@@ -184,6 +188,11 @@ export class Session implements Receiver {
     return this.#batch;
   }
 
+  /** Keeps the order of what the peer sends, where it asked for that. */
+  get order(): SendOrder | undefined {
+    return this.#order;
+  }
+
   get closed(): boolean {
     return this.#closed;
   }
@@ -244,7 +253,7 @@ export class Session implements Receiver {
   }
 
   /** Settles name, level and device. Frames wait from now until {@linkcode Session.release}; `first` is the first of them. */
-  settle({ user, level, device, origin, batch }: Settled, first?: string): void {
+  settle({ user, level, device, origin, batch, order }: Settled, first?: string): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#user = user;
@@ -252,6 +261,7 @@ export class Session implements Receiver {
     this.#device = device;
     this.#origin = origin;
     this.#batch = batch;
+    this.#order = order;
     this.#settling = true;
     if (first !== undefined) this.#inbox.push(first);
   }

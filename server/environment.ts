@@ -7,7 +7,7 @@ const PREFIX = "PARLEY_";
 /** Variables of the client, of the programs that it starts, and of tests: one environment may be for all of them. */
 export const VARIABLES_OF_OTHERS: readonly string[] = [
   ...["SERVER", "NAME", "TOKEN", "TOKEN_FILE", "DEVICE", "CA", "TO", "LAST", "JSON", "TIMEOUT"],
-  ...["NO_RECEIPTS", "NOTIFY", "COLOR", "PLAIN", "QUIET"],
+  ...["NO_RECEIPTS", "NOTIFY", "COLOR", "PLAIN", "QUIET", "SPLIT"],
   ...["SENDER", "RECIPIENT", "CONVERSATION", "ID", "SEQ", "TS"],
   ...["BINARIES", "SEED", "FAULT", "ROWS"],
 ].map((name) => PREFIX + name);

@@ -23,6 +23,36 @@ export async function certificate(dir: string, serial = 1): Promise<void> {
   await openssl("x509", "-req", "-in", request, ...authority, "-extfile", extensions, "-out", cert);
 }
 
+/** The time and the name for which {@linkcode oddCertificate} makes a certificate; times as openssl has them: `20200101000000Z`. */
+export interface Oddity {
+  readonly from?: string;
+  readonly to?: string;
+  readonly name?: string;
+}
+
+/** Makes a certificate of the authority in `dir` for another time, or for another name. Returns its files. */
+export async function oddCertificate(
+  dir: string,
+  { from, to, name = "localhost" }: Oddity,
+): Promise<{ cert: string; key: string }> {
+  const at = (file: string) => `${dir}/odd-${file}`;
+  const [cert, key, request, config] = [at("cert.pem"), at("key.pem"), at("csr"), at("conf")];
+  await Deno.writeTextFile(at("index"), "");
+  await Deno.writeTextFile(at("extensions"), name === "localhost" ? EXTENSIONS : `subjectAltName=DNS:${name}\n`);
+  await Deno.writeTextFile(
+    config,
+    `[ca]\ndefault_ca=c\n[c]\ndatabase=${
+      at("index")
+    }\nrand_serial=yes\nnew_certs_dir=${dir}\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n`,
+  );
+  await openssl("req", ...CURVE, "-subj", `/CN=${name}`, "-keyout", key, "-out", request);
+  const time = ["-startdate", from ?? "20200101000000Z", "-enddate", to ?? "20400101000000Z"];
+  const authority = ["-cert", filesIn(dir).ca, "-keyfile", `${dir}/ca.key`];
+  const files = ["-in", request, "-extfile", at("extensions"), "-out", cert];
+  await openssl("ca", "-batch", "-notext", "-config", config, ...authority, ...time, ...files);
+  return { cert, key };
+}
+
 async function openssl(...args: string[]): Promise<void> {
   const { success, stderr } = await new Deno.Command("openssl", { args, stdin: "null", stdout: "null", stderr: "piped" })
     .output();

@@ -62,6 +62,14 @@ export class Terminal implements AsyncDisposable {
     await this.#tmux("send-keys", "-H", ...bytes);
   }
 
+  /** Pastes text, as the terminal does that marks what is pasted. */
+  async paste(text: string): Promise<void> {
+    const file = `${this.#folder}/paste`;
+    await Deno.writeTextFile(file, text);
+    await this.#tmux("load-buffer", file);
+    await this.#tmux("paste-buffer", "-p", "-d");
+  }
+
   /** Sends the program a signal. */
   kill(signal: Deno.Signal): void {
     Deno.kill(Number(Deno.readTextFileSync(`${this.#folder}/pid`)), signal);

@@ -7,6 +7,8 @@ import { ChatCommands } from "./chat_commands.ts";
 import { IgnoredFile } from "./ignored.ts";
 import { Chats, mentions } from "./model.ts";
 import { MutedFile } from "./muted.ts";
+import { ReceiptsFile } from "./receipts.ts";
+import { ignoredUnread } from "./unread.ts";
 import { toContent } from "./paste.ts";
 import { Recall } from "./recall.ts";
 import { EXIT } from "../exit.ts";
@@ -26,6 +28,8 @@ const TYPING_EVERY_MS = 3_000;
 const PROMPT_EVERY_MS = 2_000;
 /** Milliseconds that leaving waits for acks at most. */
 const LEAVE_MS = 3_000;
+/** Milliseconds after which leaving says what it waits for. */
+const LEAVE_QUIET_MS = 200;
 
 /** Messages that ring: all, direct ones and mentions, or none. */
 export type NotifyChoice = "all" | "dm" | "none";
@@ -34,7 +38,8 @@ export type NotifyChoice = "all" | "dm" | "none";
 export interface ChatViewOptions {
   readonly to: string | undefined;
   readonly last: number | undefined;
-  readonly receipts: boolean;
+  /** Undefined: as the person decided the last time. */
+  readonly receipts: boolean | undefined;
   readonly notify: NotifyChoice;
   readonly color: boolean;
   /** Never redraws. */
@@ -50,8 +55,7 @@ export async function runChat(context: RunContext, options: ChatViewOptions): Pr
     allMarkers: true,
     ...chat.listeners,
   });
-  const { folder } = open.device;
-  return await chat.run(open.client, { ignored: new IgnoredFile(folder), muted: new MutedFile(folder) }, to);
+  return await chat.run(open.client, open.device.folder, to);
 }
 
 class TerminalChat {
@@ -65,8 +69,10 @@ class TerminalChat {
   #screen!: Surface;
   #display!: ChatDisplay;
   #commands!: ChatCommands;
+  readonly #leaveNow = Promise.withResolvers<void>();
+  #isLeaving = false;
   #wasOnline = false;
-  #synced = false;
+  #epoch: string | undefined;
   #wasSynced = false;
   #watched = "";
   #lastTyping = -Infinity;
@@ -77,7 +83,7 @@ class TerminalChat {
     this.#context = context;
     this.#options = options;
     this.#recall = new Recall(context.folders.state);
-    this.chats.receipts = options.receipts;
+    this.chats.isCaughtUp = false;
     this.listeners = {
       message: (message) => this.#received(message),
       receipt: (receipt) => this.#changed(() => this.chats.receipt(receipt)),
@@ -86,14 +92,16 @@ class TerminalChat {
         this.#changed(() => this.chats.presence.set(user, { status, ...(lastSeen === undefined ? {} : { lastSeen }) })),
       group: (notice) => this.#display.notice(this.#commands.groupNotice(notice)),
       state: (state) => this.#stateChanged(state),
-      welcome: (_, missed) => missed && this.#display.warning(MISSED_WORDS),
+      welcome: ({ epoch }, missed) => this.#welcomed(epoch, missed),
       synced: () => void this.#caughtUp(),
       refused: (error, message, retryMs) => this.#refused(error, message, retryMs),
     };
   }
 
-  async run(client: ChatClient, files: { ignored: IgnoredFile; muted: MutedFile }, to: string | undefined): Promise<number> {
+  async run(client: ChatClient, folder: string, to: string | undefined): Promise<number> {
+    const files = { ignored: new IgnoredFile(folder), receipts: new ReceiptsFile(folder), muted: new MutedFile(folder) };
     this.#client = client;
+    this.chats.receipts = this.#options.receipts ?? files.receipts.load();
     this.chats.me = client.user;
     this.chats.ignored = files.ignored.load();
     this.chats.muted = files.muted.load();
@@ -101,8 +109,8 @@ class TerminalChat {
       recall: this.#recall.load(),
       line: (line) => this.#line(line),
       key: () => this.#key(),
-      end: () => this.#end.resolve(EXIT.ok),
-      interrupt: () => this.#interrupt(),
+      end: () => this.#askedToEnd(),
+      mayEnd: () => this.#mayEnd(),
       shortcut: (key) => this.#shortcut(key),
       complete: (line) =>
         complete(line, {
@@ -113,7 +121,7 @@ class TerminalChat {
     });
     const restore = this.#restoreAtEnd();
     this.#display = new ChatDisplay(this.#screen, this.chats, styleFor(this.#options.color));
-    const quit = () => this.#end.resolve(EXIT.ok);
+    const quit = () => this.#askedToEnd();
     this.#commands = new ChatCommands(client, this.chats, files, this.#display, this.#screen, quit);
     const ticking = setInterval(() => this.#showPrompt(), PROMPT_EVERY_MS);
     try {
@@ -157,21 +165,35 @@ class TerminalChat {
     };
   }
 
-  /** Waits for what was typed a moment ago to be sent. */
+  /** Waits for what was typed a moment ago to be sent, unless asked a second time to end. */
   async #leave(): Promise<void> {
-    if (this.#client.outbox.length === 0 || this.#client.state.phase !== "online") return;
-    await within(this.#client.flushed(), LEAVE_MS);
+    const waiting = this.#client.outbox.length;
+    if (waiting === 0 || this.#client.state.phase !== "online") return;
+    const told = setTimeout(() => {
+      this.#display.notice(
+        `Sending what waits (${this.#client.outbox.length}); Ctrl-C leaves at once, and it goes out the next time`,
+      );
+    }, LEAVE_QUIET_MS);
+    await within(Promise.race([this.#client.flushed(), this.#leaveNow.promise]), LEAVE_MS);
+    clearTimeout(told);
+  }
+
+  #askedToEnd(): void {
+    if (this.#isLeaving) this.#leaveNow.resolve();
+    this.#isLeaving = true;
+    this.#end.resolve(EXIT.ok);
   }
 
   // ---- Keys ----
 
-  /** Leaves; where messages wait, only when asked again. */
-  #interrupt(): void {
+  /** Returns whether to leave: where messages wait for a connection, only when asked again. */
+  #mayEnd(): boolean {
     const waiting = this.#client.outbox.length;
-    if (waiting === 0 || this.#wasWarned === waiting) return this.#end.resolve(EXIT.ok);
+    if (waiting === 0 || this.#client.state.phase === "online" || this.#wasWarned === waiting) return true;
     this.#wasWarned = waiting;
     const words = waiting === 1 ? "A message waits" : `${waiting} messages wait`;
     this.#display.notice(`${words} to be sent: Ctrl-C again leaves, and what waits goes out the next time`);
+    return false;
   }
 
   #shortcut(key: string): boolean {
@@ -223,6 +245,10 @@ class TerminalChat {
 
   #send(recipient: string, text: string): void {
     if (text.trim() === "") return;
+    const tooLarge = this.#client.tooLarge(recipient, text);
+    if (tooLarge !== undefined) {
+      return this.#display.warning(`Not sent to ${recipient}: ${tooLarge}. Up brings it back, to be made shorter`, text);
+    }
     const { message } = this.#client.send(recipient, text);
     const status = this.#client.state.phase === "online" ? undefined : "waiting";
     if (!this.#screen.keepsTyped) this.#display.message(message, "view", status);
@@ -250,31 +276,33 @@ class TerminalChat {
   // ---- Events ----
 
   #received(message: Message): void {
-    const { conversation, placement } = this.chats.received(message);
+    const { conversation, placement, isSeen } = this.chats.received(message);
     this.#watch();
     // Messages missed before the first view are part of its history, or counted at the end.
     if (!this.#wasSynced && this.chats.current !== undefined) return;
     if (placement !== "nowhere") this.#display.message(message, placement);
-    if (placement === "view" && message.sender !== this.chats.me) this.#markRead(conversation, message.seq);
+    if (isSeen && message.seq !== undefined) this.#client.markRead(conversation, message.seq, !this.chats.receipts);
     if (placement !== "nowhere" && message.sender !== this.chats.me) this.#ring(message);
     this.#showPrompt();
   }
 
   #ring(message: Message): void {
     const { notify } = this.#options;
-    if (notify === "none" || !this.#synced) return;
+    if (notify === "none" || !this.chats.isCaughtUp) return;
     const matters = !isGroup(message.recipient) || mentions(message.content, this.chats.me);
     if (notify === "all" || matters) this.#display.ring(message);
   }
 
-  #markRead(conversation: string, seq: number | undefined): void {
-    if (seq !== undefined && this.chats.receipts) this.#client.markRead(conversation, seq);
+  #welcomed(epoch: string, missed: boolean): void {
+    if (this.#epoch !== undefined && this.#epoch !== epoch) this.chats.startOver();
+    this.#epoch = epoch;
+    if (missed) this.#display.warning(MISSED_WORDS);
   }
 
   /** Loads counts and groups from the server when everything missed has arrived, and fills the first view. */
   async #caughtUp(): Promise<void> {
     const first = !this.#wasSynced;
-    this.#synced = this.#wasSynced = true;
+    this.chats.isCaughtUp = this.#wasSynced = true;
     try {
       const [{ conversations }, { groups = [] }] = await Promise.all([
         this.#client.conversations(WATCHED_USERS_MAX),
@@ -282,6 +310,8 @@ class TerminalChat {
       ]);
       this.chats.load(conversations);
       for (const { group } of groups) this.chats.groups.add(group);
+      const ofIgnored = await ignoredUnread(this.#client, conversations, this.chats.ignored);
+      for (const [group, count] of ofIgnored) this.chats.takeOff(group, count);
       this.#watch();
       const { current } = this.chats;
       if (current !== undefined && this.#commands.isToOpen(current)) await this.#commands.open(current);
@@ -319,7 +349,7 @@ class TerminalChat {
       this.#wasOnline = true;
       this.#display.stateGood();
     } else if (state.phase === "waiting") {
-      this.#synced = false;
+      this.chats.isCaughtUp = false;
       this.chats.presence.clear(); // it is unknown until there is a connection again
       this.#display.stateWarning(words);
     } else if (state.phase === "closed" && state.needsUser) {

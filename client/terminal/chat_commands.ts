@@ -1,17 +1,11 @@
 /** The commands of the chat at work. */
 
 import { type ChatClient, ChatError } from "../../chat_client.ts";
-import {
-  isGroup,
-  parseAddress,
-  parseGroup,
-  parseName,
-  Refusal,
-  type ServerFrameOf,
-  WATCHED_USERS_MAX,
-} from "../../protocol.ts";
-import { nearest } from "../../cli/suggest.ts";
-import { type ChatCommandName, GROUP_OPS } from "./commands.ts";
+import { isGroup, parseAddress, parseName, Refusal, type ServerFrameOf, WATCHED_USERS_MAX } from "../../protocol.ts";
+import { groupAnswer, parseGroupCommand } from "./group_command.ts";
+import { OutboxList } from "./outbox_list.ts";
+import type { ReceiptsFile } from "./receipts.ts";
+import { CHAT_COMMANDS, type ChatCommandName } from "./commands.ts";
 import type { ChatDisplay } from "./display.ts";
 import type { IgnoredFile } from "./ignored.ts";
 import type { Chats } from "./model.ts";
@@ -30,12 +24,19 @@ const HISTORY_MAX = 5_000;
 
 type Send = (recipient: string, text: string) => void;
 
+/** Files that keep what the person decided. */
+export interface DecisionFiles {
+  readonly ignored: IgnoredFile;
+  readonly receipts: ReceiptsFile;
+  readonly muted: MutedFile;
+}
+
 /** Runs the commands of the chat. */
 export class ChatCommands {
   readonly #client: ChatClient;
   readonly #chats: Chats;
-  readonly #ignored: IgnoredFile;
-  readonly #muted: MutedFile;
+  readonly #files: DecisionFiles;
+  readonly #outbox: OutboxList;
   readonly #search: SearchCommand;
   readonly #display: ChatDisplay;
   readonly #screen: Surface;
@@ -46,15 +47,15 @@ export class ChatCommands {
   constructor(
     client: ChatClient,
     chats: Chats,
-    { ignored, muted }: { ignored: IgnoredFile; muted: MutedFile },
+    files: DecisionFiles,
     display: ChatDisplay,
     screen: Surface,
     quit: () => void,
   ) {
     this.#client = client;
     this.#chats = chats;
-    this.#ignored = ignored;
-    this.#muted = muted;
+    this.#files = files;
+    this.#outbox = new OutboxList(client);
     this.#search = new SearchCommand(client, chats, display);
     this.#display = display;
     this.#screen = screen;
@@ -63,6 +64,9 @@ export class ChatCommands {
 
   /** Runs a command. Rejects with a `ChatError` where the server does not do what it is asked. */
   async run(name: Exclude<ChatCommandName, "help">, rest: string, send: Send): Promise<void> {
+    if (CHAT_COMMANDS[name].args === "" && rest !== "") {
+      return this.#display.warning(`/${name} takes nothing behind it, so nothing was done`);
+    }
     switch (name) {
       case "to":
         return await this.#to(rest, send);
@@ -81,7 +85,7 @@ export class ChatCommands {
       case "show":
         return this.#showWhole(rest);
       case "mute":
-        return runMute(rest, this.#chats, this.#muted, this.#display);
+        return runMute(rest, this.#chats, this.#files.muted, this.#display);
       case "group":
         return await this.#group(rest);
       case "ignore":
@@ -90,6 +94,8 @@ export class ChatCommands {
         return this.#receipts(rest);
       case "away":
         return this.#away(rest);
+      case "outbox":
+        return this.#showOutbox(rest);
       case "clear":
         return this.#screen.clear();
       case "quit":
@@ -123,9 +129,16 @@ export class ChatCommands {
       await this.#show(name, Math.max(HISTORY_SHOWN, Math.min(unread, HISTORY_MAX)), unread);
     } catch (error) {
       const isThere = !(error instanceof ChatError) || !NOT_THERE.has(error.code);
-      if (!isThere && this.#chats.current === name) this.#chats.open(current);
+      if (!isThere && this.#chats.current === name && current !== name) this.#closeView(name);
       throw error;
     }
+  }
+
+  /** Closes the view where another one was asked for and is not there: the next line must not go to whoever was in view before. */
+  #closeView(name: string): void {
+    if (this.#chats.current === undefined) return;
+    this.#chats.open(undefined);
+    this.#display.notice(`No conversation is in view, as ${sanitize(name)} could not be opened`);
   }
 
   /** Takes a group out of view that this user is no longer in. */
@@ -140,7 +153,7 @@ export class ChatCommands {
     const more = messages.length === count ? "there is more before this: /history N" : undefined;
     this.#display.history(name, kept, { more, unread });
     const seq = messages.findLast(({ sender }) => sender !== this.#chats.me)?.seq;
-    if (seq !== undefined && this.#chats.receipts && this.#chats.current === name) this.#client.markRead(name, seq);
+    if (seq !== undefined && this.#chats.current === name) this.#client.markRead(name, seq, !this.#chats.receipts);
   }
 
   async #to(rest: string, send: Send): Promise<void> {
@@ -150,7 +163,10 @@ export class ChatCommands {
     }
     const [, who = "", text = ""] = /^@?(\S+)\s*(.*)$/su.exec(rest) ?? [];
     const name = parseAddress(who, "the name");
-    if (name instanceof Refusal) return this.#display.warning(name.message);
+    if (name instanceof Refusal) {
+      this.#closeView(who);
+      return this.#display.warning(name.message);
+    }
     await this.open(name);
     if (text !== "") send(name, text);
   }
@@ -225,29 +241,37 @@ export class ChatCommands {
   }
 
   async #group(rest: string): Promise<void> {
-    const [op = "list", ...words] = rest.split(/\s+/).filter((word) => word !== "");
-    const known = GROUP_OPS.find((name) => name === op);
-    if (!known) {
-      const near = nearest(op, GROUP_OPS);
-      return this.#display.warning(`/group cannot ${op}: ${near ? `did you mean ${near}?` : GROUP_OPS.join(", ")}`);
+    const asked = parseGroupCommand(rest, this.#currentGroup());
+    if ("why" in asked) {
+      if (asked.changesView) this.#closeView("the group");
+      return this.#display.warning(asked.why);
     }
-    const named = words[0]?.startsWith("#") ? parseGroup(words.shift(), "the group") : this.#currentGroup();
-    if (named instanceof Refusal) return this.#display.warning(named.message);
-    if (known !== "list" && named === undefined) return this.#display.warning(`/group ${op} needs a #group`);
-    const person = words[0] === undefined ? undefined : parseName(words[0].replace(/^@/, ""), "the name");
-    if (person instanceof Refusal) return this.#display.warning(person.message);
-    const closed = known === "create" && words[0] === "closed";
-    const answer = await this.#client.group({
-      op: known,
-      ...(known === "list" ? {} : { group: named! }),
-      ...(closed ? { open: false } : person === undefined ? {} : { user: person }),
-    });
-    this.#display.notice(groupAnswer(answer));
-    if (known === "leave") this.#left(named!);
-    if (known === "create" || known === "join") {
-      this.#chats.groups.add(named!);
-      await this.open(named!);
+    const { op, group, people, open } = asked;
+    const opens = op === "create" || op === "join";
+    // One who cannot be invited does not keep the others out.
+    for (const user of people.length > 0 ? people : [undefined]) {
+      try {
+        const query = { op, ...(group === undefined ? {} : { group }), ...(user === undefined ? {} : { user }) };
+        const answer = await this.#client.group(op === "create" ? { ...query, open } : query);
+        this.#display.notice(groupAnswer(answer, open));
+      } catch (error) {
+        if (opens) this.#closeView(group!);
+        if (people.length < 2 || !(error instanceof ChatError)) throw error;
+        this.#display.warning(`${user}: ${error.message}`);
+      }
     }
+    if (op === "leave") this.#left(group!);
+    if (opens) {
+      this.#chats.groups.add(group!);
+      await this.open(group!);
+    }
+  }
+
+  #showOutbox(rest: string): void {
+    const [, which] = /^drop\s+(\S+)$/.exec(rest) ?? [];
+    if (rest !== "" && which === undefined) return this.#display.warning("/outbox takes nothing, drop N, or drop all");
+    const lines = which === undefined ? this.#outbox.lines(this.#screen.columns) : this.#outbox.drop(which);
+    this.#display.notice(lines.join("\n"));
   }
 
   #currentGroup(): string | undefined {
@@ -280,7 +304,7 @@ export class ChatCommands {
     const isShown = ignored.delete(name);
     if (!isShown) ignored.add(name);
     try {
-      this.#ignored.add(name, !isShown);
+      this.#files.ignored.add(name, !isShown);
     } catch (error) {
       this.#display.warning(`This lasts until you leave, as it cannot be stored: ${(error as Error).message}`);
     }
@@ -293,15 +317,21 @@ export class ChatCommands {
     const on = toSwitch(rest, !this.#chats.receipts);
     if (on === undefined) return this.#display.warning("/receipts can be on or off");
     this.#chats.receipts = on;
-    this.#display.notice(on ? "Others can see what you have read" : "Nobody can see what you have read");
+    try {
+      this.#files.receipts.save(on);
+    } catch (error) {
+      this.#display.warning(`This lasts until you leave, as it cannot be stored: ${(error as Error).message}`);
+    }
+    this.#display.notice(on ? "Others can see what you read from now on" : "Nobody can see what you read from now on");
   }
 
   #away(rest: string): void {
     const away = toSwitch(rest, !this.#chats.away);
     if (away === undefined) return this.#display.warning("/away can be on or off");
-    this.#chats.away = away;
+    const seen = this.#chats.setAway(away);
+    if (seen !== undefined) this.#client.markRead(this.#chats.current!, seen, !this.#chats.receipts);
     this.#client.setAway(away);
-    this.#display.notice(away ? "You are away" : "You are back");
+    this.#display.notice(away ? "You are away, and what comes stays unread" : "You are back");
   }
 }
 
@@ -310,26 +340,4 @@ const NOT_THERE = new Set(["unknown_recipient", "unknown_group", "not_member"]);
 
 function toSwitch(text: string, otherwise: boolean): boolean | undefined {
   return text === "" ? otherwise : text === "on" ? true : text === "off" ? false : undefined;
-}
-
-function groupAnswer({ op, group = "", user, members, owner, groups, more }: ServerFrameOf<"group">): string {
-  const where = sanitize(group);
-  switch (op) {
-    case "create":
-      return `${where} is made, and you are in it`;
-    case "join":
-      return `You are in ${where}`;
-    case "leave":
-      return `You have left ${where}`;
-    case "invite":
-      return `${sanitize(user ?? "")} is in ${where}`;
-    case "remove":
-      return `${sanitize(user ?? "")} is no longer in ${where}`;
-    case "members":
-      return `${where}: ${(members ?? []).map((name) => sanitize(name) + (name === owner ? " (owner)" : "")).join(", ")}`;
-    case "list":
-      if (!groups || groups.length === 0) return "There are no groups: /group create #NAME makes one";
-      return groups.map((info) => `  ${sanitize(info.group)}  ${info.members} members${info.open ? "" : ", closed"}`)
-        .concat(more ? ["  and more"] : []).join("\n");
-  }
 }

@@ -16,6 +16,9 @@ export interface ChatCommand {
 /** The operations of `/group`. */
 export const GROUP_OPS = ["create", "join", "leave", "invite", "remove", "members", "list"] as const;
 
+/** Words with which `/group create` makes a group that nobody joins uninvited; Tab gives the first. */
+export const CLOSED_WORDS = ["closed", "private", "--closed"] as const;
+
 /** Every command, by its name without the slash. */
 export const CHAT_COMMANDS = {
   to: { args: "[NAME]", help: "Open a conversation with a person or a #group; without a name, see all", completes: "names" },
@@ -43,6 +46,7 @@ export const CHAT_COMMANDS = {
   },
   receipts: { args: "[on|off]", help: "Tell others what you have read, or not", completes: ["on", "off"] },
   away: { args: "[on|off]", help: "Set your status to away, or back to online", completes: ["on", "off"] },
+  outbox: { args: "[drop N|all]", help: "List what waits to be sent, or take it out so that it is not", completes: ["drop"] },
   clear: { args: "", help: "Clear the screen" },
   help: { args: "[COMMAND]", help: "Show this list" },
   quit: { args: "", help: "Leave; unsent messages go out the next time" },
@@ -175,7 +179,7 @@ function argumentsOf(
   if (name === "help") return words.length === 0 ? NAMES : [];
   if (name === "group" && words.length > 0) {
     const isAboutPeople = words[0] === "invite" || words[0] === "remove";
-    if (words.length > 1) return isAboutPeople ? from.people : [];
+    if (words.length > 1) return isAboutPeople ? from.people : words[0] === "create" ? [CLOSED_WORDS[0]] : [];
     // The group may be left out where one is in view.
     return isAboutPeople ? [...from.groups, ...from.people] : from.groups;
   }

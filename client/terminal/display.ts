@@ -5,7 +5,7 @@ import type { Chats, MessageStatus, Placement } from "./model.ts";
 import { sanitize } from "../sanitize.ts";
 import type { Surface } from "./screen.ts";
 import type { Style } from "./style.ts";
-import { dayOf, dayText, isLong, messageText, previewText, promptText, ringText } from "./view.ts";
+import { beginning, dayOf, dayText, isLong, messageText, previewText, promptText, ringText } from "./view.ts";
 
 /** Milliseconds between two bells or notifications: a flood of messages rings once. */
 const RING_EVERY_MS = 1_000;
@@ -122,7 +122,7 @@ export class ChatDisplay {
 
   /** Shows a warning; `typed` is the line that it is about, which the screen may have taken away. */
   warning(text: string, typed?: string): void {
-    if (typed !== undefined && !this.#screen.keepsTyped) this.#screen.print(this.style.dim(sanitize(typed)));
+    if (typed !== undefined && !this.#screen.keepsTyped) this.#screen.print(this.style.dim(beginning(sanitize(typed))));
     this.#screen.print(this.style.warning(`! ${sanitize(text)}`));
   }
 

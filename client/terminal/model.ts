@@ -42,6 +42,13 @@ export interface Conversation {
 /** Place of a message: in view, as one line beside the view, or not shown. */
 export type Placement = "view" | "beside" | "nowhere";
 
+/** A message that arrived. `isSeen`: the person has seen it, so that it counts as read. */
+export interface Received {
+  readonly conversation: string;
+  readonly placement: Placement;
+  readonly isSeen: boolean;
+}
+
 /** All conversations of one user. */
 export class Chats {
   me = "";
@@ -50,6 +57,9 @@ export class Chats {
   /** The conversation with the latest message of others, for a reply. */
   lastFrom: string | undefined;
   away = false;
+  /** True once everything missed has arrived: what comes without a view before that scrolls by, and is not seen. */
+  isCaughtUp = true;
+  /** Others are told what was read. */
   receipts = true;
   readonly groups = new Set<string>();
   ignored: Set<string> = new Set();
@@ -94,10 +104,10 @@ export class Chats {
     return shown.sort((a, b) => Math.sign(b.unread) - Math.sign(a.unread) || b.last - a.last);
   }
 
-  /** Returns the conversations with unread messages, without the one in view. */
+  /** Returns the conversations with unread messages; the one in view has some where the person is away. */
   unread(): Conversation[] {
     return this.list().filter(({ name, unread, mentioned }) => {
-      return unread > 0 && name !== this.current && !this.isSilent(name, mentioned > 0);
+      return unread > 0 && !this.isSilent(name, mentioned > 0);
     });
   }
 
@@ -117,7 +127,7 @@ export class Chats {
 
   /** Returns the unread conversation to go to next: the one that has waited longest. */
   nextUnread(): string | undefined {
-    return this.unread().toSorted((a, b) => a.last - b.last)[0]?.name;
+    return this.unread().filter(({ name }) => name !== this.current).toSorted((a, b) => a.last - b.last)[0]?.name;
   }
 
   /** Returns names and groups to complete with. */
@@ -131,24 +141,47 @@ export class Chats {
   }
 
   /** Notes a message that arrived, from somebody else or from another device of this user. */
-  received(message: Message): { readonly conversation: string; readonly placement: Placement } {
+  received(message: Message): Received {
     const name = conversationOf(message, this.me);
     const seq = message.seq ?? 0;
     const conversation = this.get(name);
     conversation.last = Math.max(conversation.last, seq);
     if (message.sender === this.me) {
       if (message.id !== undefined) this.#own(conversation, { id: message.id, seq, status: statusAt(conversation, seq) });
-      return { conversation: name, placement: this.#inView(name) ? "view" : "nowhere" };
+      return { conversation: name, placement: this.#inView(name) ? "view" : "nowhere", isSeen: false };
     }
-    if (this.ignored.has(message.sender)) return { conversation: name, placement: "nowhere" };
+    if (this.ignored.has(message.sender)) return { conversation: name, placement: "nowhere", isSeen: false };
     if (conversation.typing?.who === message.sender) conversation.typing = undefined;
     conversation.newest = Math.max(conversation.newest, seq);
     this.lastFrom = name;
-    if (this.#inView(name)) return { conversation: name, placement: "view" };
+    const isSeen = this.#inView(name) && !this.away && (this.isCaughtUp || this.current === name);
     const isMention = mentions(message.content, this.me);
-    conversation.unread++;
-    if (isMention) conversation.mentioned++;
-    return { conversation: name, placement: this.isSilent(name, isMention) ? "nowhere" : "beside" };
+    if (!isSeen) conversation.unread++;
+    if (!isSeen && isMention) conversation.mentioned++;
+    const aside = this.isSilent(name, isMention) ? "nowhere" : "beside";
+    return { conversation: name, placement: this.#inView(name) ? "view" : aside, isSeen };
+  }
+
+  /**
+   * Notes that the person is away, or back. Returns the position up to which the conversation in view is seen now; undefined
+   * where there is nothing new in it.
+   */
+  setAway(away: boolean): number | undefined {
+    this.away = away;
+    const conversation = this.current === undefined ? undefined : this.get(this.current);
+    if (away || !conversation || conversation.unread === 0) return undefined;
+    conversation.unread = conversation.mentioned = 0;
+    return conversation.newest;
+  }
+
+  /** Forgets everything that is known by its position: the server has another log now. What waits is followed on. */
+  startOver(): void {
+    for (const conversation of this.#conversations.values()) {
+      const own = conversation.own.filter(({ status }) => status === "waiting");
+      conversation.own.splice(0, Infinity, ...own);
+      Object.assign(conversation, { unread: 0, mentioned: 0, newest: 0, last: 0, delivered: 0, read: 0 });
+    }
+    this.lastFrom = undefined;
   }
 
   #inView(name: string): boolean {
@@ -224,13 +257,20 @@ export class Chats {
     if (name !== undefined) this.get(name).unread = this.get(name).mentioned = 0;
   }
 
+  /** Takes messages that are not to be counted off the unread ones. */
+  takeOff(name: string, count: number): void {
+    const conversation = this.get(name);
+    conversation.unread = Math.max(0, conversation.unread - count);
+  }
+
   /** Adopts the conversations as the server lists them. */
   load(rows: ServerFrameOf<"conversations">["conversations"]): void {
     for (const row of rows) {
       const conversation = this.get(row.with);
       conversation.last = Math.max(conversation.last, row.seq);
       if (row.last && row.last.sender !== this.me) conversation.newest = Math.max(conversation.newest, row.seq);
-      conversation.unread = row.with === this.current || this.ignored.has(row.with) ? 0 : row.unread;
+      const isSeen = row.with === this.current && !this.away;
+      conversation.unread = isSeen || this.ignored.has(row.with) ? 0 : row.unread;
       if (isGroup(row.with)) this.groups.add(row.with);
     }
   }

@@ -18,11 +18,11 @@ function receipt(kind: "delivered" | "read", user: string, other: string, seq: n
 
 Deno.test("Chats shows everything while no conversation is in view, and counts what is beside the one that is", () => {
   const all = chats();
-  assertEquals(all.received(from("alice", 1)), { conversation: "alice", placement: "view" });
+  assertEquals(all.received(from("alice", 1)), { conversation: "alice", placement: "view", isSeen: true });
   all.open("alice");
   assertEquals(all.received(from("alice", 2)).placement, "view");
   assertEquals(all.received(from("carol", 3)).placement, "beside");
-  assertEquals(all.received(from("dave", 4, "#ops")), { conversation: "#ops", placement: "beside" });
+  assertEquals(all.received(from("dave", 4, "#ops")), { conversation: "#ops", placement: "beside", isSeen: false });
   assertEquals(all.received(from("dave", 5, "#ops")).placement, "beside");
   assertEquals(all.unread().map(({ name, unread }) => [name, unread]), [["#ops", 2], ["carol", 1]]);
   assertEquals(all.list().map(({ name }) => name), ["#ops", "carol", "alice"]);
@@ -96,8 +96,8 @@ Deno.test("Chats hides and does not count what ignored people say", () => {
 Deno.test("Chats shows what another device of the user sent, where it is in view", () => {
   const all = chats();
   all.open("alice");
-  assertEquals(all.received({ ...from("bob", 3, "alice") }), { conversation: "alice", placement: "view" });
-  assertEquals(all.received({ ...from("bob", 4, "carol") }), { conversation: "carol", placement: "nowhere" });
+  assertEquals(all.received({ ...from("bob", 3, "alice") }), { conversation: "alice", placement: "view", isSeen: false });
+  assertEquals(all.received(from("bob", 4, "carol")), { conversation: "carol", placement: "nowhere", isSeen: false });
   assertEquals(all.unread().length, 0);
 });
 
@@ -118,6 +118,47 @@ Deno.test("Chats takes counts from the server, but not for what is in view or ig
   all.load([row("alice"), row("carol"), row("eve"), { with: "#ops", seq: 4, read: 0, unread: 1 }]);
   assertEquals(all.unread().map(({ name, unread }) => [name, unread]), [["carol", 3], ["#ops", 1]]);
   assertEquals([all.names(), all.people()], [["#ops", "alice", "carol", "eve"], ["carol", "alice", "eve"]]);
+});
+
+Deno.test("Chats counts as unread what nobody saw: while the person is away, and what is missed with no view open", () => {
+  const all = chats();
+  all.isCaughtUp = false;
+  assertEquals(all.received(from("alice", 1)), { conversation: "alice", placement: "view", isSeen: false });
+  all.isCaughtUp = true;
+  assertEquals(all.received(from("carol", 2)).isSeen, true);
+  all.open("alice");
+  all.setAway(true);
+  assertEquals(all.received(from("alice", 3)), { conversation: "alice", placement: "view", isSeen: false });
+  assertEquals(all.received(from("alice", 4)).isSeen, false);
+  assertEquals(all.unread().map(({ name, unread }) => [name, unread]), [["alice", 2]]);
+  all.load([{ with: "alice", seq: 4, read: 1, unread: 2, last: from("alice", 4) }]);
+  assertEquals(all.unread().length, 1, "the server's count, too");
+  assertEquals([all.setAway(false), all.unread().length, all.setAway(false)], [4, 0, undefined]);
+});
+
+Deno.test("Chats forgets the marks of a log that is no more, and follows what waits on", () => {
+  const all = chats();
+  for (const id of ["1", "2"]) all.sent({ sender: "bob", recipient: "alice", content: "x", id });
+  all.acked("alice", "1", 9);
+  all.receipt(receipt("read", "alice", "bob", 10));
+  all.received(from("alice", 10));
+  all.startOver();
+  assertEquals(all.lastStatus("alice"), "waiting");
+  all.acked("alice", "2", 3);
+  assertEquals(all.lastStatus("alice"), "sent", "nobody has seen the third of the new log");
+  all.open("carol");
+  all.received(from("alice", 4));
+  all.receipt(receipt("read", "bob", "alice", 4));
+  assertEquals(all.unread().length, 0, "and what is read in it counts");
+});
+
+Deno.test("Chats takes what ignored people said off the server's count, and never below nothing", () => {
+  const all = chats();
+  all.load([{ with: "#ops", seq: 4, read: 0, unread: 3 }]);
+  all.takeOff("#ops", 2);
+  assertEquals(all.get("#ops").unread, 1);
+  all.takeOff("#ops", 2);
+  assertEquals(all.get("#ops").unread, 0);
 });
 
 Deno.test("mentions finds a name as a word of its own", () => {

@@ -16,13 +16,47 @@ const JOIN_SIGN_REGEXP = /(?<=[\p{Extended_Pictographic}\p{Emoji_Modifier}\ufe0f
 /** Characters of a sequence that has to be there for the rest to be waited for: a lone escape key is not held back. */
 const HELD_MIN = 3;
 
+/**
+ * Milliseconds after which a paste whose end has not come is over when a single key comes: a paste comes in one go, and a person
+ * cannot press a key as soon after it. Where the end never comes, the keys would be taken for text for ever.
+ */
+const QUIET_MS = 500;
+/** The keys that end a paste at once where they come alone: who presses them wants out. */
+const WAYS_OUT: readonly string[] = ["\x03", "\x04"];
+// deno-lint-ignore no-control-regex
+const ONE_KEY_REGEXP = /^(?:\x1b(?:\[[\d;]*[ -/]*[@-~]|O.|.)?|.)$/su;
+
 /** Turns the input of a terminal into keys, whatever its chunks. */
 export class PasteFilter {
   #pasting = false;
   #rest = "";
+  /** Time of the last chunk, in milliseconds. */
+  #at = -Infinity;
 
-  /** Returns the keys of the next chunk. */
-  feed(chunk: string): string {
+  /** True within a paste, whose end has not come. */
+  get isPasting(): boolean {
+    return this.#pasting;
+  }
+
+  /** Returns the keys of the next chunk, which came at `now`, in milliseconds of a clock that never goes back. */
+  feed(chunk: string, now: number): string {
+    if (this.#pasting && this.#isOver(chunk, now)) {
+      const held = pasted(this.#rest);
+      this.#rest = "";
+      this.#pasting = false;
+      return held + this.#feed(chunk, now);
+    }
+    return this.#feed(chunk, now);
+  }
+
+  #isOver(chunk: string, now: number): boolean {
+    const isEnd = END.startsWith(this.#rest + chunk);
+    if (isEnd && this.#rest !== "") return false;
+    return WAYS_OUT.includes(chunk) || (now - this.#at >= QUIET_MS && ONE_KEY_REGEXP.test(chunk));
+  }
+
+  #feed(chunk: string, now: number): string {
+    this.#at = now;
     let text = this.#rest + chunk;
     this.#rest = "";
     let keys = "";
@@ -30,7 +64,8 @@ export class PasteFilter {
       const marker = this.#pasting ? END : START;
       const at = text.indexOf(marker);
       const part = at < 0 ? this.#cutHeld(text, marker) : text.slice(0, at);
-      keys += this.#pasting ? pasted(part) : part;
+      // An end without its beginning belongs to a paste that was over before.
+      keys += this.#pasting ? pasted(part) : part.replaceAll(END, "");
       if (at < 0) return keys;
       this.#pasting = !this.#pasting;
       text = text.slice(at + marker.length);

@@ -18,10 +18,12 @@ import { rowsOf } from "./view.ts";
 
 /** Typed lines that can be recalled. */
 const RECALL_MAX = 500;
-const CTRL_D = "\x04", CTRL_R = "\x12", CTRL_Z = "\x1a";
+const CTRL_C = "\x03", CTRL_D = "\x04", CTRL_R = "\x12", CTRL_Z = "\x1a";
 const UP_KEYS: readonly string[] = ["\x1b[A", "\x1bOA", "\x10"], DOWN_KEYS: readonly string[] = ["\x1b[B", "\x1bOB", "\x0e"];
 /** Milliseconds after which a process that still runs was not stopped by SIGTSTP. */
 const NOT_STOPPED_MS = 200;
+/** Milliseconds of silence in a paste after which what has come of it is drawn. */
+const PASTE_GATHER_MS = 50;
 /** Matches one key that is no text. */
 // deno-lint-ignore no-control-regex
 const KEY_REGEXP = /(\x1b(?:\[[\d;]*[ -/]*[@-~]|O.|[^])?|[\x00-\x1f\x7f])/u;
@@ -40,10 +42,10 @@ export interface ScreenOptions {
   line(text: string): void;
   /** A key was pressed. */
   key(): void;
-  /** The input ended. */
+  /** The input ended, or the person wants to leave; Ctrl-C after that, when the chat should end at once. */
   end(): void;
-  /** Ctrl-C or Ctrl-D on an empty line. */
-  interrupt(): void;
+  /** Ctrl-C or Ctrl-D on an empty line. Returns false where the chat should not end yet, and says why. */
+  mayEnd(): boolean;
   /** Alt and a letter or digit. Returns false where that means nothing. */
   shortcut(key: string): boolean;
   complete(line: string): { readonly candidates: string[]; readonly word: string };
@@ -81,6 +83,12 @@ export class Screen implements Surface {
   #search: ReverseSearch | undefined;
   /** Text that was being typed when Up went to earlier lines that do not begin with it. */
   #typed: string | undefined;
+  /** Keys and pasted text that readline was not given yet. */
+  #gathered = "";
+  #gathering: ReturnType<typeof setTimeout> | undefined;
+  #isKeyCut = false;
+  /** The chat was asked to end: it sends what waits, and nothing more is typed. */
+  #hasEnded = false;
 
   constructor(options: ScreenOptions) {
     this.#options = options;
@@ -101,7 +109,7 @@ export class Screen implements Surface {
     });
     this.#readline.on("line", (line) => this.#entered(line));
     this.#readline.on("SIGINT", () => this.#interrupt());
-    this.#readline.on("close", () => this.#open && options.end());
+    this.#readline.on("close", () => this.#end());
     this.#readline.setPrompt(this.#prompt);
     this.#readline.prompt();
     if (Deno.build.os !== "windows") this.#listen("SIGCONT", () => this.#resume());
@@ -122,7 +130,12 @@ export class Screen implements Surface {
     if (!this.#open) return;
     this.#hide();
     write(text.replaceAll("\n", "\r\n") + "\r\n");
-    this.#readline.prompt(true);
+    this.#showPrompt();
+  }
+
+  /** Shows prompt and line again; not while the chat ends, when nothing can be typed. */
+  #showPrompt(): void {
+    if (!this.#hasEnded) this.#readline.prompt(true);
   }
 
   ring(text: string): void {
@@ -131,7 +144,7 @@ export class Screen implements Surface {
 
   /** Shows another prompt; the line being typed stays. */
   set prompt(text: string) {
-    if (text === this.#prompt || !this.#open) return;
+    if (text === this.#prompt || !this.#open || this.#hasEnded) return;
     this.#prompt = text;
     if (!this.#search) this.#redraw(text);
   }
@@ -146,12 +159,13 @@ export class Screen implements Surface {
     if (!this.#open) return;
     write("\x1b[H\x1b[2J\x1b[3J");
     this.#resetRows();
-    this.#readline.prompt(true);
+    this.#showPrompt();
   }
 
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    clearTimeout(this.#gathering);
     for (const undo of this.#undo) undo();
     this.#hide();
     this.#readline.close();
@@ -163,21 +177,46 @@ export class Screen implements Surface {
   async #read(): Promise<void> {
     const decoder = new TextDecoder();
     const buffer = new Uint8Array(16_384);
-    let isCut = false;
     for (;;) {
       const count = await Deno.stdin.read(buffer).catch(() => null);
       if (count === null || !this.#open) break;
-      const keys = this.#filter.feed(decoder.decode(buffer.subarray(0, count), { stream: true }));
-      if (keys.includes(CTRL_Z)) this.#suspend();
-      const rest = withJoinSigns(keys.replaceAll(CTRL_Z, ""), this.#readline.line.slice(0, this.#readline.cursor));
-      if (rest === "") continue;
-      // The text after a key that was cut in two may belong to the key: readline knows.
-      if (isCut) this.#give(rest, true);
-      else for (const part of rest.split(KEY_REGEXP)) if (part !== "") this.#give(part, KEY_REGEXP.test(part));
-      isCut = CUT_KEY_REGEXP.test(rest);
-      this.#options.key();
+      const keys = this.#filter.feed(decoder.decode(buffer.subarray(0, count), { stream: true }), performance.now());
+      if (this.#hasEnded) {
+        if (keys.includes(CTRL_C)) this.#options.end(); // a second time: at once
+        continue;
+      }
+      this.#gathered += keys;
+      clearTimeout(this.#gathering);
+      // The line is drawn once for a paste, and not for each of its chunks.
+      if (this.#filter.isPasting) this.#gathering = setTimeout(() => this.#takeGathered(), PASTE_GATHER_MS);
+      else this.#takeGathered();
     }
-    if (this.#open) this.#options.end();
+    if (this.#open && !this.#hasEnded) this.#end();
+  }
+
+  #takeGathered(): void {
+    const keys = this.#gathered;
+    this.#gathered = "";
+    if (!this.#open || this.#hasEnded) return;
+    if (keys.includes(CTRL_Z)) this.#suspend();
+    const rest = withJoinSigns(keys.replaceAll(CTRL_Z, ""), this.#readline.line.slice(0, this.#readline.cursor));
+    if (rest === "") return;
+    // The text after a key that was cut in two may belong to the key: readline knows.
+    if (this.#isKeyCut) this.#give(rest, true);
+    else for (const part of rest.split(KEY_REGEXP)) if (part !== "") this.#give(part, KEY_REGEXP.test(part));
+    this.#isKeyCut = CUT_KEY_REGEXP.test(rest);
+    if (!this.#hasEnded) this.#options.key();
+  }
+
+  #askToEnd(): void {
+    if (this.#options.mayEnd()) this.#end();
+  }
+
+  /** Asks the chat to end. Readline takes nothing after that, and what is typed meanwhile goes nowhere. */
+  #end(): void {
+    if (!this.#open) return;
+    this.#hasEnded = true;
+    this.#options.end();
   }
 
   /**
@@ -186,20 +225,20 @@ export class Screen implements Surface {
    * row that began because a wide character did not fit.
    */
   #give(part: string, isKey: boolean): void {
-    if (!this.#open || this.#searches(part) || (isKey && this.#isOwn(part))) return;
+    if (!this.#open || this.#hasEnded || this.#searches(part) || (isKey && this.#isOwn(part))) return;
     const isDown = isKey && DOWN_KEYS.includes(part);
     if (isKey && UP_KEYS.includes(part)) this.#leaveText();
     else if (!isDown) this.#typed = undefined;
     if (isKey) this.#keys.emit("data", Buffer.from(part));
     else this.#readline.write(part);
     if (isDown) this.#returnToText();
-    if (this.#open) this.#rows = this.#readline.getCursorPos().rows;
+    if (this.#open && !this.#hasEnded) this.#rows = this.#readline.getCursorPos().rows;
   }
 
   /** Handles keys that readline does not know. Returns false for others. */
   #isOwn(key: string): boolean {
     if (key === CTRL_D && this.#readline.line === "") {
-      this.#options.interrupt();
+      this.#askToEnd();
       return true;
     }
     return ALT_REGEXP.test(key) && this.#options.shortcut(key[1]!.toLowerCase());
@@ -257,11 +296,11 @@ export class Screen implements Surface {
     readline.clearScreenDown(process.stdout);
     this.#resetRows();
     this.#options.line(line);
-    if (this.#open) this.#readline.prompt();
+    if (this.#open && !this.#hasEnded) this.#readline.prompt();
   }
 
   #interrupt(): void {
-    if (this.#readline.line === "") return this.#options.interrupt();
+    if (this.#readline.line === "") return this.#askToEnd();
     this.#readline.write(null, { ctrl: true, name: "e" });
     this.#readline.write(null, { ctrl: true, name: "u" });
   }

@@ -18,6 +18,8 @@ const INDENT = " ".repeat(6);
 const WRAP_COLUMNS_MIN = 12;
 /** Columns of the prompt at most: the rest of the line is for typing. */
 const PROMPT_COLUMNS_MAX = 48;
+/** Names of unread conversations in the prompt at most. */
+const UNREAD_NAMED_MAX = 3;
 
 const STATUS_WORDS: Record<MessageStatus, string> = {
   waiting: "waiting",
@@ -94,7 +96,8 @@ export function wrapWords(line: string, width: number, first = width): string[] 
   return current.trim() === "" && lines.length > 0 ? lines : [...lines, current];
 }
 
-function beginning(text: string): string {
+/** Returns the beginning of a text, where all of it would push everything else out of sight. */
+export function beginning(text: string): string {
   const lines = text.slice(0, SHOWN_CHARS_MAX).split("\n", SHOWN_LINES_MAX).join("\n");
   return lines === text ? text : lines.toWellFormed();
 }
@@ -153,12 +156,24 @@ export function promptText(chats: Chats, phase: string, now: number): string {
   if (chats.away) notes.push("away");
   const unread = chats.unread();
   const count = unread.reduce((sum, conversation) => sum + conversation.unread, 0);
-  if (count > 0) notes.push(`${count} new: ${unread.slice(0, 3).map(({ name }) => sanitize(name)).join(" ")}`);
-  const head = notes.length > 0 ? `[${notes.join(", ")}] ` : "";
+  const heads = Array.from({ length: UNREAD_NAMED_MAX + 1 }, (_, left) => {
+    const names = unread.slice(0, UNREAD_NAMED_MAX - left).map(({ name }) => sanitize(name));
+    const news = count === 0 ? [] : [names.length === 0 ? `${count} new` : `${count} new: ${names.join(" ")}`];
+    const all = [...notes, ...news];
+    return all.length > 0 ? `[${all.join(", ")}] ` : "";
+  });
   const { current } = chats;
-  if (current === undefined) return `${cut(head, PROMPT_COLUMNS_MAX)}> `;
-  const about = aboutConversation(chats, current, phase, now);
-  return cut(`${head}${sanitize(current)}${about ? ` (${about})` : ""}`, PROMPT_COLUMNS_MAX) + "> ";
+  const about = current === undefined ? undefined : aboutConversation(chats, current, phase, now);
+  const tail = `${sanitize(current ?? "")}${about ? ` (${about})` : ""}`;
+  return fitted(heads, tail, sanitize(current ?? "")) + "> ";
+}
+
+/** Joins the longest of `heads` and the tail that fit; of the names it is that of the person one writes to that stays. */
+function fitted(heads: readonly string[], tail: string, name: string): string {
+  const fits = (text: string) => stringWidth(text) <= PROMPT_COLUMNS_MAX;
+  const shortest = heads.at(-1)!;
+  return heads.map((head) => head + tail).find(fits) ?? [shortest + tail, shortest + name].find(fits) ??
+    shortest + cut(name, PROMPT_COLUMNS_MAX - stringWidth(shortest));
 }
 
 function aboutConversation(chats: Chats, name: string, phase: string, now: number): string | undefined {
@@ -173,6 +188,8 @@ function aboutConversation(chats: Chats, name: string, phase: string, now: numbe
 
 /** Counts the rows that `text` and a cursor after it take on a terminal of `columns` columns. */
 export function rowsOf(text: string, columns: number): number {
+  // Each of these characters has one column; a long paste has no time to be measured one by one.
+  if (/^[ -~]*$/.test(text)) return Math.floor(text.length / columns) + 1;
   let row = 0;
   let column = 0;
   for (const { segment } of new Intl.Segmenter().segment(text)) {

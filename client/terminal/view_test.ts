@@ -85,6 +85,22 @@ Deno.test("promptText says what is wrong, what is unread, and what became of the
   assert(rowsOf(promptText(chats, "online", 0), 60) === 1);
 });
 
+Deno.test("promptText keeps the name of the person one writes to, whoever else is unread", () => {
+  const chats = new Chats();
+  chats.me = "bob";
+  chats.open("alice");
+  for (const [index, sender] of ["christopher", "alexandra.smith", "build-notifier"].entries()) {
+    chats.received({ sender, recipient: "bob", content: "x", seq: index + 1 });
+  }
+  assertEquals(promptText(chats, "online", 0), "[3 new: build-notifier alexandra.smith] alice> ");
+  chats.away = true;
+  assertEquals(promptText(chats, "waiting", 0), "[offline, away, 3 new: build-notifier] alice> ");
+  chats.open("a-name-that-is-rather-long-for-a-prompt");
+  assertEquals(promptText(chats, "waiting", 0), "[offline, away, 3 new] a-name-that-is-rather-lo…> ");
+  chats.open("x".repeat(64));
+  assertMatch(promptText(chats, "online", 0), /^\[away, 3 new\] x{33}…> $/);
+});
+
 Deno.test("dayText separates days and no more", () => {
   const first = dayText(MESSAGE.ts, undefined, PLAIN);
   assertMatch(first!, /^--- \w+ \d+ January 2026 ---$/);
@@ -144,10 +160,31 @@ Deno.test("PasteFilter makes text of what is pasted, wherever chunks are cut", (
     // A lone escape key must not wait for more, so a start that is cut after one or two characters is not known.
     if (at === 2 || at === 3) continue;
     const filter = new PasteFilter();
-    assertEquals(filter.feed(whole.slice(0, at)) + filter.feed(whole.slice(at)), "aone␤two␉x[Ab\x1b[A", `cut at ${at}`);
+    assertEquals(
+      filter.feed(whole.slice(0, at), 0) + filter.feed(whole.slice(at), 1),
+      "aone␤two␉x[Ab\x1b[A",
+      `cut at ${at}`,
+    );
   }
-  assertEquals(new PasteFilter().feed("\x1b"), "\x1b");
+  assertEquals(new PasteFilter().feed("\x1b", 0), "\x1b");
   assertEquals(toContent("one␤␤two␉x␤"), "one\n\ntwo\tx");
+});
+
+Deno.test("PasteFilter gets out of a paste whose end never comes", () => {
+  for (const [keys, now] of [["\x03", 1], ["\x04", 1], ["\x1b", 600], ["\r", 600], ["x", 600], ["\x1b[A", 600]] as const) {
+    const filter = new PasteFilter();
+    assertEquals(filter.feed("\x1b[200~a", 0), "a");
+    assertEquals([filter.feed(keys, now), filter.feed("\r", now)], [keys, "\r"], JSON.stringify(keys));
+  }
+  const cut = new PasteFilter();
+  assertEquals([cut.feed("\x1b[200~a\r", 0), cut.feed("\x03", 1)], ["a", "␤\x03"]);
+});
+
+Deno.test("PasteFilter takes a paste that comes slowly for a paste, and a late end for nothing", () => {
+  const filter = new PasteFilter();
+  assertEquals([filter.feed("\x1b[200~one", 0), filter.feed("\r\ntwo\r", 5_000)], ["one", "␤two"]);
+  assertEquals([filter.feed("\r", 5_001), filter.feed("\x1b", 5_002), filter.feed("[201~b\r", 5_003)], ["␤", "␤", "b\r"]);
+  assertEquals(new PasteFilter().feed("a\x1b[201~b", 0), "ab");
 });
 
 Deno.test("withJoinSigns takes joiners from between emoji alone, and toContent gives them back", () => {
