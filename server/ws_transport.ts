@@ -81,7 +81,7 @@ export async function listenWithWs(options: TransportOptions, times: WsTransport
       checkCertificate(renewed);
       if ("setSecureContext" in server) server.setSecureContext({ ...renewed });
     },
-    stop: () => listener.stop(),
+    stop() {}, // until the end, whoever comes is told that it drains
     async close() {
       listener.stop();
       connections.close();
