@@ -13,7 +13,7 @@ import { finish, type Steps } from "./sqlite/steps.ts";
 import { SqliteStore } from "./sqlite/store.ts";
 
 const CALLS = 600;
-const SEEDS = 12;
+const SEEDS = 24;
 const LIMITS = { mailbox: 12, retentionDays: 30, groupMembers: 3, groupsPerUser: 2 };
 const USERS = ["ann", "ben", "cat", "dan"];
 const GROUPS = ["#a", "#b", "#c"];
