@@ -15,6 +15,7 @@ import { Confirmations } from "./hub/confirmations.ts";
 import type { Connection, Identity, Receiver } from "./hub/connection.ts";
 import { LineCache } from "./hub/encoding.ts";
 import { Handshake, type HandshakeHost, HELLO_GRACE_MS, HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
+import { type Meter, NO_METER } from "./hub/meter.ts";
 import type { ConnectedUser, NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { Presence } from "./hub/presence.ts";
@@ -25,6 +26,7 @@ import {
   type CloseName,
   CONTENT_BYTES_MAX,
   FRAME_BYTES_MAX,
+  isGroup,
   type Limits,
   type Message,
   parseClientFrame,
@@ -35,6 +37,7 @@ export { CONFIRM_MESSAGES } from "./hub/confirmations.ts";
 export { HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 export { RefusalCount } from "./hub/refusal_count.ts";
 export type { Connection, Identity, Receiver } from "./hub/connection.ts";
+export type { Meter } from "./hub/meter.ts";
 
 /** Bytes queued to one connection before it is closed to resume later: minutes of chat, a thousandth of a small machine. */
 export const QUEUE_BYTES_MAX = 1_048_576;
@@ -80,6 +83,8 @@ export interface HubOptions {
   readonly rateLimit?: RateLimit;
   /** Rate as `welcome` says it: frames per second and burst, 0 for none. */
   readonly rate?: { readonly rate: number; readonly burst: number };
+  /** Counts what happens. Default: nothing does. */
+  readonly meter?: Meter;
   /** Receives failures that no peer can be blamed for. Never given content. */
   readonly report?: (error: unknown, where: string) => void;
 }
@@ -106,6 +111,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   readonly helloTimeoutMs: number;
   readonly helloGraceMs: number;
   readonly presence: Presence;
+  readonly meter: Meter;
   readonly #options: HubOptions;
   readonly #defer: (callback: () => void) => void;
   readonly #handshake: Handshake;
@@ -120,6 +126,8 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   /** Sessions with something to write, in the order in which they got it. */
   readonly #scheduled: Session[] = [];
   #turnDue = false;
+  /** Time at which the oldest message that is not handed over came out of the broker, as of `performance.now()`. */
+  #cameAt: number | undefined;
   /** Appends and requests that the broker has not answered. */
   #inFlight = 0;
   #idle: (() => void) | undefined;
@@ -129,6 +137,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   constructor(options: HubOptions) {
     this.#options = options;
     this.broker = options.broker;
+    this.meter = options.meter ?? NO_METER;
     this.frameBytes = options.frameBytes ?? FRAME_BYTES_MAX;
     this.queueBytes = options.queueBytes ?? QUEUE_BYTES_MAX;
     this.refusalsMax = options.refusalsMax ?? REFUSALS_MAX;
@@ -164,6 +173,17 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
     this.#sessions.add(session);
     this.#handshake.begin(session);
     return session;
+  }
+
+  /** Counts connections by level, those whose backlog is being read, and the bytes queued to all. Looks at each of them. */
+  measure(): { base: number; extended: number; undecided: number; behind: number; queuedBytes: number } {
+    const counts = { base: 0, extended: 0, undecided: 0, behind: 0, queuedBytes: 0 };
+    for (const session of this.#sessions) {
+      counts[session.level]++;
+      if (session.isBehind) counts.behind++;
+      counts.queuedBytes += session.queuedBytes;
+    }
+    return counts;
   }
 
   /** Users, sessions and watched users: all zero when nobody is connected. */
@@ -250,7 +270,11 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   handle(session: Session, text: string): void {
     if (this.#isDraining) return; // without an ack it is sent again, to the server that comes next
     const frame = parseClientFrame(text, this.limits.content);
-    if (frame instanceof Refusal) return session.refuse(frame);
+    if (frame instanceof Refusal) {
+      this.meter.received("invalid");
+      return session.refuse(frame);
+    }
+    this.meter.received(frame.type ?? "message");
     if (session.level === "undecided" && !this.#handshake.decide(session, frame, text)) return;
     if (frame.type === undefined) return this.#message(session, frame);
     if (frame.type === "hello") return this.#handshake.hello(session, frame);
@@ -331,6 +355,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
   #subscriber(sessions: ReadonlySet<Session>): Subscriber {
     return {
       message: (message) => {
+        this.#cameAt ??= performance.now();
         for (const session of sessions) session.deliver(message);
       },
       signal: (signal) => {
@@ -376,19 +401,29 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost {
 
   async #append(drafts: readonly Draft[], authors: readonly Author[]): Promise<void> {
     this.#inFlight++;
+    const begun = performance.now();
     try {
       const results = await this.broker.append(drafts);
-      for (let i = 0; i < drafts.length; i++) authors[i]!.acknowledge(drafts[i]!, results[i]!);
+      for (let i = 0; i < drafts.length; i++) {
+        const draft = drafts[i]!, result = results[i]!;
+        if ("seq" in result && !result.duplicate) this.meter.stored(isGroup(draft.recipient));
+        authors[i]!.acknowledge(draft, result);
+      }
     } catch (error) {
       this.report(error, "append");
       for (const [index, draft] of drafts.entries()) authors[index]!.notStored(draft);
     }
+    this.meter.appended((performance.now() - begun) / 1_000, drafts.length);
     this.#ended();
   }
 
   readonly #flush = (): void => {
     const due = this.#scheduled.splice(0, FLUSH_CONNECTIONS_MAX);
     for (const session of due) session.endTurn();
+    if (this.#cameAt !== undefined && this.#scheduled.length === 0) {
+      this.meter.written((performance.now() - this.#cameAt) / 1_000);
+      this.#cameAt = undefined;
+    }
     this.#confirmations.gather(due);
     if (this.#scheduled.length > 0) return this.#wake();
     if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();

@@ -28,6 +28,7 @@ import {
 } from "../protocol.ts";
 import type { Connection, Identity, Receiver } from "./connection.ts";
 import { encodeAck } from "./encoding.ts";
+import type { Meter } from "./meter.ts";
 import { RefusalCount } from "./refusal_count.ts";
 
 /** Frames that may arrive while the broker settles a name: a script's outbox, not a flood. */
@@ -66,6 +67,8 @@ export interface SessionHost {
   readonly frameBytes: number;
   /** Bad frames in a minute before the connection is closed. */
   readonly refusalsMax: number;
+  /** Counts what happens. */
+  readonly meter: Meter;
   /** Handles one object of the peer's. */
   handle(session: Session, text: string): void;
   /** Asks for a flush at the end of this turn. */
@@ -304,6 +307,7 @@ export class Session implements Receiver {
 
   /** Answers a frame with a refusal that is nobody's fault, or is counted elsewhere. */
   answer(refusal: Refusal): void {
+    this.#host.meter.refused(refusal.code);
     this.send(refusal.toFrame());
   }
 
@@ -415,7 +419,9 @@ export class Session implements Receiver {
     if (this.#closed) return;
     if (name !== "slow") this.flush();
     this.end();
-    this.#connection.close(CLOSE_CODES[name].code, reason);
+    const { code } = CLOSE_CODES[name];
+    this.#host.meter.closed(code);
+    this.#connection.close(code, reason);
   }
 
   /** Ends the session of a connection that is gone. Idempotent: a socket's close can be reported twice. */
@@ -436,7 +442,22 @@ export class Session implements Receiver {
   /** Queues a message of the user's from the subscription, if it is due to this device now. */
   deliver(message: Stored): void {
     this.#newest = message.seq;
-    if (this.#live && message.seq > this.#cursor && this.#advancePast(message)) this.queue(this.#host.line(this, message));
+    if (this.#live && message.seq > this.#cursor && this.#advancePast(message)) this.#queueMessage(message);
+  }
+
+  #queueMessage(message: Stored): void {
+    this.#host.meter.delivered(isGroup(message.recipient));
+    this.queue(this.#host.line(this, message));
+  }
+
+  /** True while the device's backlog is being read. */
+  get isBehind(): boolean {
+    return !this.#live && this.#level !== "undecided";
+  }
+
+  /** Bytes handed to the transport that its network has not taken, for the operator. */
+  get queuedBytes(): number {
+    return this.#connection.buffered;
   }
 
   /** Advances past a message; returns whether the device gets it: all but what it sent itself. */
@@ -471,7 +492,7 @@ export class Session implements Receiver {
       for (const message of page.messages) {
         if (this.congested) await this.drained();
         if (this.#closed || generation !== this.#generation) return;
-        if (this.#advancePast(message)) this.queue(this.#host.line(this, message));
+        if (this.#advancePast(message)) this.#queueMessage(message);
       }
       if (!page.more && this.#newest <= Math.max(this.#cursor, shown)) break;
     }
