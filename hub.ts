@@ -10,15 +10,18 @@
  * The hub knows no socket, no SQL and no engine.
  */
 
-import type { Appended, Broker, Cluster, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
+import type { Appended, Broker, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
 import { delay } from "@std/async/delay";
+import { Allowance } from "./hub/allowance.ts";
 import { Confirmations } from "./hub/confirmations.ts";
 import type { Connection, Identity, Receiver } from "./hub/connection.ts";
 import { LineCache } from "./hub/encoding.ts";
 import { Handshake, type HandshakeHost, HELLO_GRACE_MS, HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 import { Elsewhere, type ElsewhereHost, higher } from "./hub/elsewhere.ts";
+import { type Meter, NO_METER } from "./hub/meter.ts";
 import type { NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
+import { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, REFUSALS_MAX } from "./hub/options.ts";
 import { Presence } from "./hub/presence.ts";
 import { handleRequest, type RequestHost } from "./hub/requests.ts";
 import type { Author, SendOrderHost } from "./hub/send_order.ts";
@@ -28,24 +31,19 @@ import {
   type CloseName,
   CONTENT_BYTES_MAX,
   FRAME_BYTES_MAX,
+  isGroup,
   type Limits,
   type Message,
   parseClientFrame,
   Refusal,
-  utf8Bytes,
 } from "./protocol.ts";
 
 export { CONFIRM_MESSAGES } from "./hub/confirmations.ts";
 export { HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
+export { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, type RateLimit, REFUSALS_MAX } from "./hub/options.ts";
 export { RefusalCount } from "./hub/refusal_count.ts";
 export type { Connection, Identity, Receiver } from "./hub/connection.ts";
-
-/** Bytes queued to one connection before it is closed to resume later: minutes of chat, a thousandth of a small machine. */
-export const QUEUE_BYTES_MAX = 1_048_576;
-/** Refused frames in a minute before the connection is closed: a fuzzer by hand stays below it, a flood does not. */
-export const REFUSALS_MAX = 1_000;
-/** Devices of one user at a time: every one costs a copy of everything. */
-export const DEVICES_MAX = 32;
+export type { Meter } from "./hub/meter.ts";
 
 /**
  * Connections written to in one turn of the event loop. Deno's runtime reads at most 128 sockets a turn, those first that became
@@ -59,54 +57,6 @@ const LISTED_MAX = 10_000;
 const DRAIN_RATE = 1_000;
 /** Milliseconds between two closes of a drain that takes its time. */
 const DRAIN_STEP_MS = 50;
-/** UTF-16 units of content that count as another frame against the rate: what people type is one, a flood of pages is many. */
-const RATE_CONTENT_CHARS = 4_096;
-
-/** Frames that a search counts as against the rate: it costs the server as much as several messages. */
-const SEARCH_COST = 4;
-
-/** Limit on how much a user may send. */
-export interface RateLimit {
-  /**
-   * Consumes `cost` of the user's allowance. Returns the milliseconds to wait: 0 to go on, Infinity to close the connection for
-   * abuse.
-   */
-  consume(user: string, cost: number): number;
-}
-
-/** Parts and limits of a {@linkcode Hub}. */
-export interface HubOptions {
-  readonly broker: Broker;
-  /** The other nodes on the same log. Default: the broker's. */
-  readonly cluster?: Cluster;
-  /** Takes the entries of the lists of the revoked of all other nodes. */
-  readonly revokedElsewhere?: (entries: ReadonlySet<string>) => void;
-  /** Calls back at the end of this turn of the event loop. Default: a microtask. */
-  readonly defer?: (callback: () => void) => void;
-  readonly frameBytes?: number;
-  readonly contentBytes?: number;
-  readonly queueBytes?: number;
-  readonly helloTimeoutMs?: number;
-  readonly helloGraceMs?: number;
-  readonly refusalsMax?: number;
-  readonly devicesMax?: number;
-  readonly confirmIntervalMs?: number;
-  /** A part of what may wait for a user: what was confirmed, and not told yet, still counts as waiting. */
-  readonly confirmMessages?: number;
-  readonly presenceGraceMs?: number;
-  readonly rateLimit?: RateLimit;
-  /** Limit on bytes of content that a user may send. */
-  readonly quota?: RateLimit;
-  /** Returns why no messages are taken at this moment, as a sentence for their senders; undefined while they are. */
-  readonly refusesMessages?: () => string | undefined;
-  /** Rate as `welcome` says it: frames per second and burst, 0 for none. */
-  readonly rate?: { readonly rate: number; readonly burst: number };
-  /** Told that the administrator `by` has disconnected `user`, who had so many connections. */
-  readonly disconnected?: (user: string, by: string, connections: number) => void;
-  /** Receives failures that no peer can be blamed for. Never given content. */
-  readonly report?: (error: unknown, where: string) => void;
-}
-
 /** A user with at least one device here. */
 interface Member {
   readonly sessions: Set<Session>;
@@ -123,9 +73,11 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   readonly helloTimeoutMs: number;
   readonly helloGraceMs: number;
   readonly presence: Presence;
+  readonly meter: Meter;
   readonly #options: HubOptions;
   readonly #defer: (callback: () => void) => void;
   readonly #handshake: Handshake;
+  readonly #allowance: Allowance;
   readonly #elsewhere: Elsewhere;
   readonly #confirmations: Confirmations;
   readonly #lastSeen: LastSeenKeeper;
@@ -139,6 +91,8 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   readonly #scheduled: Session[] = [];
   #turnDue = false;
   #turnCount = 0;
+  /** Time at which the oldest message that is not handed over came out of the broker, as of `performance.now()`. */
+  #cameAt: number | undefined;
   /** Appends and requests that the broker has not answered. */
   #inFlight = 0;
   #idle: (() => void) | undefined;
@@ -148,6 +102,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   constructor(options: HubOptions) {
     this.#options = options;
     this.broker = options.broker;
+    this.meter = options.meter ?? NO_METER;
     this.frameBytes = options.frameBytes ?? FRAME_BYTES_MAX;
     this.queueBytes = options.queueBytes ?? QUEUE_BYTES_MAX;
     this.refusalsMax = options.refusalsMax ?? REFUSALS_MAX;
@@ -167,6 +122,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     );
     this.#elsewhere = new Elsewhere(options.cluster ?? options.broker.cluster, this);
     this.#handshake = new Handshake(this);
+    this.#allowance = new Allowance(options);
     this.#lastSeen = new LastSeenKeeper({
       broker: this.broker,
       users: () => this.#members.keys(),
@@ -188,6 +144,17 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     this.#sessions.add(session);
     this.#handshake.begin(session);
     return session;
+  }
+
+  /** Counts connections by level, those whose backlog is being read, and the bytes queued to all. Looks at each of them. */
+  measure(): { base: number; extended: number; undecided: number; behind: number; queuedBytes: number } {
+    const counts = { base: 0, extended: 0, undecided: 0, behind: 0, queuedBytes: 0 };
+    for (const session of this.#sessions) {
+      counts[session.level]++;
+      if (session.isBehind) counts.behind++;
+      counts.queuedBytes += session.queuedBytes;
+    }
+    return counts;
   }
 
   /** Users, sessions and watched users: all zero when nobody is connected. */
@@ -313,11 +280,11 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   }
 
   consumeRate(user: string, cost: number): number {
-    return this.#options.rateLimit?.consume(user, cost) ?? 0;
+    return this.#allowance.consumeRate(user, cost);
   }
 
   consumeQuota(user: string, bytes: number): number {
-    return this.#options.quota?.consume(user, bytes) ?? 0;
+    return this.#allowance.consumeQuota(user, bytes);
   }
 
   // ---- Routing: what arrives ----
@@ -325,7 +292,11 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   handle(session: Session, text: string): void {
     if (this.#isDraining) return; // without an ack it is sent again, to the server that comes next
     const frame = parseClientFrame(text, this.limits.content);
-    if (frame instanceof Refusal) return session.refuse(frame);
+    if (frame instanceof Refusal) {
+      this.meter.received("invalid");
+      return session.refuse(frame);
+    }
+    this.meter.received(frame.type ?? "message");
     if (session.level === "undecided" && !this.#handshake.decide(session, frame, text)) return;
     if (frame.type === undefined) return this.#message(session, frame);
     if (frame.type === "hello") return this.#handshake.hello(session, frame);
@@ -333,7 +304,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
       return session.refuse(Refusal.of(frame, "hello_required", `Send hello before frames of type "${frame.type}"`));
     }
     const isFree = (frame.type === "ack" || frame.type === "receipt") && session.mayConfirm();
-    if (!isFree && !this.#consume(session, frame, frame.type === "search" ? SEARCH_COST : 1)) return;
+    if (!isFree && !this.#allowance.admits(session, frame)) return;
     const handled = handleRequest(this, session, frame);
     if (handled) void this.#finish(handled, session, frame);
   }
@@ -365,19 +336,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     const recipient = session.sharedRecipient(frame.recipient);
     const { order } = session;
     if (order && !order.admit(recipient, id, frame.again === true)) return;
-    if (!this.#mayBeStored(session, frame)) return order?.hold(recipient);
+    if (!this.#allowance.admitsMessage(session, frame)) return order?.hold(recipient);
     const draft = { sender, recipient, content, id, origin };
     if (order) order.append(draft);
     else this.add(draft, session);
-  }
-
-  /** Returns whether rate, disk and quota let a message through; refuses it where they do not. */
-  #mayBeStored(session: Session, frame: Message): boolean {
-    if (!this.#consume(session, frame, 1 + Math.floor(frame.content.length / RATE_CONTENT_CHARS))) return false;
-    const closed = this.#options.refusesMessages?.();
-    if (closed === undefined) return !this.#options.quota || this.#isWithinQuota(session, frame);
-    session.answer(Refusal.of(frame, "unavailable", closed));
-    return false;
   }
 
   /**
@@ -407,35 +369,12 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     this.#wake();
   }
 
-  /** Counts a frame against the user's rate; false where it is over and was refused. */
-  #consume(session: Session, frame: ClientFrame, cost: number): boolean {
-    const wait = this.consumeRate(session.user, cost);
-    return wait === 0 || this.#slowDown(session, Refusal.of(frame, "rate_limited", "Too many frames; slow down"), wait);
-  }
-
-  /** Counts the content of a message against what the user may send in a day; false where it is over and was refused. */
-  #isWithinQuota(session: Session, frame: Message): boolean {
-    const wait = this.consumeQuota(session.user, utf8Bytes(frame.content));
-    const words = "You have sent as much as one may in a day; try again later";
-    return wait === 0 || this.#slowDown(session, Refusal.of(frame, "quota_exceeded", words), wait);
-  }
-
-  /** Refuses a frame that came too early by `wait` milliseconds; Infinity closes the connection. Returns false. */
-  #slowDown(session: Session, refusal: Refusal, wait: number): false {
-    if (wait === Infinity) {
-      session.close("flood", "The rate limit was ignored for long");
-      return false;
-    }
-    refusal.retryAfterMs = Math.ceil(wait);
-    session.answer(refusal);
-    return false;
-  }
-
   // ---- Routing: what is delivered ----
 
   #subscriber(sessions: ReadonlySet<Session>): Subscriber {
     return {
       message: (message) => {
+        this.#cameAt ??= performance.now();
         for (const session of sessions) session.deliver(message);
       },
       signal: (signal) => {
@@ -482,19 +421,29 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
 
   async #append(drafts: readonly Draft[], authors: readonly Author[]): Promise<void> {
     this.#inFlight++;
+    const begun = performance.now();
     try {
       const results = await this.broker.append(drafts);
-      for (let i = 0; i < drafts.length; i++) authors[i]!.acknowledge(drafts[i]!, results[i]!);
+      for (let i = 0; i < drafts.length; i++) {
+        const draft = drafts[i]!, result = results[i]!;
+        if ("seq" in result && !result.duplicate) this.meter.stored(isGroup(draft.recipient));
+        authors[i]!.acknowledge(draft, result);
+      }
     } catch (error) {
       this.report(error, "append");
       for (const [index, draft] of drafts.entries()) authors[index]!.notStored(draft);
     }
+    this.meter.appended((performance.now() - begun) / 1_000, drafts.length);
     this.#ended();
   }
 
   readonly #flush = (): void => {
     const due = this.#scheduled.splice(0, FLUSH_CONNECTIONS_MAX);
     for (const session of due) session.endTurn();
+    if (this.#cameAt !== undefined && this.#scheduled.length === 0) {
+      this.meter.written((performance.now() - this.#cameAt) / 1_000);
+      this.#cameAt = undefined;
+    }
     this.#confirmations.gather(due);
     if (this.#scheduled.length > 0) return this.#wake();
     if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();

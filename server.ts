@@ -27,6 +27,7 @@ import { Gate } from "./server/gate.ts";
 import { Guests } from "./server/guest.ts";
 import { httpHandler, type HttpOptions, plain } from "./server/http.ts";
 import { Listener } from "./server/listener.ts";
+import type { MetricsAddress, MetricsServer } from "./server/metrics.ts";
 import { SERVER, SERVER_OPTIONS, type ServerValues, VERSION } from "./server/options.ts";
 import { renewOnHangup, terminated } from "./server/signals.ts";
 import { SocketConnection, withSpacedProtocols } from "./server/sockets.ts";
@@ -55,6 +56,8 @@ export interface Server {
   readonly port: number;
   /** URL that clients connect to. */
   readonly url: string;
+  /** Port of the metrics; undefined where they are not served. */
+  readonly metricsPort: number | undefined;
   /** Gives new connections this certificate. Rejects for one that cannot be used. */
   renew(certificate: Certificate): Promise<void>;
   /** Takes no more frames, lets what is in flight finish, says 1012 to every socket, and closes the broker. Idempotent. */
@@ -73,7 +76,9 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   };
   const refusesMessages = () => space?.isShort ? NO_SPACE : undefined;
   const revokedElsewhere = (entries: ReadonlySet<string>) => revoked?.setOthers(entries);
-  const hub = new Hub({ defer: setImmediate, ...options, broker, report, disconnected, refusesMessages, revokedElsewhere });
+  const metrics = options.metrics && await openMetrics(options.metrics);
+  const told = { report, disconnected, refusesMessages, revokedElsewhere };
+  const hub = new Hub({ defer: setImmediate, ...options, ...metrics && { meter: metrics.meter }, broker, ...told });
   const admission = new Admission({ ...UNLIMITED, ...options.admission }, () => Deno.memoryUsage().rss);
   const publish = ({ own }: Revoked) => own && broker.cluster?.publishRevoked(own);
   const guests = new Guests(hub, { revoked, log, publish });
@@ -95,6 +100,14 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     explain: (request, address) => gate.explain(request, address),
     web: options.web,
   };
+  let served = certificate;
+  metrics?.measure({
+    hub,
+    admission,
+    database: options.metrics?.database,
+    freeBytes: () => space?.freeBytes,
+    certificate: () => served,
+  });
   const transport = await listen(options.transport ?? "deno", {
     hostname,
     port: wanted,
@@ -102,8 +115,11 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     gate,
     guests,
     frameBytes: hub.frameBytes,
-    handlerOf: (upgrade) => httpHandler({ ...answers, upgrade }),
+    handlerOf: (upgrade) => httpHandler({ ...answers, upgrade: metrics?.counting(upgrade) ?? upgrade }),
     log,
+  }).catch(async (error) => {
+    await metrics?.close();
+    throw error;
   });
 
   const { port } = transport;
@@ -111,7 +127,8 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const shutdown = () => {
     isDraining = true;
     guests.turnAway();
-    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() => closeInTime(broker, report));
+    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() => closeInTime(broker, report))
+      .finally(() => metrics?.close());
   };
   return {
     hub,
@@ -119,10 +136,20 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     hostname,
     port,
     url: `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/ws`,
-    renew: (renewed) => transport.renew(renewed),
+    async renew(renewed) {
+      await transport.renew(renewed);
+      served = renewed;
+    },
+    metricsPort: metrics?.port,
     shutdown,
     [Symbol.asyncDispose]: shutdown,
   };
+}
+
+/** Loads what counts, where somebody asks for it, and listens. Rejects with what `Deno.serve` throws. */
+async function openMetrics(address: MetricsAddress): Promise<MetricsServer> {
+  const { MetricsServer } = await import("./server/metrics.ts");
+  return new MetricsServer(address);
 }
 
 /** Listens with the transport of that name. Rejects with what `Deno.serve` throws, and for a certificate that cannot be used. */

@@ -6,9 +6,11 @@
 import { type Attached, BASE_DEVICE, type Devices, type Markers } from "../broker.ts";
 import { type ClientFrame, type ClientFrameOf, type Limits, PROTOCOL_VERSION, Refusal } from "../protocol.ts";
 import { toReceipt } from "./encoding.ts";
+import type { Meter } from "./meter.ts";
 import type { NodeLocal } from "./node_local.ts";
 import { SendOrder, type SendOrderHost } from "./send_order.ts";
-import type { Session, Settled } from "./session.ts";
+import type { Settled } from "./level.ts";
+import type { Session } from "./session.ts";
 
 /** Milliseconds to say who one is: a person pasting a frame makes it, a socket that only holds a place does not. */
 export const HELLO_TIMEOUT_MS = 10_000;
@@ -25,6 +27,8 @@ export interface HandshakeHost extends SendOrderHost, Pick<NodeLocal, "consumeRa
   readonly broker: Devices & Markers & { readonly epoch: string };
   /** Limits as `welcome` says them. */
   readonly limits: Limits;
+  /** Counts what happens. */
+  readonly meter: Meter;
   /** Milliseconds; see {@linkcode HELLO_TIMEOUT_MS}. */
   readonly helloTimeoutMs: number;
   /** Milliseconds; see {@linkcode HELLO_GRACE_MS}. */
@@ -143,6 +147,7 @@ export class Handshake {
     if (session.closed || !this.#host.register(session, elsewhere)) return;
     const { position, recovered } = whereToResume(attached, broker.epoch, hello?.resume);
     if (hello) {
+      this.#host.meter.welcomed(recovered);
       session.send({
         type: "welcome",
         v: PROTOCOL_VERSION,

@@ -28,6 +28,8 @@ import {
 } from "../protocol.ts";
 import type { Connection, Identity, Receiver } from "./connection.ts";
 import { encodeAck } from "./encoding.ts";
+import type { Meter } from "./meter.ts";
+import type { Level, Settled } from "./level.ts";
 import { RefusalCount } from "./refusal_count.ts";
 import type { SendOrder } from "./send_order.ts";
 
@@ -55,9 +57,6 @@ const FRAME_ABSURD_FACTOR = 2;
 /** Milliseconds between two typing signals of a device that are passed on. */
 const TYPING_INTERVAL_MS = 1_000;
 
-/** base: messages and errors only. extended: after `hello`. undecided: before either is settled. */
-export type Level = "undecided" | "base" | "extended";
-
 /** Needs of a session, which the hub that it belongs to meets. */
 export interface SessionHost {
   readonly broker: MessageLog;
@@ -67,6 +66,8 @@ export interface SessionHost {
   readonly frameBytes: number;
   /** Bad frames in a minute before the connection is closed. */
   readonly refusalsMax: number;
+  /** Counts what happens. */
+  readonly meter: Meter;
   /** Handles one object of the peer's. */
   handle(session: Session, text: string): void;
   /** Asks for a flush at the end of this turn. */
@@ -81,19 +82,6 @@ export interface SessionHost {
 
 /** Positions by conversation. */
 type ReadPositions = Map<string, number>;
-
-/** Name, level and device, as a first frame or `hello` settles them. */
-export interface Settled {
-  readonly user: string;
-  readonly level: "base" | "extended";
-  readonly device: string;
-  /** Tells this session's own messages from those of the user's other devices. */
-  readonly origin: string;
-  /** The peer takes several objects in one frame. */
-  readonly batch: boolean;
-  /** Keeps the order of what the peer sends; undefined for a peer that did not ask for it. */
-  readonly order: SendOrder | undefined;
-}
 
 /** One connection's state, written by itself alone. Made by the hub. */
 export class Session implements Receiver {
@@ -318,6 +306,7 @@ export class Session implements Receiver {
 
   /** Answers a frame with a refusal that is nobody's fault, or is counted elsewhere. */
   answer(refusal: Refusal): void {
+    this.#host.meter.refused(refusal.code);
     this.send(refusal.toFrame());
   }
 
@@ -434,7 +423,9 @@ export class Session implements Receiver {
     if (this.#closed) return;
     if (name !== "slow") this.flush();
     this.end();
-    this.#connection.close(CLOSE_CODES[name].code, reason);
+    const { code } = CLOSE_CODES[name];
+    this.#host.meter.closed(code);
+    this.#connection.close(code, reason);
   }
 
   /** Ends the session of a connection that is gone. Idempotent: a socket's close can be reported twice. */
@@ -455,7 +446,22 @@ export class Session implements Receiver {
   /** Queues a message of the user's from the subscription, if it is due to this device now. */
   deliver(message: Stored): void {
     this.#newest = message.seq;
-    if (this.#live && message.seq > this.#cursor && this.#advancePast(message)) this.queue(this.#host.line(this, message));
+    if (this.#live && message.seq > this.#cursor && this.#advancePast(message)) this.#queueMessage(message);
+  }
+
+  #queueMessage(message: Stored): void {
+    this.#host.meter.delivered(isGroup(message.recipient));
+    this.queue(this.#host.line(this, message));
+  }
+
+  /** True while the device's backlog is being read. */
+  get isBehind(): boolean {
+    return !this.#live && this.#level !== "undecided";
+  }
+
+  /** Bytes handed to the transport that its network has not taken, for the operator. */
+  get queuedBytes(): number {
+    return this.#connection.buffered;
   }
 
   /** Advances past a message; returns whether the device gets it: all but what it sent itself. */
@@ -490,7 +496,7 @@ export class Session implements Receiver {
       for (const message of page.messages) {
         if (this.congested) await this.drained();
         if (this.#closed || generation !== this.#generation) return;
-        if (this.#advancePast(message)) this.queue(this.#host.line(this, message));
+        if (this.#advancePast(message)) this.#queueMessage(message);
       }
       if (!page.more && this.#newest <= Math.max(this.#cursor, shown)) break;
     }

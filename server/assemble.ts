@@ -4,7 +4,7 @@ import { Revoked } from "../auth/revoked.ts";
 import { Tokens } from "../auth/tokens.ts";
 import { MemoryBroker } from "../broker/memory.ts";
 import { openPostgresBroker, type PostgresOptions } from "../broker/postgres.ts";
-import { openSqliteBroker } from "../broker/sqlite.ts";
+import { DATABASE_NAME, openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../broker.ts";
 import { UsageError } from "../cli/options.ts";
 import { CONFIRM_MESSAGES, type HubOptions } from "../hub.ts";
@@ -17,6 +17,7 @@ import { readCertificate } from "./certificate.ts";
 import { readKey, withFile } from "./credentials.ts";
 import { FreeSpace } from "./free_space.ts";
 import type { GateOptions } from "./gate.ts";
+import type { MetricsAddress } from "./metrics.ts";
 import { SERVER, type ServerValues } from "./options.ts";
 import type { Certificate } from "./transport.ts";
 import { defaultTransport, type TransportName, whyNoWs } from "./transport_choice.ts";
@@ -50,6 +51,8 @@ export interface ServerOptions
   readonly web?: WebAssets;
   /** Refuses messages while there is too little room for them. The caller's to close. */
   readonly space?: FreeSpace;
+  /** Serves metrics at an address of their own. Default: nothing is counted. */
+  readonly metrics?: MetricsAddress & { readonly database?: string };
   /** Default: Deno's sockets. */
   readonly transport?: TransportName;
   /** Default: nothing is logged. */
@@ -70,6 +73,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   const tokens = await openTokens(values);
   const certificate = readCertificate(values);
   const web = openWebAssets(values, tokens !== undefined);
+  const metrics = metricsOf(values);
   const revoked = openRevoked(values, tokens !== undefined, log);
   try {
     const broker = await openBroker(values, log);
@@ -85,6 +89,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       broker,
       log,
       ...space && { space },
+      ...metrics && { metrics },
       ...tokens && { tokens },
       ...web && { web },
       ...revoked && { revoked },
@@ -94,6 +99,19 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
     revoked?.close();
     throw error;
   }
+}
+
+/** Returns where metrics are served, and which file they measure; undefined where they are not asked for. */
+function metricsOf(values: ServerValues): ServerOptions["metrics"] {
+  const address = values["metrics-listen"];
+  if (address === undefined) return undefined;
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
+  if (port === undefined || Number(port) > 65_535) {
+    throw new UsageError(`--metrics-listen "${address}" is no address with a port, such as 127.0.0.1:9464`);
+  }
+  const place = { hostname: (bracketed ?? plain)!, port: Number(port) };
+  if (keepsNothing(values) || values.postgres !== undefined) return place;
+  return { ...place, database: `${values.data}/${DATABASE_NAME}` };
 }
 
 /** Returns the transport that was asked for, or the one that suits the address; refuses one that this Deno cannot serve. */

@@ -25,6 +25,7 @@ export class FreeSpace {
   readonly #options: FreeSpaceOptions;
   readonly #timer: ReturnType<typeof setInterval>;
   #isShort = false;
+  #freeBytes: number | undefined;
   #isBlind = false;
 
   /** Begins to look; what it sees counts once {@linkcode FreeSpace.look} has resolved. */
@@ -32,6 +33,11 @@ export class FreeSpace {
     this.#options = options;
     this.#timer = setInterval(() => void this.look(), LOOK_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
+  }
+
+  /** Bytes that were free at the last look; undefined before the first, and where it cannot be seen. */
+  get freeBytes(): number | undefined {
+    return this.#freeBytes;
   }
 
   /** True while there is less room than there has to be. */
@@ -51,6 +57,7 @@ export class FreeSpace {
       this.#isBlind = true;
       bytes = Infinity;
     }
+    this.#freeBytes = this.#isBlind ? undefined : bytes;
     const isShort = bytes < floorBytes;
     if (isShort !== this.#isShort) log(isShort ? "space_short" : "space_back", { dir, bytes, floorBytes });
     this.#isShort = isShort;

@@ -40,6 +40,12 @@ export const SERVER_OPTIONS = {
     choices: TRANSPORTS,
     help: "WebSockets of Deno, or of the library ws; without it deno on loopback, ws elsewhere",
   },
+  "metrics-listen": {
+    kind: "string",
+    value: "ADDRESS:PORT",
+    env: "PARLEY_METRICS_LISTEN",
+    help: "Serve metrics for Prometheus at /metrics of this address, to whoever reaches it",
+  },
   "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
 

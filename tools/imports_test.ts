@@ -20,7 +20,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "cli/": [],
   "auth/": ["protocol.ts", "ops/"],
   "limits/": ["hub.ts"],
-  "ops/": [],
+  "ops/": ["protocol.ts", "hub.ts"],
   "server.ts": ["hub.ts", "broker.ts", "broker/", "auth/", "limits/", "cli/", "ops/", "server/"],
   "server/": ["protocol.ts", "hub.ts", "broker.ts", "broker/", "auth/", "limits/", "cli/", "ops/", "deno.json"],
   "client.ts": ["chat_client.ts", "cli/", "client/"],

@@ -1,0 +1,119 @@
+/** Metrics of a server on a listener of their own, which has no authentication and so its own address. */
+
+import { readdirSync, readFileSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import process from "node:process";
+import type { Admission } from "../limits/admission.ts";
+import type { Hub, Meter } from "../hub.ts";
+import { Metrics, type Sampled } from "../ops/metrics.ts";
+import { plain } from "./http.ts";
+import { VERSION } from "./options.ts";
+import type { Certificate, Upgrade } from "./transport.ts";
+
+/** Status of the answer that stands for an upgrade which was done, by transport: Deno's own, and that of `ws`. */
+const UPGRADED = [101, 204];
+
+/** Parts that are measured. */
+export interface Measured {
+  readonly hub: Hub;
+  readonly admission: Admission;
+  /** Path of the database; undefined where messages are kept elsewhere. */
+  readonly database: string | undefined;
+  /** Bytes that are free where it is; undefined where that is not known. */
+  readonly freeBytes: () => number | undefined;
+  readonly certificate: () => Certificate | undefined;
+}
+
+/** Address to serve metrics at. */
+export interface MetricsAddress {
+  readonly hostname: string;
+  /** 0 for any free port. */
+  readonly port: number;
+}
+
+/** Counts for a server, and serves what it counts. */
+export class MetricsServer {
+  readonly #metrics: Metrics;
+  readonly #http: Deno.HttpServer<Deno.NetAddr>;
+  #measured: Measured | undefined;
+
+  /** Listens. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
+  constructor({ hostname, port }: MetricsAddress) {
+    this.#metrics = new Metrics({ version: VERSION, deno: Deno.version.deno, sample: () => this.#sample() });
+    try {
+      this.#http = Deno.serve({ hostname, port, onListen() {} }, (request) => this.#answer(request));
+    } catch (error) {
+      this.#metrics[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  get port(): number {
+    return this.#http.addr.port;
+  }
+
+  /** Counts for a hub. */
+  get meter(): Meter {
+    return this.#metrics;
+  }
+
+  /** Begins to measure a server that has started. */
+  measure(measured: Measured): void {
+    this.#measured = measured;
+  }
+
+  /** Counts the answers of `upgrade`. */
+  counting(upgrade: Upgrade): Upgrade {
+    return async (request, address) => {
+      const response = await upgrade(request, address);
+      this.#metrics.upgraded(UPGRADED.includes(response.status) ? 101 : response.status);
+      return response;
+    };
+  }
+
+  /** Stops serving. Idempotent. */
+  async close(): Promise<void> {
+    this.#metrics[Symbol.dispose]();
+    await this.#http.shutdown();
+  }
+
+  async #answer(request: Request): Promise<Response> {
+    if (new URL(request.url).pathname !== "/metrics") return plain(404, "There is nothing at this address; try /metrics");
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return plain(405, "Only GET is answered here", { allow: "GET, HEAD" });
+    }
+    return new Response(await this.#metrics.render(), { headers: { "content-type": this.#metrics.contentType } });
+  }
+
+  #sample(): Sampled {
+    const { hub, admission, database, freeBytes, certificate } = this.#measured ?? {};
+    const { user, system } = process.cpuUsage();
+    return {
+      ...hub?.measure() ?? { base: 0, extended: 0, undecided: 0, behind: 0, queuedBytes: 0 },
+      users: hub?.counts.users ?? 0,
+      stalled: admission?.counts.stalled ?? 0,
+      residentBytes: Deno.memoryUsage().rss,
+      cpuSeconds: (user + system) / 1_000_000,
+      openFds: attempt(() => readdirSync("/proc/self/fd").length),
+      maxFds: attempt(() => Number(/^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))![1])),
+      databaseBytes: database === undefined ? undefined : attempt(() => Deno.statSync(database).size),
+      walBytes: database === undefined ? undefined : attempt(() => Deno.statSync(`${database}-wal`).size),
+      freeBytes: freeBytes?.(),
+      certificateEnds: endOf(certificate?.()),
+    };
+  }
+}
+
+/** Returns the end of a certificate in seconds since 1970. */
+function endOf(certificate: Certificate | undefined): number | undefined {
+  return certificate && attempt(() => Date.parse(new X509Certificate(certificate.cert).validTo) / 1_000);
+}
+
+/** Returns a value, or undefined where this machine does not have it or does not let it be read. */
+function attempt(value: () => number): number | undefined {
+  try {
+    return value();
+  } catch {
+    return undefined;
+  }
+}
