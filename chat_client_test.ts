@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import {
   ChatClient,
   ChatError,
@@ -8,6 +8,7 @@ import {
   splitText,
   type State,
 } from "./chat_client.ts";
+import { newId } from "./chat_client/ids.ts";
 import type { Message, ServerFrame, ServerFrameOf } from "./protocol.ts";
 import { FakeClock, FakeSocket, settled } from "./testing/fake_socket.ts";
 
@@ -709,4 +710,14 @@ Deno.test("ChatClient that was welcome waits for a token that cannot be had; one
   const never = new Setup({ token });
   await settled();
   assertEquals(never.client.state, { phase: "closed", code: 0, reason: "there is no such file", needsUser: true });
+});
+
+Deno.test("an id is a UUIDv7 in 32 hexadecimal digits: it begins with the time, and the rest is random", () => {
+  const at = 0x017f22e279b0; // the example of RFC 9562
+  const [one, two] = [newId(at), newId(at)];
+  assertMatch(one, /^017f22e279b07[0-9a-f]{3}[89ab][0-9a-f]{15}$/);
+  assertEquals(one.slice(0, 13), two.slice(0, 13));
+  assert(one !== two);
+  assert(newId(at) < newId(at + 1), "later ones are greater");
+  assertEquals(parseInt(newId(8_640_000_000_000).slice(0, 12), 16), 8_640_000_000_000);
 });

@@ -4,6 +4,7 @@ import { MemoryBroker } from "./broker/memory.ts";
 import { sentenceOf } from "./ops/log.ts";
 import { main, type Server, startServer } from "./server.ts";
 import type { FreeSpace } from "./server/free_space.ts";
+import { testOverTransports } from "./testing/over_transports.ts";
 import { CAN_RUN, lacks } from "./testing/permissions.ts";
 import { fromSource, RunningServer } from "./testing/process.ts";
 import { RawSocket } from "./testing/raw_socket.ts";
@@ -92,10 +93,10 @@ class SlowBroker extends MemoryBroker {
   }
 }
 
-Deno.test({
+testOverTransports({
   name: "server - /readyz says no while nothing can be stored or it ends, and why to programs of this machine alone",
   ignore,
-  async fn() {
+  async fn(transport) {
     const broker = new SlowBroker();
     let isShort = false;
     const space = {
@@ -103,7 +104,7 @@ Deno.test({
         return isShort;
       },
     } as FreeSpace;
-    const server = await startServer({ port: 0, broker, space });
+    const server = await startServer({ port: 0, transport, broker, space });
     const ready = async (headers: Record<string, string> = {}) => {
       const response = await http(server, "/readyz", { headers });
       return [response.status, await response.text()];

@@ -160,7 +160,7 @@ function kinds(hub: Hub, sizes: Sizes, head: number): Map<string, Send> {
     ["message 16 KiB", frame((n) => ({ sender: "mal", recipient: "mal", content: long, id: `m${next++}-${n}` }))],
     ["message to a group", frame((n) => ({ sender: "mal", recipient: group(n), content: "hi", id: `m${next++}-${n}` }))],
     ["hello, last", hello({ last: LAST_MESSAGES_MAX })],
-    ["hello, resume", hello({ device: "resumed", resume: { epoch: hub.broker.epoch, seq: head - BACKLOG } })],
+    ["hello, resume", hello({ device: "resumed", resume: { epoch: hub.broker.epoch, seq: Math.max(0, head - BACKLOG) } })],
     ["hello, all markers", hello({ device: "d2" })],
     ["ack", frame((n) => ({ type: "ack", seq: n }))],
     ["receipt", frame((n) => ({ type: "receipt", kind: "read", with: group(n), seq: 1_000 + next++ }))],

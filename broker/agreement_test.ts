@@ -16,7 +16,7 @@ import { finish, type Steps } from "./sqlite/steps.ts";
 import { SqliteStore } from "./sqlite/store.ts";
 
 const CALLS = 600;
-const SEEDS = 12;
+const SEEDS = 24;
 
 /** Asks the store as the broker does through the worker. */
 function ask(store: SqliteStore, [op, ...args]: Call): unknown {

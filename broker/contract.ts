@@ -202,6 +202,38 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals([(await fill("mal"))[0], (await fill("cat"))[0], (await fill("dan"))[0]], [0, 2, 0]);
   }, { mailbox: 8 });
 
+  test("begins no conversation with a draft that it refuses", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat", "dan");
+    await send(broker, "ann", "ben", "hi", "1");
+    await send(broker, "dan", "ben", "hi");
+    const refused = await broker.append([draft("ann", "cat", "hi", "1"), draft("cat", "ben", "hi"), draft("ann", "eve", "hi")]);
+    assertEquals(refused.map(codeOf), ["id_conflict", "mailbox_full", "unknown_recipient"]);
+    for (const [user, other] of [["cat", "ann"], ["ann", "cat"], ["ben", "cat"], ["cat", "ben"]] as const) {
+      const [marked] = await broker.mark([{ user, kind: "read", with: other, seq: 1 }]);
+      assertEquals(marked!.moved, false, `${user} and ${other} have no conversation`);
+    }
+    assertEquals((await broker.append([draft("ann", "cat", "hi", "2")])).map(codeOf), ["ok"]);
+  }, { mailbox: 2 });
+
+  test("frees the ids of a group that has ended, once no device is due any of it", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    const seq = await send(broker, "ann", "#g", "hi", "1");
+    await group(broker, { op: "leave", user: "ann", group: "#g" });
+    assertEquals((await broker.append([draft("ann", "ben", "hi", "1")])).map(codeOf), ["id_conflict"]);
+    await broker.advance([{ user: "ann", device: "laptop", seq }]);
+    assertEquals((await broker.append([draft("ann", "ben", "hi", "1")])).map(codeOf), ["ok"]);
+  });
+
+  test("gives no page of what retention has removed since the page before", async ({ broker, expire }) => {
+    await know(broker, "ann", "ben");
+    for (let n = 1; n <= 5; n++) await send(broker, "ann", "ben", String(n));
+    const { messages, more } = await broker.read("ben", 0, 2);
+    assertEquals([messages.map(({ content }) => content), more], [["1", "2"], true]);
+    await expire();
+    assertEquals(await broker.read("ben", messages.at(-1)!.seq, 9), { messages: [], more: false });
+  }, { retentionDays: TOO_OLD_AT_ONCE });
+
   test("counts no more as waiting what retention has removed", async ({ broker, expire }) => {
     await know(broker, "ann", "ben");
     const fill = async () => (await broker.append(Array.from({ length: 3 }, () => draft("ann", "ben", "x")))).map(codeOf);

@@ -176,12 +176,13 @@ export class MemoryBroker implements Broker {
       const stored = sender.ids?.get(draft.id);
       if (stored !== undefined) return repeated(this.#log.get(stored)!, draft, draft.id);
     }
-    const thread = this.#threadTo(sender, draft.recipient);
+    const known = sender.threads.get(draft.recipient), thread = known ?? this.#newThread(sender, draft.recipient);
     if ("code" in thread) return thread;
     const recipient = otherOf(thread, sender);
     const full = recipient && this.#whyFull(thread, recipient);
     if (full) return full;
     if (!this.#retention.hasRoom()) return NO_ROOM;
+    if (!known) begin(thread);
     // The names as the broker has them: every message shares them.
     const from = sender.name, to = recipient?.name ?? (thread.group || from);
     const { content, id, origin } = draft;
@@ -203,17 +204,11 @@ export class MemoryBroker implements Broker {
     return own >= shareOf(this.#mailbox, waiting - own) ? mailboxShareFull(name) : undefined;
   }
 
-  /** Returns the thread of messages from `sender` to `address`; a direct one is begun where there is none. */
-  #threadTo(sender: User, address: string): Thread | BrokerRefusal {
-    const known = sender.threads.get(address);
-    if (known) return known;
+  /** Makes the direct conversation of two users who have none; {@linkcode begin} keeps it, once it has a message. */
+  #newThread(sender: User, address: string): Thread | BrokerRefusal {
     if (isGroup(address)) return this.#whyNotIn(address);
     const other = this.#users.get(address);
-    if (!other) return unknownRecipient(address);
-    const thread = newDirect(new Map([[sender.name, 0], [other.name, 0]]), sender, other);
-    sender.threads.set(other.name, thread);
-    other.threads.set(sender.name, thread);
-    return thread;
+    return other ? newDirect(new Map([[sender.name, 0], [other.name, 0]]), sender, other) : unknownRecipient(address);
   }
 
   /** Returns the refusal for a group that is not among a user's threads. */
@@ -389,6 +384,13 @@ function hasMail(user: User): boolean {
     if (first !== undefined && first <= until) return true;
   }
   return false;
+}
+
+/** Keeps a direct conversation among those of its users. */
+function begin(thread: Thread): void {
+  const one = thread.one!, two = thread.two!;
+  one.threads.set(two.name, thread);
+  two.threads.set(one.name, thread);
 }
 
 function deliver(message: Stored, thread: Thread, sender: User, recipient: User | undefined): void {

@@ -39,7 +39,7 @@ export interface Transport {
   readonly isListening: boolean;
   /** Gives new connections this certificate; open ones live on. Rejects for one that cannot be used. */
   renew(certificate: Certificate): Promise<void>;
-  /** Stops accepting. Idempotent. */
+  /** Begins a drain: stops accepting where nobody could be told of it. Idempotent. */
   stop(): void;
   /** Cuts whatever connection is left, and resolves when nothing is. Idempotent. */
   close(): Promise<void>;

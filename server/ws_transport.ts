@@ -81,7 +81,7 @@ export async function listenWithWs(options: TransportOptions, times: WsTransport
       checkCertificate(renewed);
       if ("setSecureContext" in server) server.setSecureContext({ ...renewed });
     },
-    stop: () => listener.stop(),
+    stop() {}, // until the end, whoever comes is told that it drains
     async close() {
       listener.stop();
       connections.close();
@@ -136,8 +136,7 @@ class HttpFront {
       maxFragments: FRAGMENTS_MAX,
       maxBufferedChunks: Math.max(CHUNKS_MIN, Math.ceil(maxPayload / CHUNK_BYTES_MIN)),
       closeTimeout: connections.closeMs + CLOSE_MARGIN_MS,
-      autoPong: false, // a connection answers the newest ping of a turn
-      maxPendingAutoPongs: 1,
+      autoPong: false, // a connection answers the newest ping of a turn, so none of them pend
       handleProtocols: (offered) => offered.has(SUBPROTOCOL) && SUBPROTOCOL,
     });
   }

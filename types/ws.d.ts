@@ -22,7 +22,6 @@ declare module "ws" {
     /** Milliseconds after `close` until the socket is destroyed. */
     readonly closeTimeout: number;
     readonly autoPong: boolean;
-    readonly maxPendingAutoPongs: number;
     handleProtocols(protocols: Set<string>, request: IncomingMessage): string | false;
   }
 

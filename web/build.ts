@@ -19,8 +19,8 @@ interface Built {
 
 const HERE = new URL("./", import.meta.url);
 const DIST = new URL("dist/", HERE);
-/** Browsers of the last two years. */
-const TARGETS = ["chrome120", "firefox121", "safari17"];
+/** Browsers since spring of 2024: those that have `light-dark()`. */
+const TARGETS = ["chrome123", "firefox121", "safari17.5"];
 const TYPES: Record<string, string> = {
   css: "text/css; charset=utf-8",
   html: "text/html; charset=utf-8",

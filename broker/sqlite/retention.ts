@@ -38,6 +38,8 @@ export interface RetentionOptions {
   readonly clocks: Clocks;
   /** Milliseconds; {@linkcode SECOND_LOOK_MS} by default. */
   readonly secondLookMs?: number | undefined;
+  /** Drops what others have read ahead: at the beginning and at the end of a removal. */
+  readonly dropReadAhead: () => void;
   /** Called with a sentence for the operator when much is about to be removed. */
   readonly notice: (words: string) => void;
 }
@@ -171,7 +173,10 @@ export class Retention {
       return 0;
     }
     const upTo = this.#looked("old", old, now) ?? 0;
-    if (upTo > 0) this.#announce(now);
+    if (upTo > 0) {
+      this.#announce(now);
+      this.#options.dropReadAhead();
+    }
     return upTo;
   }
 
@@ -200,6 +205,7 @@ export class Retention {
     // The newest stays in any case: no later tick is dated before it.
     this.#db.run("DELETE FROM ticks WHERE seq <= ? AND ts < (SELECT max(ts) FROM ticks)", this.#upTo);
     this.#upTo = this.#expired = 0;
+    this.#options.dropReadAhead();
     this.#dropLook("old");
     const now = this.#options.clocks.now(), old = this.#oldPosition(now);
     if (old > 0) this.#storeLook("old", old, now);

@@ -65,6 +65,9 @@ export interface StoreOptions {
 const INSERT_MESSAGE = `INSERT INTO messages (thread, seq, sender, ts, id, origin, content) VALUES (?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (sender, id) WHERE id IS NOT NULL DO NOTHING`;
 
+/** True of a thread `t` unless it is that of a group that has ended and no device is due any of it: it counts as removed. */
+const IS_DUE = "(t.owner >= 0 OR EXISTS (SELECT 1 FROM ended e WHERE e.thread = t.id))";
+
 /** Reads and writes one database. */
 export class SqliteStore {
   readonly #db: Database;
@@ -96,7 +99,8 @@ export class SqliteStore {
     this.#groups = new Groups(db, this.#memberships, this.#ended, limits);
     this.#gaps = new Gaps(db);
     this.#devices = new Devices(db, this.#reading, this.#gaps, this.#ended);
-    const retention = { days: limits.retentionDays, clocks, secondLookMs, notice };
+    const dropReadAhead = () => this.#reading.clear();
+    const retention = { days: limits.retentionDays, clocks, secondLookMs, notice, dropReadAhead };
     this.#retention = new Retention(db, this.#mailboxes, this.#ended, retention);
   }
 
@@ -170,19 +174,17 @@ export class SqliteStore {
 
   #append(draft: Draft, index: number, rows: AppendedRows): void {
     const db = this.#db, sender = db.addUser(draft.sender);
-    const thread = this.#threadTo(sender, draft);
-    if ("code" in thread) {
-      // The id may be known from before the sender left the group.
-      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, thread);
+    const known = this.#threadTo(sender, draft);
+    const isDirect = known === undefined || ("id" in known && known.members === undefined);
+    const recipient = isDirect && draft.recipient !== draft.sender ? db.userId(draft.recipient)! : 0;
+    const refusal = known && "code" in known ? known : this.#whyFull(recipient, known?.id, draft.recipient);
+    // The id may be known from before the sender left the group, or the mailbox was full. What is refused begins no conversation.
+    if ((refusal || !known) && this.#repeated(sender, draft, index, rows)) return;
+    if (refusal) {
+      rows.refusals.set(index, refusal);
       return;
     }
-    const isDirect = thread.members === undefined && draft.recipient !== draft.sender;
-    const recipient = isDirect ? db.userId(draft.recipient)! : 0;
-    const full = recipient !== 0 && this.#whyFull(recipient, thread.id, draft.recipient);
-    if (full) {
-      if (!this.#repeated(sender, draft, index, rows)) rows.refusals.set(index, full);
-      return;
-    }
+    const thread = known as Thread | undefined ?? this.#begin(sender, draft);
     const seq = db.head + 1;
     const { id = null, origin, content } = draft;
     const insert = () => db.run(INSERT_MESSAGE, thread.id, seq, sender, rows.ts, id, origin, content);
@@ -198,13 +200,17 @@ export class SqliteStore {
     else if (thread.passive.has(sender)) this.#groups.agree(draft.recipient, sender);
   }
 
-  /** Returns the refusal for a mailbox that takes no more, or no more of this conversation. */
-  #whyFull(recipient: number, thread: number, name: string): BrokerRefusal | undefined {
+  /**
+   * Returns the refusal for a mailbox that takes no more, or no more of this conversation; none for recipient 0, which has no
+   * mailbox. A conversation that is still to be begun has no `thread`.
+   */
+  #whyFull(recipient: number, thread: number | undefined, name: string): BrokerRefusal | undefined {
+    if (recipient === 0) return undefined;
     const waiting = this.#mailboxes.waitingFor(recipient);
     // While less than half is taken, nobody's share is full.
     if (waiting * 2 < this.#mailbox) return undefined;
     if (waiting >= this.#mailbox) return mailboxFull(name);
-    const own = this.#mailboxes.waitingIn(recipient, thread);
+    const own = thread === undefined ? 0 : this.#mailboxes.waitingIn(recipient, thread);
     return own >= shareOf(this.#mailbox, waiting - own) ? mailboxShareFull(name) : undefined;
   }
 
@@ -212,7 +218,7 @@ export class SqliteStore {
   #repeated(sender: number, { id, recipient, content }: Draft, index: number, rows: AppendedRows): boolean {
     if (id === undefined) return false;
     const sql = `SELECT m.seq, m.ts, m.content, t.name, t.owner FROM messages m JOIN threads t ON t.id = m.thread
-      WHERE m.sender = ? AND m.id = ?`;
+      WHERE m.sender = ? AND m.id = ? AND ${IS_DUE}`;
     const stored = this.#db.get(sql, sender, id);
     if (!stored) return false;
     const isDirect = stored.owner === 0;
@@ -228,20 +234,22 @@ export class SqliteStore {
 
   /** Removes the message that holds an id, of a group that has ended: retention has not come to it yet. */
   #freeId(sender: number, id: string): void {
-    const sql = "DELETE FROM messages WHERE sender = ? AND id = ? AND thread IN (SELECT id FROM threads WHERE owner = -1)";
+    const sql =
+      `DELETE FROM messages AS m WHERE m.sender = ? AND m.id = ? AND NOT (SELECT ${IS_DUE} FROM threads t WHERE t.id = m.thread)`;
     this.#db.run(sql, sender, id);
   }
 
-  /** Returns the thread of a draft; a direct conversation is begun where there is none. */
-  #threadTo(sender: number, { sender: from, recipient: to }: Draft): Thread | BrokerRefusal {
+  /** Returns the thread of a draft; undefined for a direct conversation that is still to be begun. */
+  #threadTo(sender: number, { sender: from, recipient: to }: Draft): Thread | BrokerRefusal | undefined {
     const isToGroup = isGroup(to);
-    const name = isToGroup ? to : directName(from, to);
-    const thread = this.#db.thread(name);
+    const thread = this.#db.thread(isToGroup ? to : directName(from, to));
     if (thread) return !thread.members || thread.members.has(sender) ? thread : notMember(to);
     if (isToGroup) return unknownGroup(to);
-    const recipient = this.#db.userId(to);
-    if (recipient === undefined) return unknownRecipient(to);
-    const begun = this.#db.addDirect(name, sender, recipient);
+    return this.#db.userId(to) === undefined ? unknownRecipient(to) : undefined;
+  }
+
+  #begin(sender: number, { sender: from, recipient: to }: Draft): Thread {
+    const recipient = this.#db.userId(to)!, begun = this.#db.addDirect(directName(from, to), sender, recipient);
     this.#memberships.added(sender, begun);
     if (recipient !== sender) this.#memberships.added(recipient, begun);
     return begun;

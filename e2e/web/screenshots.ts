@@ -21,6 +21,7 @@ for (const theme of ["light", "dark"] as const) {
       viewport: { width, height },
       hasTouch: name === "phone",
     });
+    profile.expected.push(/WebSocket|ERR_INTERNET/); // the last picture is of a broken connection
     const shoot = (page: Page, what: string) => page.screenshot({ path: `${folder}/${name}-${theme}-${what}.png` });
     const login = await profile.open();
     await shoot(login, "login");
@@ -53,6 +54,17 @@ for (const theme of ["light", "dark"] as const) {
     await page.keyboard.press("Escape");
     await page.getByRole("button", { name: "New conversation or group" }).click();
     await shoot(page, "new");
+    await page.keyboard.press("Escape");
+    await enter(page, "nobody");
+    await write(page, "Is anybody there? I found your gloves.");
+    await page.locator(".not-sent.wrong").waitFor();
+    await profile.context.setOffline(true);
+    await page.evaluate(() => dispatchEvent(new Event("online")));
+    await write(page, "And a hat.");
+    await page.locator(".banner button").waitFor();
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.getByRole("searchbox").fill("gloves");
+    await shoot(page, "trouble");
     await profile.context.close();
   }
 }

@@ -18,7 +18,7 @@ import { Row } from "./row.tsx";
 /** Messages in the document. */
 const ROWS_MAX = 400;
 /** Messages at first, and that come back at once. */
-const ROWS_FIRST = 100, ROWS_STEP = 60;
+const ROWS_FIRST = 100, ROWS_STEP = 40;
 /** Screens from an end within which more is loaded: so early that one seldom gets there. */
 const AHEAD_SCREENS = 2;
 /** Pixels from the bottom that still are the bottom. */
