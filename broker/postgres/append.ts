@@ -12,6 +12,9 @@ import type { Mailboxes } from "./mailboxes.ts";
 /** Drafts of one transaction: the answer has to fit into a socket's buffer, or a stopped node would keep its locks. */
 const DRAFTS_MAX = 1_000;
 
+/** Number that no conversation has. */
+const NO_THREAD = -1;
+
 /** A draft that may be stored, with its numbers. */
 interface Row {
   readonly draft: Draft;
@@ -66,9 +69,12 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
 
   async #append(sql: Sql, drafts: readonly Draft[], start: number, results: Appended[]): Promise<void> {
     await this.#name(sql, drafts);
+    await this.#begin(sql, drafts, start, results);
     const rows: Row[] = [], nameless: { draft: Draft; index: number; sender: number }[] = [];
     for (let i = 0; i < drafts.length; i++) {
-      const draft = drafts[i]!, index = start + i, row = this.#row(draft, index);
+      const draft = drafts[i]!, index = start + i;
+      if (results[index]) continue; // refused before its conversation began
+      const row = this.#row(draft, index);
       if (!("code" in row)) {
         rows.push(row);
         continue;
@@ -93,8 +99,45 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
     await directory.find(sql, drafts.map(({ recipient }) => recipient).filter((name) => !isGroup(name)));
     const groups = drafts.map(({ recipient }) => recipient).filter((name) => isGroup(name) && !directory.groupId(name));
     if (groups.length > 0) await directory.findGroups(sql, groups);
-    const direct = drafts.filter(({ recipient }) => directory.userId(recipient) !== undefined);
-    await directory.converse(sql, direct.map(({ sender, recipient }) => [sender, recipient] as const));
+  }
+
+  /** Begins the conversations that the drafts need; none for a draft whose id is taken, or that no mailbox has room for. */
+  async #begin(sql: Sql, drafts: readonly Draft[], start: number, results: Appended[]): Promise<void> {
+    const { directory, mailboxes } = this.#options;
+    const firsts: Row[] = [];
+    for (const [i, draft] of drafts.entries()) {
+      const { sender: from, recipient: to } = draft, recipient = directory.userId(to);
+      if (recipient === undefined || isGroup(to) || directory.directId(from, to) !== undefined) continue;
+      firsts.push({ draft, index: start + i, sender: directory.userId(from)!, recipient, thread: NO_THREAD });
+    }
+    if (firsts.length === 0) return;
+    const known = new Map<string, number>(); // it may have begun on another node, or before this one was started
+    const names = firsts.map(({ draft }) => directName(draft.sender, draft.recipient));
+    for (const { id, name } of await sql`SELECT id, name FROM threads WHERE name = ANY(${texts(names)}::text[])`) {
+      known.set(name, id);
+    }
+    const news = firsts.filter((_, i) => !known.has(names[i]!));
+    const withId = news.filter(({ draft }) => draft.id !== undefined);
+    await this.#free(sql, withId);
+    for (const row of (await this.#lookUp(sql, withId)).keys()) results[row.index] = idConflict(row.draft.id!);
+    const others = news.filter(({ recipient, sender }) => recipient !== sender);
+    await mailboxes.count(sql, new Map(others.map(({ recipient }) => [recipient, 1])));
+    for (const { index, recipient, draft } of others) {
+      const full = mailboxes.whyFull(recipient, NO_THREAD, draft.recipient, []);
+      if (full) results[index] ??= full;
+    }
+    const begun = firsts.filter(({ index }) => !results[index]);
+    await directory.converse(sql, begun.map(({ draft }) => [draft.sender, draft.recipient] as const));
+  }
+
+  /** Removes messages that have ids of these drafts in groups that have ended, where no device is due any of it. */
+  async #free(sql: Sql, rows: readonly Pick<Row, "sender" | "draft">[]): Promise<number> {
+    if (rows.length === 0) return 0;
+    const { count } = await sql`DELETE FROM messages m USING threads t,
+        unnest(${ints(rows.map(({ sender }) => sender))}::int[], ${texts(rows.map(({ draft }) => draft.id))}::text[]) d(s, id)
+      WHERE m.sender = d.s AND m.id = d.id AND t.id = m.thread AND t.owner = -1
+        AND NOT EXISTS (SELECT 1 FROM ended e WHERE e.thread = t.id)`;
+    return count;
   }
 
   #row(draft: Draft, index: number): Row | Extract<Appended, { code: unknown }> {
@@ -166,7 +209,14 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
     if (warned !== undefined) throw new Unavailable(warned);
     const ts = answer!.ts as number;
     const seqs = answer!.seqs ? (answer!.seqs as string).split(",").map(Number) : [];
-    if (answer!.odd) return this.#settleOdd(rows, JSON.parse(answer!.odd), seqs, ts, results);
+    if (answer!.odd) {
+      const odd = JSON.parse(answer!.odd) as Odd[];
+      const refused = this.#settleOdd(rows, odd, seqs, ts, results);
+      const ended = rows.filter(({ index }, i) => odd[i]![4]?.startsWith(" ") && "code" in (results[index] ?? {}));
+      // Their ids may be free by now.
+      if (await this.#free(sql, ended) > 0) return [...refused, ...await this.#store(sql, ended, results)];
+      return refused;
+    }
     for (let i = 0; i < rows.length; i++) this.#stored(rows[i]!, seqs[i]!, ts, results);
     return [];
   }

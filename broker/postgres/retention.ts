@@ -67,7 +67,7 @@ export class Retention {
   /** Begins to look now and then. */
   start(): void {
     this.#ticking = setInterval(() => void this.#options.lane.call(this.#tick, undefined).catch(() => {}), TICK_MS);
-    this.#expireIn(EXPIRE_PAUSE_MS);
+    this.#expireIn(TICK_MS);
   }
 
   /** Ends that. */
