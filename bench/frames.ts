@@ -113,6 +113,7 @@ class Peer implements Connection {
   }
 
   close(): void {
+    if (this.isClosed) return;
     this.isClosed = true;
     this.onClose();
     this.receiver.gone(true);
@@ -141,17 +142,25 @@ async function connect(hub: Hub, user: string, hello: Record<string, unknown> = 
 /** Sends one frame of a kind, the `n`-th. A promise where what it asks for takes many turns. */
 type Send = (peer: Peer, n: number) => Promise<void> | void;
 
-function kinds(hub: Hub, sizes: Sizes, head: number): Map<string, Send> {
+/** Makes the kinds. Connections that some of them open are in `opened` until they are closed. */
+function kinds(hub: Hub, sizes: Sizes, head: number, opened: Set<Peer>): Map<string, Send> {
   const long = "x".repeat(CONTENT_BYTES_MAX);
   let next = 0;
   const frame = (make: (n: number) => unknown): Send => (peer, n) => peer.say(make(n));
   const hello = (members: Record<string, unknown>): Send => () => {
     const peer = new Peer(hub, { user: "mal" });
-    peer.say({ type: "hello", v: 1, name: "mal", caps: ["batch"], ...members });
+    opened.add(peer);
     // It stays as long as it takes to read what it asked for; a device that comes again replaces it.
-    return new Promise((resolve) => {
-      peer.onFrame = (text) => text.includes('"synced"') && setTimeout(() => peer.close());
-      peer.onClose = resolve;
+    return new Promise((resolve, reject) => {
+      peer.onFrame = (text) => {
+        if (text.includes('"synced"')) setTimeout(() => peer.close());
+        if (text.startsWith('{"type":"error"') && !text.includes("rate_limited")) reject(new Error(`hello: ${text}`));
+      };
+      peer.onClose = () => {
+        opened.delete(peer);
+        resolve();
+      };
+      peer.say({ type: "hello", v: 1, name: "mal", caps: ["batch"], ...members });
     });
   };
   const group = (n: number) => `#g${n % sizes.groups}`;
@@ -281,7 +290,8 @@ async function run(dir: string, sizes: Sizes, ms: number, rounds: number, only: 
   const rows: Row[] = [];
   const { head } = await broker.attach("mal", "d");
   await acks(ann, ms); // warms up
-  for (const [kind, send] of kinds(hub, sizes, head)) {
+  const opened = new Set<Peer>();
+  for (const [kind, send] of kinds(hub, sizes, head, opened)) {
     if (only && !only.some((word) => kind.startsWith(word))) continue;
     console.error(`${kind} ...`);
     await cost(broker, mal, send); // the first ones fill caches
@@ -291,6 +301,8 @@ async function run(dir: string, sizes: Sizes, ms: number, rounds: number, only: 
       calm.push(percentile99(await acks(ann, ms)));
       limit = new TokenBuckets(RATE, BURST);
       beside.push(percentile99(await acks(ann, ms, (n) => send(mal, n))));
+      // What they still wait for is none of the next round's.
+      for (const peer of opened) peer.close();
       await quiet(broker);
       if (mal.isClosed) throw new Error(`${kind}: the connection was closed`);
     }

@@ -329,7 +329,7 @@ export class MemoryBroker implements Broker {
       // All of it is the user's own: it is not looked at again, and nobody is told.
       if (thread.group === "") user.waiting -= countOthers(this.#log, thread.seqs, name, before, seq);
       if (markers) markers.delivered = seq;
-      else thread.markers.set(name, { delivered: seq, read: 0, ts: 0, at: -1, own: { read: 0, ts: 0, at: -1 } });
+      else thread.markers.set(name, { ...newMarkers(), delivered: seq });
       return undefined;
     }
     const { moved } = this.#move({ user: name, kind: "delivered", with: other, seq }, ts);
@@ -402,8 +402,9 @@ function deliver(message: Stored, thread: Thread, sender: User, recipient: User 
   for (const subscriber of sender.subscribers) subscriber.message(message);
 }
 
+/** Makes markers that have never moved: nobody is told of them. */
 function newMarkers(): MarkerState {
-  return { delivered: 0, read: 0, ts: 0, at: 0, own: { read: 0, ts: 0, at: -1 } };
+  return { delivered: 0, read: 0, ts: 0, at: -1, own: { read: 0, ts: 0, at: -1 } };
 }
 
 /** Answers a draft whose id is taken by `stored`. */

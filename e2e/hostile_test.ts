@@ -1,11 +1,12 @@
 /**
- * A thousand misbehaving connections of ten kinds, beside fifty good ones that chat: the good ones must not notice, and nothing
+ * A thousand misbehaving connections of eleven kinds, beside fifty good ones that chat: the good ones must not notice, and nothing
  * may be left when the bad ones have gone. The attackers run in a process of their own, the server in another.
  */
 
 import { assert, assertEquals } from "@std/assert";
+import { openSqliteBroker } from "../broker/sqlite.ts";
 import type { TransportName } from "../server/transport_choice.ts";
-import { ATTACKS } from "../testing/attackers.ts";
+import { ATTACKS, INSIDER, INSIDER_GROUPS } from "../testing/attackers.ts";
 import { testOverTransports } from "../testing/over_transports.ts";
 import { lacksProgram } from "../testing/permissions.ts";
 import { ServerProcess } from "../testing/server_process.ts";
@@ -30,6 +31,29 @@ const SIEGES_MIN = 2;
 const RECOVERY_MS = 60_000;
 /** Milliseconds without work after which V8 has collected its garbage and given memory back. */
 const REST_MS = 15_000;
+
+/** Members of each group of the insider, and messages in it. */
+const INSIDER_MEMBERS = 200, INSIDER_MESSAGES = 500;
+
+/** Stores what makes the insider's frames dear: large groups, much of the past, and receipts of everybody in them. */
+async function prepare(dir: string): Promise<void> {
+  await using stack = new AsyncDisposableStack();
+  const broker = stack.adopt(await openSqliteBroker({ dir }), (broker) => broker.close());
+  const users = Array.from({ length: INSIDER_MEMBERS }, (_, n) => `member${n}`);
+  await Promise.all([INSIDER, ...users].map((user) => broker.attach(user, "d")));
+  await broker.group({ op: "create", user: users[0]!, group: "#open", open: true });
+  for (let n = 0; n < INSIDER_GROUPS; n++) {
+    const group = `#in${n}`;
+    await broker.group({ op: "create", user: INSIDER, group, open: true });
+    await Promise.all(users.map((user) => broker.group({ op: "join", user, group })));
+    await broker.append(Array.from({ length: INSIDER_MESSAGES }, (_, i) => {
+      const sender = i % 2 ? INSIDER : users[i % users.length]!;
+      return { sender, recipient: group, content: `the message ${i} of a group`, id: undefined, origin: "d" };
+    }));
+  }
+  const { head } = await broker.attach(INSIDER, "d");
+  for (const user of [INSIDER, ...users]) await broker.markAll(user, head);
+}
 
 function serve(data: string, transport: TransportName): ServerProcess {
   const program = new URL("../testing/counted_server.ts", import.meta.url).pathname;
@@ -146,6 +170,7 @@ testOverTransports({
   ignore: Deno.build.os !== "linux" || lacksProgram("sh", ["-c", "true"]),
   async fn(transport) {
     const data = await Deno.makeTempDir({ prefix: "hostile-" });
+    await prepare(data);
     await using server = serve(data, transport);
     const port = await server.port;
     await chat(port); // warms up: code is compiled

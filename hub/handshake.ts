@@ -21,6 +21,11 @@ export const HELLO_GRACE_MS = 250;
  * thousand in fifty conversations takes 20 ms.
  */
 const LAST_PER_FRAME = 500;
+/**
+ * Receipts of a `hello` that count as a frame against the rate: they take some 10 ms. Who has more than the burst lets through gets
+ * them at the rate: a user who wrote in 200 groups of 1,024 is due 400,000, which would keep the worker busy for a second each time.
+ */
+const RECEIPTS_PER_FRAME = 4_000;
 
 /** Needs of the handshake, which the hub meets. */
 export interface HandshakeHost extends SendOrderHost, Pick<NodeLocal, "consumeRate"> {
@@ -169,12 +174,23 @@ export class Handshake {
 
   /** Sends the markers that moved since a position, as fast as the connection takes them. */
   async #sendMarkers(session: Session, since: number): Promise<void> {
+    let count = 0;
     for await (const markers of this.#host.broker.markers(session.user, since)) {
       for (const marker of markers) {
         if (session.congested) await session.drained();
         if (session.closed) return;
         session.send(toReceipt(marker, marker.ts));
       }
+      for (count += markers.length; count >= RECEIPTS_PER_FRAME; count -= RECEIPTS_PER_FRAME) await this.#waitForRate(session);
+      if (session.closed) return;
+    }
+  }
+
+  /** Waits until the user's rate allows another frame, and counts one; closes a session whose user ignores the rate. */
+  async #waitForRate(session: Session): Promise<void> {
+    for (let wait; !session.closed && (wait = this.#host.consumeRate(session.user, 1)) > 0;) {
+      if (wait === Infinity) return session.close("flood", "The rate limit was ignored for long");
+      await session.pause(wait);
     }
   }
 }

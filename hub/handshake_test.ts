@@ -71,6 +71,44 @@ Deno.test("Hub tells a device all of its many markers, as fast as the connection
   close(again);
 });
 
+/** Makes a broker that has `pages` of 4,000 markers for everybody: what counts as a frame each. */
+function withMarkers(pages: number): MemoryBroker {
+  const broker = new MemoryBroker();
+  const marker = { user: "bob", kind: "read", with: "#all", seq: 1, ts: 1 } as const;
+  broker.markers = async function* () {
+    for (let page = 0; page < pages; page++) yield await Promise.resolve(Array.from({ length: 4_000 }, () => marker));
+  };
+  return broker;
+}
+
+function receiptsOf(device: Device): number {
+  return device.frames.filter(({ type }) => type === "receipt").length;
+}
+
+Deno.test("Hub counts the many receipts of a hello against the rate, and goes on with them when that allows it", async () => {
+  const costs: number[] = [], waits = [0, 1, 1, 0, 0];
+  const rateLimit = { consume: (_: string, cost: number) => (costs.push(cost), waits.shift() ?? 0) };
+  const { hub } = setUp({ broker: withMarkers(3), queueBytes: Infinity, rateLimit });
+  const alice = new Device(hub, "alice");
+  alice.say({ type: "hello", v: 1, device: "laptop" });
+  while (!alice.closed && !alice.sent.at(-1)?.includes('"synced"')) await settle();
+  assertEquals([receiptsOf(alice), costs], [12_000, [1, 1, 1, 1, 1]]);
+  close(alice);
+});
+
+Deno.test("Hub sends no more receipts to a connection that ends while it waits for the rate, and closes one that ignores it", async () => {
+  for (const [wait, receipts, code] of [[1_000_000, 4_000, undefined], [Infinity, 4_000, CLOSE_CODES.flood.code]] as const) {
+    const { hub } = setUp({ broker: withMarkers(3), queueBytes: Infinity, rateLimit: { consume: () => wait } });
+    const alice = new Device(hub, "alice");
+    alice.say({ type: "hello", v: 1, device: "laptop" });
+    await settle();
+    assertEquals([receiptsOf(alice), alice.closed?.code], [receipts, code]);
+    close(alice);
+    await settle();
+    assertEquals(receiptsOf(alice), receipts);
+  }
+});
+
 Deno.test("Hub says plainly when a device cannot resume", async () => {
   const { hub } = setUp();
   const bob = await extended(hub, "bob");

@@ -418,6 +418,13 @@ export class Session implements Receiver {
     }
   }
 
+  /** Resolves in `ms` milliseconds, or when the session ends. */
+  async pause(ms: number): Promise<void> {
+    if (this.#closed) return;
+    await new Promise<void>((resume) => this.#paused = { timer: setTimeout(resume, ms), resume });
+    this.#paused = undefined;
+  }
+
   /** Closes the connection and leaves the hub. What is queued is written first, unless the peer is slow. */
   close(name: CloseName, reason: string): void {
     if (this.#closed) return;

@@ -49,3 +49,12 @@ Deno.test("assemble refuses what does not go together in a sentence", async () =
   await assertRejects(() => made("--cert", "file"), UsageError, "both --cert and --key");
   await assertRejects(() => made("--host", "0.0.0.0"), StartError, "--insecure-open");
 });
+
+Deno.test("assemble takes an address with a port for metrics, IPv6 in brackets, and refuses anything else", async () => {
+  assertEquals((await made()).metrics, undefined);
+  assertEquals((await made("--metrics-listen", "127.0.0.1:9464")).metrics, { hostname: "127.0.0.1", port: 9_464 });
+  assertEquals((await made("--metrics-listen", "[::1]:0")).metrics, { hostname: "::1", port: 0 });
+  for (const address of ["9464", "localhost", "::1:9464", "127.0.0.1:99999", "127.0.0.1:x"]) {
+    await assertRejects(() => made("--metrics-listen", address), UsageError, "--metrics-listen");
+  }
+});

@@ -1,5 +1,5 @@
 /**
- * Misbehaving connections of ten kinds, in a process of their own: `attackers.ts PORT PER_KIND`. It prints `attacking` once all
+ * Misbehaving connections of eleven kinds, in a process of their own: `attackers.ts PORT PER_KIND`. It prints `attacking` once all
  * of them are at it, and ends when its standard input does. Everything it does is bounded in count and size, on loopback.
  */
 
@@ -11,6 +11,15 @@ const FLOOD_FRAMES = 600;
 /** Milliseconds between two bursts of a flood: the point is what one connection may cost, not how much loopback carries. */
 const BURST_MS = 100;
 const BURST_FRAMES = 4;
+
+/** The one user whose connections all of the eleventh kind are. */
+export const INSIDER = "insider";
+/** Groups of the insider, named `#in0` and so on. */
+export const INSIDER_GROUPS = 20;
+/** Connections at which the insider asks for things; the others are devices that get what comes of it. */
+const INSIDER_BUSY = 8;
+/** Milliseconds between two frames on each of them: together somewhat more than the rate allows. */
+const INSIDER_MS = 1_200;
 
 type Attack = (port: number, name: string) => Promise<RawSocket>;
 
@@ -33,7 +42,36 @@ async function flooding(port: number, path: string, text: string): Promise<RawSo
   return socket;
 }
 
-/** The ten kinds. Each returns once its connection is up to no good. */
+/** Makes a turn of frames of the insider, each legal and the dearest of its type. */
+function dearFrames(turn: number): unknown[] {
+  const group = `#in${turn % INSIDER_GROUPS}`;
+  return [
+    { type: "conversations", limit: 500 },
+    { type: "group", op: turn % 2 ? "leave" : "join", group: "#open" },
+    { type: "search", query: "e a", limit: 500 },
+    { type: "group", op: "list" },
+    { type: "history", with: group, limit: 500 },
+    { type: "group", op: "members", group },
+    { sender: INSIDER, recipient: group, content: "x".repeat(4_000) },
+    { type: "typing", recipient: group },
+  ];
+}
+
+/** Comes as a new device that wants all of the past and all receipts, asks for dear things, and comes again. */
+async function askDearly(port: number, seat: number): Promise<void> {
+  for (let turn = seat;; turn++) {
+    using socket = await RawSocket.upgrade(port);
+    void socket.drain();
+    const last = seat === 0 ? 10_000 : 500;
+    await socket.frame(JSON.stringify({ type: "hello", v: 1, name: INSIDER, last, caps: ["batch"] }));
+    for (const frame of dearFrames(turn)) {
+      await pause(INSIDER_MS);
+      await socket.frame(JSON.stringify(frame));
+    }
+  }
+}
+
+/** The eleven kinds. Each returns once its connection is up to no good. */
 export const ATTACKS: Record<string, Attack> = {
   "says nothing": (port) => RawSocket.connect(port),
   "stops in the middle of the upgrade": async (port) => {
@@ -89,6 +127,14 @@ export const ATTACKS: Record<string, Attack> = {
     void (async () => {
       for (let i = 0; i < 20; i++) await other.write(message);
     })().catch(() => {});
+    return socket;
+  },
+  "asks for what costs most, within the limits": async (port, name) => {
+    const socket = await RawSocket.upgrade(port);
+    void socket.drain();
+    await socket.frame(JSON.stringify({ type: "hello", v: 1, name: INSIDER, device: name, caps: ["batch"] }));
+    const seat = Number(name.slice(name.indexOf("-") + 1));
+    if (seat < INSIDER_BUSY) askDearly(port, seat).catch(() => {});
     return socket;
   },
   "breaks the protocol": async (port, name) => {

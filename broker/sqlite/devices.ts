@@ -6,11 +6,14 @@ import { DEVICES_KEPT } from "../limits.ts";
 import type { Database, Row } from "./database.ts";
 import type { Ended } from "./ended.ts";
 import type { Gaps } from "./gaps.ts";
+import type { Memberships } from "./memberships.ts";
 import type { Reading } from "./reading.ts";
 import type { Steps } from "./steps.ts";
 
 /** Conversations in which a message is sought that waits for a device; with more that are newer, it counts as found. */
 const THREADS_SEARCHED_MAX = 100;
+/** Conversations that are gathered before the less recent are left out: sorting costs less then. */
+const TAILS_GATHERED_MAX = 8 * THREADS_SEARCHED_MAX;
 
 /** Conversation in which something was sent after the position of some device. */
 interface Tail {
@@ -24,10 +27,12 @@ export class Devices {
   readonly #db: Database;
   readonly #reading: Reading;
   readonly #gaps: Gaps;
+  readonly #memberships: Memberships;
   readonly #ended: Ended;
 
-  constructor(db: Database, reading: Reading, gaps: Gaps, ended: Ended) {
+  constructor(db: Database, memberships: Memberships, reading: Reading, gaps: Gaps, ended: Ended) {
     this.#db = db;
+    this.#memberships = memberships;
     this.#ended = ended;
     this.#reading = reading;
     this.#gaps = gaps;
@@ -37,12 +42,14 @@ export class Devices {
   *attach(name: string, device: string, { last, temporary = false, resume }: AttachOptions): Steps<Attached> {
     const user = this.#db.addUser(name);
     const start = last === undefined || this.#row(user, device) ? undefined : yield* this.#reading.startOfLast(user, last);
+    let tails: readonly Tail[] | undefined;
+    while (!tails && !this.#row(user, device) && this.#isFull(user)) tails = yield* this.#tails(user);
     const known = this.#row(user, device), { head } = this.#db; // it may have come meanwhile
     const horizon = this.#db.get("SELECT horizon FROM users WHERE id = ?", user)!.horizon as number;
     const isLost = resume !== undefined && this.#gaps.has(resume);
     if (!known) {
       const position = this.#hasMail(user) ? 0 : start ?? this.#furthest(user);
-      this.#makeRoom(user);
+      if (tails) this.#makeRoom(user, tails);
       this.#db.run("INSERT INTO devices VALUES (?, ?, ?, ?, ?)", user, device, position, head, temporary ? 1 : 0);
       return { position, isNew: true, horizon, head, isLost };
     }
@@ -72,8 +79,13 @@ export class Devices {
     return this.#db.get(sql, user) !== undefined || [...this.#ended.of(user, 0)].length > 0;
   }
 
+  /** Returns true where a user has as many devices as are remembered. */
+  #isFull(user: number): boolean {
+    return this.#db.get("SELECT count(*) AS n FROM devices WHERE user = ?", user)!.n as number >= DEVICES_KEPT;
+  }
+
   /** Forgets a device of a user who has as many as are remembered. */
-  #makeRoom(user: number): void {
+  #makeRoom(user: number, tails: readonly Tail[]): void {
     const rows = this.#db.all("SELECT name, position, attached, temporary FROM devices WHERE user = ?", user);
     if (rows.length < DEVICES_KEPT) return;
     const devices = rows.map((row): KeptDevice => ({
@@ -82,19 +94,24 @@ export class Devices {
       attached: row.attached as number,
       temporary: row.temporary === 1,
     }));
-    let tails: readonly Tail[] | undefined;
-    const hasWaiting = (device: KeptDevice) => this.#hasWaiting(user, device, tails ??= this.#tails(user));
-    const gone = deviceToForget(devices, hasWaiting);
+    const gone = deviceToForget(devices, (device) => this.#hasWaiting(user, device, tails));
     if (gone) this.#db.run("DELETE FROM devices WHERE user = ? AND name = ?", user, gone.name);
   }
 
-  /** Returns the user's conversations, the most recent first, and those that have ended for them. */
-  #tails(user: number): Tail[] {
-    this.#db.flushThreads();
-    const sql = `SELECT m.thread, m.since, t.last_seq AS last FROM members m JOIN threads t ON t.id = m.thread
-      WHERE m.user = ?1 AND t.last_seq > m.since
-      UNION ALL SELECT thread, since, until FROM ended WHERE user = ?1 ORDER BY last DESC LIMIT ${THREADS_SEARCHED_MAX + 1}`;
-    return this.#db.all(sql, user) as unknown as Tail[];
+  /** Returns the user's most recent conversations, those that have ended for them too, the most recent first. */
+  *#tails(user: number): Steps<Tail[]> {
+    for (;;) {
+      let tails: Tail[] = [];
+      const isWhole = yield* this.#memberships.each(user, ({ thread: { id, lastSeq: last }, since }) => {
+        if (last > since) tails.push({ thread: id, since, last });
+        if (tails.length > TAILS_GATHERED_MAX) tails = newest(tails);
+      });
+      if (!isWhole) continue;
+      for (const { id, since, until } of this.#ended.of(user, 0)) {
+        tails.push({ thread: id as number, since: since as number, last: until as number });
+      }
+      return newest(tails);
+    }
   }
 
   /** Returns true where there is a message after a device's position that it did not send itself. */
@@ -118,4 +135,8 @@ export class Devices {
       if (id !== undefined && this.#db.run(sql, position, id, device, position) > 0) this.#ended.passed(id);
     }
   }
+}
+
+function newest(tails: Tail[]): Tail[] {
+  return tails.sort((a, b) => b.last - a.last).slice(0, THREADS_SEARCHED_MAX + 1);
 }

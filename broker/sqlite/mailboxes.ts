@@ -60,6 +60,17 @@ export class Mailboxes {
     return arrived;
   }
 
+  /** Counts anew what waits of a thread, of which messages were removed, where it is known: all of a user's may be many. */
+  removedFrom(thread: SQLInputValue): void {
+    for (
+      const { user, delivered } of this.#db.all("SELECT user, delivered FROM members WHERE thread = ? AND other > 0", thread)
+    ) {
+      const mailbox = this.#mailboxes.get(user as number), before = mailbox?.byThread.get(thread) ?? 0;
+      if (before === 0) continue;
+      add(mailbox!, thread, this.countOthers(thread, user as number, delivered as number, this.#db.head) - before);
+    }
+  }
+
   /** Counts messages of a thread that are not the user's own, after `after` and up to `upTo`. */
   countOthers(thread: SQLInputValue, user: number, after: number, upTo: number): number {
     const sql = "SELECT count(*) AS n FROM messages WHERE thread = ? AND seq > ? AND seq <= ? AND sender <> ?";

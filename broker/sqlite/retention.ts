@@ -218,7 +218,7 @@ export class Retention {
       this.#db.run("UPDATE threads SET last_seq = 0 WHERE id = ?", thread);
       this.#db.emptied(thread as number);
     }
-    this.#mailboxes.clear();
+    this.#mailboxes.removedFrom(thread);
     return removed;
   }
 

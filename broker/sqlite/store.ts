@@ -98,7 +98,7 @@ export class SqliteStore {
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
     this.#groups = new Groups(db, this.#memberships, this.#ended, limits);
     this.#gaps = new Gaps(db);
-    this.#devices = new Devices(db, this.#reading, this.#gaps, this.#ended);
+    this.#devices = new Devices(db, this.#memberships, this.#reading, this.#gaps, this.#ended);
     const dropReadAhead = () => this.#reading.clear();
     const retention = { days: limits.retentionDays, clocks, secondLookMs, notice, dropReadAhead };
     this.#retention = new Retention(db, this.#mailboxes, this.#ended, retention);
