@@ -253,12 +253,18 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     return await run(args);
   } catch (error) {
-    if (error instanceof UsageError) return fail(USAGE, `${error.message}; see ${SERVER.name} --help`);
+    if (error instanceof UsageError) return fail(USAGE, withHelp(error.message));
     if (error instanceof StartError || error instanceof BrokerError || error instanceof KeyError) {
       return fail(FAILED, error.message);
     }
     throw error;
   }
+}
+
+/** Returns what is wrong with a command line, with the way to the help where it does not end with that itself. */
+function withHelp(message: string): string {
+  const help = `see ${SERVER.name} --help`;
+  return message.endsWith(help) ? message : `${message}; ${help}`;
 }
 
 function fail(status: number, message: string): number {

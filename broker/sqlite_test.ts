@@ -225,6 +225,7 @@ for (
       await Deno.rename(`${file}.copy`, file);
     }],
     ["left without its log", (file: string) => Deno.remove(`${file}-wal`)],
+    ["emptied where it stands", (file: string) => Deno.truncate(file)],
   ] as const
 ) {
   Deno.test({

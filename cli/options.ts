@@ -10,7 +10,8 @@ import { nearest } from "./suggest.ts";
 
 /**
  * One option. `env` names its environment variable; `min` and `max` are inclusive. A `limit` is a whole number where 0 means no
- * limit: it is given, and has its default, as 0, and parses to `Infinity`.
+ * limit: it is given, and has its default, as 0, and parses to `Infinity`. A `list` takes several values with commas, and on the
+ * command line also when it is repeated.
  */
 export interface OptionSpec {
   readonly kind: "string" | "integer" | "limit" | "flag" | "list";
@@ -217,7 +218,7 @@ function convert(spec: OptionSpec, raw: unknown, where: string): unknown {
     case "flag":
       return toFlag(raw, where);
     case "list":
-      return (Array.isArray(raw) ? raw : String(raw).split(",")).map((entry) => toText(spec, entry, where));
+      return (Array.isArray(raw) ? raw : [raw]).flatMap((entry) => toEntries(spec, entry, where));
     case "integer":
       return toInteger(spec, raw, where);
     case "limit":
@@ -225,6 +226,11 @@ function convert(spec: OptionSpec, raw: unknown, where: string): unknown {
     case "string":
       return toText(spec, raw, where);
   }
+}
+
+/** Returns the entries of a list that stand in one text, with commas. */
+function toEntries(spec: OptionSpec, raw: unknown, where: string): string[] {
+  return toText(spec, raw, where).split(",").map((entry) => toText(spec, entry, where));
 }
 
 function toText(spec: OptionSpec, raw: unknown, where: string): string {

@@ -74,7 +74,9 @@ Deno.test("a limit of 0, given or by default, is none, and the help says 0", () 
 Deno.test("options take their value after a space or an equals sign, and the last one counts", () => {
   assertEquals(parse("--host a --host=b --port=0").values.host, "b");
   assertEquals(parse("--origin a --origin b").values.origin, ["a", "b"]);
+  assertEquals(parse("--origin a,b --origin c").values.origin, ["a", "b", "c"]);
   assertEquals(parse("", { APP_ORIGIN: "a,b" }).values.origin, ["a", "b"]);
+  for (const list of ["a,", ",a", "a,,b"]) assertEquals(usage(`--origin ${list}`), "--origin is empty");
 });
 
 Deno.test("flags can be switched on, off, and by one letter", () => {

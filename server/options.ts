@@ -269,7 +269,7 @@ export const SERVER_OPTIONS = {
     env: "PARLEY_MAX_GROUPS",
     default: DEFAULT_LIMITS.groupsPerUser,
     group: "Limits (0 lifts one)",
-    help: "Groups that one user may be in",
+    help: "Groups that one user may create or join; as many that others bring them into",
   },
   "max-group-members": {
     kind: "limit",

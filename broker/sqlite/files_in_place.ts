@@ -1,6 +1,6 @@
 /**
- * Watches over the files of an open database. SQLite goes on writing to a file that was removed or replaced, and what it stores
- * then is gone with the process: nothing of it may be acked.
+ * Watches over the files of an open database. SQLite goes on writing to a file that was removed, replaced or emptied, and what it
+ * stores then is gone with the process: nothing of it may be acked.
  */
 
 /** Identity of a file in its file system. */
@@ -12,13 +12,18 @@ interface Identity {
 
 /** The database and its write-ahead log, as they were when the database was opened. */
 export class FilesInPlace {
+  readonly #file: string;
   readonly #known: ReadonlyMap<string, Identity | undefined>;
+  /** Bytes of the database at the last look. It never gets smaller: pages that are free stay in it. */
+  #bytes: number;
   /** Bytes of the write-ahead log at the last look. */
   logBytes = 0;
 
   /** Takes the file of a database that is open and has been written to. */
   constructor(file: string) {
+    this.#file = file;
     this.#known = new Map([file, `${file}-wal`].map((path) => [path, identityOf(path, undefined)]));
+    this.#bytes = this.#known.get(file)?.size ?? 0;
   }
 
   /** Returns a sentence for the operator where a file is gone or is another one. Asked after every commit. */
@@ -26,9 +31,19 @@ export class FilesInPlace {
     for (const [path, known] of this.#known) {
       const now = identityOf(path, known);
       this.logBytes = now?.size ?? 0; // that of the last one, which is the log
-      if (now?.ino === known?.ino && now?.dev === known?.dev) continue;
-      return `${path} was removed or replaced under the server: nothing can be stored until it is restarted`;
+      const isSame = now?.ino === known?.ino && now?.dev === known?.dev;
+      if (!isSame || (now !== known && this.#isCut(path, now))) {
+        return `${path} was removed or replaced under the server: nothing can be stored until it is restarted`;
+      }
     }
+  }
+
+  /** Tells whether the database was emptied, as a copy into its place begins; the log gets smaller as it is emptied. */
+  #isCut(path: string, now: Identity | undefined): boolean {
+    if (path !== this.#file || now === undefined) return false;
+    const isSmaller = now.size < this.#bytes;
+    this.#bytes = now.size;
+    return isSmaller;
   }
 }
 
