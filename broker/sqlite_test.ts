@@ -226,6 +226,7 @@ for (
     }],
     ["left without its log", (file: string) => Deno.remove(`${file}-wal`)],
     ["emptied where it stands", (file: string) => Deno.truncate(file)],
+    ["left without the lock that keeps other servers away", (file: string) => Deno.remove(file.replace(DATABASE_NAME, "lock"))],
   ] as const
 ) {
   Deno.test({

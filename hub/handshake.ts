@@ -3,7 +3,7 @@
  * device resumes.
  */
 
-import { type Attached, BASE_DEVICE, type Devices, type Markers } from "../broker.ts";
+import { type Attached, BASE_DEVICE, type Devices, type LastSeen, type Markers } from "../broker.ts";
 import { type ClientFrame, type ClientFrameOf, type Limits, PROTOCOL_VERSION, Refusal } from "../protocol.ts";
 import { toReceipt } from "./encoding.ts";
 import type { Meter } from "./meter.ts";
@@ -29,7 +29,7 @@ const RECEIPTS_PER_FRAME = 4_000;
 
 /** Needs of the handshake, which the hub meets. */
 export interface HandshakeHost extends SendOrderHost, Pick<NodeLocal, "consumeRate"> {
-  readonly broker: Devices & Markers & { readonly epoch: string };
+  readonly broker: Devices & Markers & LastSeen & { readonly epoch: string };
   /** Limits as `welcome` says them. */
   readonly limits: Limits;
   /** Counts what happens. */
@@ -59,14 +59,24 @@ export class Handshake {
 
   /** Begins with a new connection: starts the time that it has to say who it is, or at which level it speaks. */
   begin(session: Session): void {
-    const { broker, helloGraceMs, helloTimeoutMs } = this.#host;
+    const { helloGraceMs, helloTimeoutMs } = this.#host;
     if (session.user === "") {
       const words = "Say who you are within the first seconds: send hello, or a message";
       return session.startTimer(helloTimeoutMs, () => session.close("nameless", words));
     }
-    // Known from now on: what is sent to them while they settle their level waits for them.
-    broker.attach(session.user, BASE_DEVICE).catch((error) => this.#host.report(error, "attach"));
+    this.#makeKnown(session.user).catch((error) => this.#host.report(error, "attach"));
     session.startTimer(helloGraceMs, () => this.#startBase(session, session.user));
+  }
+
+  /**
+   * Makes a user known, so that what is sent to them while they settle their level waits for them. Who was never here gets no
+   * device by it: their first one is given what waits for them, whatever it asks for. Others may have a device that gets it
+   * sooner, and the base level begins here all the same.
+   */
+  async #makeKnown(user: string): Promise<void> {
+    const { broker } = this.#host;
+    const [, [seen]] = await Promise.all([broker.seen([user], 0), broker.lastSeen([user])]);
+    if (seen) await broker.attach(user, BASE_DEVICE);
   }
 
   /** Settles name and level by a connection's first frame. True when the frame goes on to be handled now. */

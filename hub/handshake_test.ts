@@ -125,6 +125,40 @@ Deno.test("Hub says plainly when a device cannot resume", async () => {
   close(nothingSeen);
 });
 
+Deno.test("Hub gives mail that waited to the first device of a user who was never here, whatever last it asks for", async () => {
+  for (const user of [undefined, "new"]) { // named by hello, and before it
+    const { hub, broker } = setUp();
+    const alice = await extended(hub, "alice");
+    await broker.seen(["new"], 0);
+    for (const content of ["one", "two"]) alice.tell("new", content);
+    await settle();
+    const first = new Device(hub, user);
+    first.say({ type: "hello", v: 1, name: "new", device: "phone", last: 0 });
+    await settle();
+    assertEquals(first.contents, ["one", "two"]);
+    close(alice, first);
+  }
+});
+
+Deno.test("Hub keeps what comes before the level of a connection is settled, also where another device has it by then", async () => {
+  for (const wasHere of [false, true]) {
+    const { hub, broker } = setUp();
+    const alice = await extended(hub, "alice");
+    const others = wasHere ? [await extended(hub, "bob", "phone")] : [];
+    if (wasHere) await broker.seen(["bob"], 1);
+    const bob = new Device(hub, "bob");
+    await settle();
+    alice.tell("bob", "soon");
+    await settle();
+    for (const phone of others) phone.say({ type: "ack", seq: 1 });
+    await settle();
+    bob.tell("nobody", ""); // the base level
+    await settle();
+    assertEquals(bob.contents, ["soon"]);
+    close(alice, bob, ...others);
+  }
+});
+
 Deno.test("Hub tells a device that resumes where the log has lost messages, and the broker which names it made up", async () => {
   const broker = new MemoryBroker();
   const attach = broker.attach.bind(broker), seen: [string, unknown][] = [];

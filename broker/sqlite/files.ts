@@ -5,6 +5,8 @@ import { BrokerError, reasonOf } from "../errors.ts";
 
 /** Name of the database in its folder. */
 export const DATABASE_NAME = "parley.db";
+/** Name of the file beside it by which one process holds the folder. */
+export const LOCK_NAME = "lock";
 
 /** Offset of the byte in which a SQLite file says whether it is used with a write-ahead log (2) or without (1). */
 const HEADER_LOG_AT = 18, HEADER_NO_LOG = 1;
@@ -20,9 +22,9 @@ export function takeLock(dir: string): DatabaseSync {
     throw new BrokerError(`Cannot make the folder ${dir}: ${reasonOf(error)}`);
   }
   let lock: DatabaseSync | undefined;
-  makePrivate(`${dir}/lock`); // who can read it can hold it
+  makePrivate(`${dir}/${LOCK_NAME}`); // who can read it can hold it
   try {
-    lock = new DatabaseSync(`${dir}/lock`);
+    lock = new DatabaseSync(`${dir}/${LOCK_NAME}`);
     lock.exec("PRAGMA busy_timeout = 0; BEGIN EXCLUSIVE");
     return lock;
   } catch (error) {
@@ -56,7 +58,7 @@ const NOT_THE_OWNERS = 0o077, OPEN_FOLDER = 0o027;
  */
 export function tighten(dir: string, notice: (words: string) => void): void {
   if (Deno.build.os === "windows") return; // it has no modes
-  for (const name of ["lock", DATABASE_NAME, `${DATABASE_NAME}-wal`, `${DATABASE_NAME}-shm`]) {
+  for (const name of [LOCK_NAME, DATABASE_NAME, `${DATABASE_NAME}-wal`, `${DATABASE_NAME}-shm`]) {
     const file = `${dir}/${name}`, mode = modeOf(file);
     if ((mode & NOT_THE_OWNERS) === 0) continue;
     try {

@@ -1,7 +1,10 @@
 /**
  * Watches over the files of an open database. SQLite goes on writing to a file that was removed, replaced or emptied, and what it
- * stores then is gone with the process: nothing of it may be acked.
+ * stores then is gone with the process: nothing of it may be acked. Where the lock is gone, another server may give the same
+ * positions.
  */
+
+import { DATABASE_NAME, LOCK_NAME } from "./files.ts";
 
 /** Identity of a file in its file system. */
 interface Identity {
@@ -10,7 +13,7 @@ interface Identity {
   readonly size: number;
 }
 
-/** The database and its write-ahead log, as they were when the database was opened. */
+/** The lock, the database and its write-ahead log, as they were when the database was opened. */
 export class FilesInPlace {
   readonly #file: string;
   readonly #known: ReadonlyMap<string, Identity | undefined>;
@@ -22,7 +25,8 @@ export class FilesInPlace {
   /** Takes the file of a database that is open and has been written to. */
   constructor(file: string) {
     this.#file = file;
-    this.#known = new Map([file, `${file}-wal`].map((path) => [path, identityOf(path, undefined)]));
+    const lock = file.slice(0, -DATABASE_NAME.length) + LOCK_NAME;
+    this.#known = new Map([lock, file, `${file}-wal`].map((path) => [path, identityOf(path, undefined)]));
     this.#bytes = this.#known.get(file)?.size ?? 0;
   }
 

@@ -1,7 +1,7 @@
 /** Complaints that concern the page itself, by their number, and what else it does: tokens, offline, other addresses. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Browser, BrowserContext, Page } from "playwright-core";
+import type { BrowserContext, Page } from "playwright-core";
 import { browserTest } from "./harness.ts";
 import { lacksProgram } from "../../testing/permissions.ts";
 import { certificate, filesIn } from "../../testing/certificate.ts";
