@@ -28,7 +28,7 @@ export class Groups {
   /** Returns the members of a group by name, in the order of joining; nobody where there is no such group. */
   members(group: string): string[] {
     const thread = this.#db.thread(group);
-    return thread?.members ? this.#db.memberIds(thread.id).map((id) => this.#db.userName(id)) : [];
+    return Array.from(thread?.members ?? [], (id) => this.#db.userName(id));
   }
 
   /** Answers a request as `Groups.group` of broker.ts says. */
@@ -112,7 +112,9 @@ export class Groups {
 
   #enter(group: string, user: number, inviter: number): void {
     const { id, members, passive } = this.#db.thread(group)!;
-    const joined = this.#db.get("SELECT coalesce(max(joined), 0) + 1 AS joined FROM members WHERE thread = ?", id)!.joined!;
+    const last = [...members!].at(-1);
+    const place = "SELECT joined FROM members WHERE user = ? AND thread = ?";
+    const joined = last === undefined ? 1 : this.#db.get(place, last, id)!.joined as number + 1;
     const sql = "INSERT INTO members (user, thread, other, since, joined, inviter, passive) VALUES (?, ?, 0, ?, ?, ?, ?)";
     this.#db.run(sql, user, id, this.#db.head, joined, inviter, inviter > 0 ? 1 : 0);
     members!.add(user);
@@ -135,7 +137,7 @@ export class Groups {
     this.#memberships.changed(user);
     passive.delete(user);
     if (members!.size === 0) return this.#dissolve(group, id);
-    const heir = this.#db.memberIds(id).find((member) => !passive.has(member)) ?? this.#nobody();
+    const heir = [...members!].find((member) => !passive.has(member)) ?? this.#nobody();
     this.#db.run("UPDATE threads SET owner = ? WHERE id = ? AND owner = ?", heir, id, user);
     return this.#answer(group, true);
   }
