@@ -20,7 +20,7 @@ export interface Thread {
   lastSeq: number;
   /** True while `lastSeq` is newer than what the database says. */
   isDirty: boolean;
-  /** Members of a group by id, once somebody has written to it; undefined for a direct conversation. */
+  /** Members of a group by id in the order of joining, once somebody has written to it; undefined for a direct conversation. */
   members: Set<number> | undefined;
   /** Members of a group by id who were brought in and have neither joined nor written since; filled with the members. */
   passive: Set<number>;
@@ -172,7 +172,7 @@ export class Database {
     if (!row) return undefined;
     const thread = this.keepThread(row);
     if (thread.isGroup && thread.members === undefined) {
-      thread.members = new Set(this.memberIds(thread.id));
+      thread.members = new Set(this.#memberIds(thread.id));
       thread.passive = new Set(this.#passiveIds(thread.id));
     }
     this.#named.set(name, thread);
@@ -221,7 +221,7 @@ export class Database {
   }
 
   /** Returns the members of a group by id, in the order of joining. */
-  memberIds(thread: number): number[] {
+  #memberIds(thread: number): number[] {
     return this.all("SELECT user FROM members WHERE thread = ? ORDER BY joined", thread).map(({ user }) => user as number);
   }
 }

@@ -1,11 +1,15 @@
 /** Groups in the database: carries out what the rules of broker/group_rules.ts decide. */
 
-import type { BrokerRefusal, GroupAnswer, GroupRequest } from "../../broker.ts";
+import type { BrokerRefusal, GroupAnswer, GroupInfo, GroupRequest } from "../../broker.ts";
 import { decideGroup, type GroupChange, type GroupFacts } from "../group_rules.ts";
 import { type BrokerLimits, GROUPS_LISTED_MAX } from "../limits.ts";
-import { type Database, endedName } from "./database.ts";
+import { type Database, endedName, type Row } from "./database.ts";
 import type { Ended } from "./ended.ts";
 import type { Memberships } from "./memberships.ts";
+import { finish, type Steps } from "./steps.ts";
+
+/** Groups of which the members are counted in a step: half a millisecond, if they are large. */
+const LIST_STEP = 16;
 
 /** Groups of one database. */
 export class Groups {
@@ -24,13 +28,13 @@ export class Groups {
   /** Returns the members of a group by name, in the order of joining; nobody where there is no such group. */
   members(group: string): string[] {
     const thread = this.#db.thread(group);
-    return thread?.members ? this.#db.memberIds(thread.id).map((id) => this.#db.userName(id)) : [];
+    return Array.from(thread?.members ?? [], (id) => this.#db.userName(id));
   }
 
   /** Answers a request as `Groups.group` of broker.ts says. */
   answer(request: GroupRequest): GroupAnswer | BrokerRefusal {
-    const user = this.#db.addUser(request.user);
-    if (request.op === "list") return this.#list(user, request.after);
+    if (request.op === "list") return finish(this.list(request.user, request.after));
+    this.#db.addUser(request.user);
     const decision = decideGroup(request, this.#facts(request.group), this.#limits);
     return "code" in decision ? decision : this.#carryOut(decision, request.group);
   }
@@ -108,7 +112,9 @@ export class Groups {
 
   #enter(group: string, user: number, inviter: number): void {
     const { id, members, passive } = this.#db.thread(group)!;
-    const joined = this.#db.get("SELECT coalesce(max(joined), 0) + 1 AS joined FROM members WHERE thread = ?", id)!.joined!;
+    const last = [...members!].at(-1);
+    const place = "SELECT joined FROM members WHERE user = ? AND thread = ?";
+    const joined = last === undefined ? 1 : this.#db.get(place, last, id)!.joined as number + 1;
     const sql = "INSERT INTO members (user, thread, other, since, joined, inviter, passive) VALUES (?, ?, 0, ?, ?, ?, ?)";
     this.#db.run(sql, user, id, this.#db.head, joined, inviter, inviter > 0 ? 1 : 0);
     members!.add(user);
@@ -131,7 +137,7 @@ export class Groups {
     this.#memberships.changed(user);
     passive.delete(user);
     if (members!.size === 0) return this.#dissolve(group, id);
-    const heir = this.#db.memberIds(id).find((member) => !passive.has(member)) ?? this.#nobody();
+    const heir = [...members!].find((member) => !passive.has(member)) ?? this.#nobody();
     this.#db.run("UPDATE threads SET owner = ? WHERE id = ? AND owner = ?", heir, id, user);
     return this.#answer(group, true);
   }
@@ -143,9 +149,23 @@ export class Groups {
     return { changed: true, members: [], owner: "" };
   }
 
-  #list(user: number, after: string | undefined): GroupAnswer {
+  /** Lists groups as `Groups.group` of broker.ts says. Members of many large ones take milliseconds to count. */
+  *list(name: string, after: string | undefined): Steps<GroupAnswer> {
+    const rows = this.#listed(this.#db.addUser(name), after);
+    const groups: GroupInfo[] = [];
+    for (const { id, name, owner, open } of rows.slice(0, GROUPS_LISTED_MAX)) {
+      if (groups.length % LIST_STEP === LIST_STEP - 1) yield;
+      const members = this.#db.get("SELECT count(*) AS n FROM members WHERE thread = ?", id!)!.n as number;
+      if (members === 0) continue; // it has ended meanwhile
+      groups.push({ group: String(name), owner: this.#db.userName(owner as number), open: open === 1, members });
+    }
+    return { changed: false, members: [], groups, more: rows.length > GROUPS_LISTED_MAX };
+  }
+
+  /** Returns one more group than is listed, where there are as many: one's own, then the open ones, after a name. */
+  #listed(user: number, after: string | undefined): Row[] {
     // Two walks along an index, so that all the groups there are need not be counted and sorted.
-    const columns = "t.name, t.owner, t.open, (SELECT count(*) FROM members m WHERE m.thread = t.id) AS members";
+    const columns = "t.id, t.name, t.owner, t.open";
     const own = `SELECT ${columns} FROM threads t WHERE t.id IN (SELECT thread FROM members WHERE user = ? AND other = 0)
       AND t.name > ? ORDER BY t.name LIMIT ? + 0`;
     const open = `SELECT ${columns} FROM threads t INDEXED BY threads_groups WHERE t.owner > 0 AND t.open = 1 AND t.name > ?
@@ -153,13 +173,6 @@ export class Groups {
     const isOwn = after === undefined || this.#db.thread(after)?.members?.has(user) === true;
     const rows = isOwn ? this.#db.all(own, user, after ?? "", GROUPS_LISTED_MAX + 1) : [];
     const left = GROUPS_LISTED_MAX + 1 - rows.length;
-    if (left > 0) rows.push(...this.#db.all(open, isOwn ? "" : after, user, left));
-    const groups = rows.slice(0, GROUPS_LISTED_MAX).map((row) => ({
-      group: String(row.name),
-      owner: this.#db.userName(row.owner as number),
-      open: row.open === 1,
-      members: row.members as number,
-    }));
-    return { changed: false, members: [], groups, more: rows.length > groups.length };
+    return left > 0 ? rows.concat(this.#db.all(open, isOwn ? "" : after, user, left)) : rows;
   }
 }

@@ -295,6 +295,11 @@ export class SqliteStore {
     return this.#groups.answer(request);
   }
 
+  /** Lists groups, as {@linkcode SqliteStore.group} does at once. */
+  listGroups(name: string, after: string | undefined): Steps<GroupAnswer> {
+    return this.#groups.list(name, after);
+  }
+
   /** Returns the members of a group by name, in the order of joining; nobody where there is no such group. */
   members(group: string): string[] {
     return this.#groups.members(group);

@@ -109,13 +109,17 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
       return yield* store.markAll(request.user, request.seq);
     case "markers":
       return yield* store.markers(request.user, request.since, request.after);
+    case "group":
+      if (request.request.op === "list") return yield* store.listGroups(request.request.user, request.request.after);
+      if (request.request.op !== "members") known.delete(request.request.group);
+      return store.group(request.request);
     default:
       return answer(request);
   }
 }
 
 function answer(
-  request: Exclude<WorkerRequest, { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" }>,
+  request: Exclude<WorkerRequest, { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" | "group" }>,
 ): unknown {
   switch (request.op) {
     case "append":
@@ -128,9 +132,6 @@ function answer(
       return store.advance(request.moves);
     case "mark":
       return store.mark(request.moves);
-    case "group":
-      if (request.request.op !== "list" && request.request.op !== "members") known.delete(request.request.group);
-      return store.group(request.request);
     case "lastSeen":
       return store.lastSeen(request.users);
     case "seen":

@@ -82,7 +82,9 @@ const BULK: ReadonlySet<WorkerRequest["op"]> = new Set([
 
 /** Returns the list in which a request waits. A device that asks for the past has to wait for the finding of it. */
 export function laneOf(request: WorkerRequest): keyof WorkerAnswers {
-  return BULK.has(request.op) || (request.op === "attach" && request.options?.last !== undefined) ? "bulk" : "urgent";
+  const isLong = BULK.has(request.op) || (request.op === "attach" && request.options?.last !== undefined) ||
+    (request.op === "group" && request.request.op === "list");
+  return isLong ? "bulk" : "urgent";
 }
 
 /** Separator of the columns of an append: no name, id or content has it. */
