@@ -73,6 +73,9 @@ Deno.test("Hub keeps the order of many messages on their way, whatever is refuse
   }
 });
 
+/** Milliseconds after which a client asks whether the server is still there, and gives up: that is no part of this. */
+const SIGNS_OF_LIFE_MS = [10_000, 30_000];
+
 /** A clock that goes on to what is due as soon as nothing else is to be done. */
 class EagerClock implements Clock {
   #now = 0;
@@ -82,7 +85,7 @@ class EagerClock implements Clock {
   }
 
   after(ms: number, run: () => void): () => void {
-    if (ms >= 10_000) return () => {}; // signs of life
+    if (SIGNS_OF_LIFE_MS.includes(ms)) return () => {};
     const at = this.#now + ms;
     const timer = setTimeout(() => {
       this.#now = Math.max(this.#now, at);
