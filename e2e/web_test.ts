@@ -18,7 +18,7 @@ Deno.test({
     const command = new Deno.Command(Deno.execPath(), {
       args: ["test", "-A", "--quiet", "--no-prompt", "--parallel", "--reporter", "tap", "."],
       cwd: FOLDER,
-      env: { NO_COLOR: "1", DENO_JOBS: "2" },
+      env: { NO_COLOR: "1", DENO_JOBS: "1" },
       stdin: "null",
       stderr: "piped",
     });
