@@ -183,7 +183,10 @@ async function drain(hub: Hub, guests: Guests, transport: Transport, ms: number)
 
 // ---- Deno's sockets ----------------------------------------------------------------------------------------------------------
 
-/** Listens with Deno's own sockets, the TLS in front of them. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`, and for a certificate that cannot be used. */
+/**
+ * Listens with Deno's own sockets, the TLS in front of them. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`, and
+ * for a certificate that cannot be used.
+ */
 export function listenWithDeno(options: TransportOptions): Transport {
   const { hostname, port, certificate, gate, guests, handlerOf, log } = options;
   const handle = handlerOf((request, address) => upgrade(request, address, gate, guests));

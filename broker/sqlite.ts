@@ -34,6 +34,7 @@ import { BrokerError } from "./errors.ts";
 import { type BrokerLimits, DEFAULT_LIMITS } from "./limits.ts";
 import { isGroup } from "./names.ts";
 import { UNAVAILABLE } from "./refusals.ts";
+import { Subscribers } from "./subscribers.ts";
 import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock, tighten } from "./sqlite/files.ts";
 import type { MarkerCursor, MarkerRows } from "./sqlite/markers.ts";
 import {
@@ -123,7 +124,7 @@ export class SqliteBroker implements Broker {
   readonly #worker: Worker;
   readonly #lock: DatabaseSync;
   readonly #report: (error: unknown, where: string) => void;
-  readonly #subscribers = new Map<string, readonly Subscriber[]>();
+  readonly #subscribers = new Subscribers();
   /** Members of groups that were written to, as the last answer had them. */
   readonly #members = new Map<string, readonly string[]>();
   /** Requests without an answer, in the order of their lane. */
@@ -224,32 +225,20 @@ export class SqliteBroker implements Broker {
     const message: Stored = { sender, recipient, content, id, origin, seq, ts };
     const members = isGroup(recipient) ? this.#members.get(recipient) : undefined;
     if (members) {
-      for (const member of members) this.#yieldTo(member, message);
+      for (const member of members) this.#subscribers.yieldTo(member, message);
       return;
     }
-    this.#yieldTo(recipient, message);
-    if (sender !== recipient) this.#yieldTo(sender, message);
-  }
-
-  #yieldTo(user: string, message: Stored): void {
-    const subscribers = this.#subscribers.get(user);
-    if (subscribers) { for (const subscriber of subscribers) subscriber.message(message); }
+    this.#subscribers.yieldTo(recipient, message);
+    if (sender !== recipient) this.#subscribers.yieldTo(sender, message);
   }
 
   subscribe(user: string, subscriber: Subscriber): Subscription {
-    this.#subscribers.set(user, [...this.#subscribers.get(user) ?? [], subscriber]);
-    return {
-      close: () => {
-        const rest = (this.#subscribers.get(user) ?? []).filter((other) => other !== subscriber);
-        if (rest.length > 0) this.#subscribers.set(user, rest);
-        else this.#subscribers.delete(user);
-      },
-    };
+    return this.#subscribers.add(user, subscriber);
   }
 
   signal(users: readonly string[], signal: Signal): void {
     for (const user of users) {
-      for (const subscriber of this.#subscribers.get(user) ?? []) subscriber.signal(signal);
+      for (const subscriber of this.#subscribers.of(user)) subscriber.signal(signal);
     }
   }
 

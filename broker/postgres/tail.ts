@@ -4,6 +4,7 @@
  */
 
 import type { Stored, Subscriber, Subscription } from "../../broker.ts";
+import { Subscribers } from "../subscribers.ts";
 import { type Directory, groupName } from "./directory.ts";
 import { ints } from "./link.ts";
 import type { Mailboxes } from "./mailboxes.ts";
@@ -38,7 +39,7 @@ export interface TailOptions {
 /** The tail of one node. */
 export class Tail {
   readonly #options: TailOptions;
-  readonly #subscribers = new Map<string, readonly Subscriber[]>();
+  readonly #subscribers = new Subscribers();
   readonly #groups = new Map<number, Group>();
   #seen = 0;
   #lastTs = 0;
@@ -148,36 +149,26 @@ export class Tail {
       const isHere = this.#subscribers.has(recipient) || this.#subscribers.has(sender);
       if (!isHere) return;
       const message: Stored = { sender, recipient, content, ...rest };
-      this.#hand(recipient, message);
-      if (sender !== recipient) this.#hand(sender, message);
+      this.#subscribers.yieldTo(recipient, message);
+      if (sender !== recipient) this.#subscribers.yieldTo(sender, message);
       return;
     }
     const group = this.#groups.get(thread);
     if (!group) return;
     const message: Stored = { sender, recipient: group.name, content, ...rest };
-    for (const { user, since, until } of group.members) if (since < seq && seq <= until) this.#hand(user, message);
-  }
-
-  #hand(user: string, message: Stored): void {
-    const subscribers = this.#subscribers.get(user);
-    if (subscribers) { for (const subscriber of subscribers) subscriber.message(message); }
+    for (const { user, since, until } of group.members) {
+      if (since < seq && seq <= until) this.#subscribers.yieldTo(user, message);
+    }
   }
 
   /** Subscribes as `MessageLog.subscribe` of broker.ts says. */
   subscribe(user: string, subscriber: Subscriber): Subscription {
-    this.#subscribers.set(user, [...this.#subscribers.get(user) ?? [], subscriber]);
-    return {
-      close: () => {
-        const rest = (this.#subscribers.get(user) ?? []).filter((other) => other !== subscriber);
-        if (rest.length > 0) this.#subscribers.set(user, rest);
-        else this.#subscribers.delete(user);
-      },
-    };
+    return this.#subscribers.add(user, subscriber);
   }
 
   /** Returns those who listen for a user. */
   subscribersOf(user: string): readonly Subscriber[] {
-    return this.#subscribers.get(user) ?? [];
+    return this.#subscribers.of(user);
   }
 
   /** Hands out nothing more. */
