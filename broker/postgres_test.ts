@@ -210,6 +210,23 @@ test("stores an id once though two nodes append it at the same moment, in any or
   }
 });
 
+test("stores an id once though two nodes begin the conversation with it at the same moment", async () => {
+  await using nodes = await twoNodes();
+  const { one, two } = nodes;
+  for (let round = 0; round < 60; round++) {
+    const others = [`x${round}`, `y${round}`];
+    for (const name of others) await one.attach(name, "d");
+    const drafts = [draft("ann", others[0]!, "hi", `${round}-x`), draft("ann", others[1]!, "hi", `${round}-y`)];
+    // The later a node is, the nearer the other's commit comes to each of its steps.
+    const late = (async () => {
+      for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setImmediate(resolve));
+      return await two.append(drafts);
+    })();
+    const seqs = (results: readonly Appended[]) => results.map((result) => "seq" in result ? result.seq : result.code);
+    assertEquals(seqs(await one.append(drafts)), seqs(await late));
+  }
+});
+
 /** Lets members of a group come and go while others send; returns messages whose senders were no members at their position. */
 async function strangersIn(nodes: Awaited<ReturnType<typeof twoNodes>>, rounds: number): Promise<number> {
   const { one, two, server, schema } = nodes;
