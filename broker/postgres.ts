@@ -38,7 +38,7 @@ import { Directory } from "./postgres/directory.ts";
 import { Doorbell, type NodeEvent } from "./postgres/doorbell.ts";
 import { type Durability, readDurability } from "./postgres/durability.ts";
 import { Groups } from "./postgres/groups.ts";
-import { describeFailure, type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
+import { type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
 import { Connector, Link, type Sql } from "./postgres/link.ts";
 import { Mailboxes } from "./postgres/mailboxes.ts";
 import { advanceKind, type AttachItem, attachKind, markAllKind, markKind, SEE } from "./postgres/moves.ts";
@@ -49,6 +49,7 @@ import { Retention } from "./postgres/retention.ts";
 import { migrate, type Migration, newEpoch } from "./postgres/schema.ts";
 import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSettings } from "./postgres/settings.ts";
 import { Tail } from "./postgres/tail.ts";
+import { describeFailure } from "./postgres/trouble.ts";
 import { UNAVAILABLE } from "./refusals.ts";
 
 export { type Moved, moveToPostgres } from "./postgres/move.ts";

@@ -1,0 +1,125 @@
+/**
+ * Sockets to PostgreSQL, for npm's `postgres`, which gets each of them ready to use: connected, and where TLS is asked for with the
+ * server's certificate and name verified. So nothing is said before that, and no socket or timer outlives a client that is ended.
+ */
+
+import { connect, isIP, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
+import { delay } from "@std/async/delay";
+import { type Host, placeOf, type Settings } from "./settings.ts";
+
+/** Milliseconds to connect and to agree on TLS: a host that is gone does not answer at all. */
+const CONNECT_MS = 3_000;
+/** Milliseconds of silence on a connection before TCP asks whether the peer is still there. */
+const KEEP_ALIVE_MS = 10_000;
+/** Milliseconds after a loss before a pool opens another connection. */
+const AGAIN_MS = 100;
+/** Asks for TLS: the length, and the number that stands where the version of the protocol would. */
+const TLS_REQUEST = new Uint8Array([0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]);
+/** Answer of a server that speaks TLS: an S. */
+const TLS_TAKEN = 0x53;
+
+/** Sockets of one client. */
+export class Sockets {
+  readonly #host: Host;
+  readonly #tls: Settings["tls"];
+  readonly #open = new Set<Socket>();
+  readonly #ended = new AbortController();
+  #lostAt: number | undefined;
+  #mayReplace = false;
+
+  constructor(host: Host, tls: Settings["tls"]) {
+    this.#host = host;
+    this.#tls = tls;
+  }
+
+  /** Lets sockets that are lost be replaced: until then a loss is a failure to connect, which would only be repeated. */
+  replaceLost(): void {
+    this.#mayReplace = true;
+  }
+
+  /** Opens one. Rejects in words for operators, and once the client is ended. */
+  async connect(): Promise<Socket> {
+    const { signal } = this.#ended, place = placeOf(this.#host);
+    if (this.#lostAt !== undefined) {
+      if (!this.#mayReplace) throw new Error(`PostgreSQL at ${place} closes the connection without a word`);
+      await delay(Math.max(0, this.#lostAt + AGAIN_MS - performance.now()), { signal });
+    }
+    signal.throwIfAborted();
+    const { host, port, path } = this.#host;
+    let socket = path === undefined ? connect(port, host) : connect(path);
+    this.#keep(socket);
+    const timer = setTimeout(() => socket.destroy(new Error(`PostgreSQL at ${place} does not answer`)), CONNECT_MS);
+    try {
+      await event(socket, "connect");
+      socket.setKeepAlive(true, KEEP_ALIVE_MS);
+      socket.setNoDelay(true);
+      if (this.#tls && path === undefined) {
+        await askForTls(socket, place);
+        const raw = socket;
+        this.#keep(socket = this.#secure(socket, host));
+        this.#open.delete(raw); // its handle is the other's now
+        await event(socket, "secureConnect");
+      }
+      signal.throwIfAborted();
+      return socket;
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #keep(socket: Socket): void {
+    this.#open.add(socket);
+    socket.on("error", () => {}); // nobody may listen at the moment; the close that follows is heard
+    socket.on("close", () => {
+      this.#lostAt = performance.now();
+      this.#open.delete(socket);
+    });
+  }
+
+  /** Begins TLS. The library would check an address against the name "localhost", so this is not left to it. */
+  #secure(socket: Socket, host: string): Socket {
+    const { ca } = this.#tls!;
+    return connectTls({
+      socket,
+      host,
+      ...isIP(host) === 0 && { servername: host },
+      ...ca !== undefined && { ca },
+      rejectUnauthorized: true,
+    });
+  }
+
+  /** Closes all of them, and opens no more. Resolves when they are closed. */
+  async end(): Promise<void> {
+    this.#ended.abort(new Error("The connection is closed"));
+    await Promise.all([...this.#open].map((socket) => {
+      const closed = new Promise((resolve) => socket.once("close", resolve));
+      socket.destroy();
+      return closed;
+    }));
+  }
+}
+
+/** Asks a server whether it speaks TLS. Rejects where it does not, or says more than that: whatever came before TLS is not from it. */
+async function askForTls(socket: Socket, place: string): Promise<void> {
+  socket.write(TLS_REQUEST);
+  const answer = await event(socket, "data") as Uint8Array;
+  if (answer.length === 1 && answer[0] === TLS_TAKEN) return;
+  throw new Error(`PostgreSQL at ${place} does not speak TLS: set ssl = on there, or sslmode=disable if nobody can listen`);
+}
+
+/** Resolves with the argument of an event. Rejects where the socket fails or closes instead. */
+function event(socket: Socket, name: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const settle = (how: (value: unknown) => void) => (value: unknown) => {
+      socket.removeListener(name, resolved).removeListener("error", failed).removeListener("close", closed);
+      how(value);
+    };
+    const resolved = settle(resolve), failed = settle(reject);
+    const closed = settle(() => reject(new Error("The server closes the connection without a word")));
+    socket.on(name, resolved).on("error", failed).on("close", closed);
+  });
+}
