@@ -1,7 +1,7 @@
 /** Passwords: of the address, of a file of its own, or of a file like libpq's. A file is read at each new connection. */
 
 import { BrokerError, reasonOf } from "../errors.ts";
-import type { Host, Settings } from "./settings.ts";
+import type { Host } from "./host.ts";
 
 /** Fields of a line of such a file. */
 const FIELDS = 5;
@@ -22,7 +22,7 @@ export interface PasswordOptions {
 export function readPassword(
   { passwordFile, password, passFile }: PasswordOptions,
   host: Host,
-  { user, database }: Pick<Settings, "user" | "database">,
+  { user, database }: { readonly user: string; readonly database: string },
 ): string {
   if (passwordFile !== undefined) return firstLineOf(passwordFile);
   if (password !== "" || passFile === undefined) return password;

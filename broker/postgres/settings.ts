@@ -1,6 +1,7 @@
 /** Address of a PostgreSQL: hosts, names, password and TLS, from a URL and the files beside it. */
 
 import { BrokerError } from "../errors.ts";
+import { type Host, placeOf } from "./host.ts";
 import { readFile, readPassword } from "./password.ts";
 
 /** Port of those who name none, and the highest. */
@@ -16,13 +17,6 @@ const SCHEMA_REGEXP = /^[a-z_][a-z0-9_]{0,39}$/;
  * are one: libpq's `require` takes any certificate, and so whoever stands in between.
  */
 const TLS_MODES = ["disable", "require", "verify-ca", "verify-full"] as const;
-
-/** One server of a cluster; `path` is a folder with a Unix socket, for which `host` is empty. */
-export interface Host {
-  readonly host: string;
-  readonly port: number;
-  readonly path: string | undefined;
-}
 
 /** Everything needed to connect. The password is never shown: {@linkcode describe} is for logs. */
 export interface Settings {
@@ -53,11 +47,6 @@ export function readSettings({ url, passwordFile, passFile, caFile }: AddressOpt
   const passwordFor = (host: Host) => readPassword({ passwordFile, password, passFile }, host, { user, database });
   for (const host of hosts) passwordFor(host); // a file that cannot be read is said now
   return { hosts, user, database, password: passwordFor, tls: tlsFrom(query.get("sslmode"), caFile) };
-}
-
-/** Returns a host for logs and errors. */
-export function placeOf({ host, port, path }: Host): string {
-  return path ?? `${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** Returns the address for logs and errors, without the password. */

@@ -6,7 +6,8 @@
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { delay } from "@std/async/delay";
-import { type Host, placeOf, type Settings } from "./settings.ts";
+import { type Host, placeOf } from "./host.ts";
+import type { Settings } from "./settings.ts";
 
 /** Milliseconds to connect and to agree on TLS: a host that is gone does not answer at all. */
 const CONNECT_MS = 3_000;

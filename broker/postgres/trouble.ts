@@ -2,7 +2,7 @@
 
 import postgres from "postgres";
 import { BrokerError, reasonOf } from "../errors.ts";
-import { type Host, placeOf } from "./settings.ts";
+import { type Host, placeOf } from "./host.ts";
 
 /** SQLSTATE of a server that takes no writes: this one is not the primary, or not any more. */
 export const READ_ONLY = "25006";
