@@ -6,6 +6,7 @@
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { delay } from "@std/async/delay";
+import { BrokerError } from "../errors.ts";
 import { type Host, placeOf } from "./host.ts";
 import type { Settings } from "./settings.ts";
 
@@ -59,7 +60,7 @@ export class Sockets {
         await askForTls(socket, place);
         const raw = socket;
         this.#keep(socket = this.#secure(socket, host));
-        this.#open.delete(raw); // its handle is the other's now
+        this.#open.delete(raw); // closed with the one around it
         await event(socket, "secureConnect");
       }
       signal.throwIfAborted();
@@ -109,7 +110,9 @@ async function askForTls(socket: Socket, place: string): Promise<void> {
   socket.write(TLS_REQUEST);
   const answer = await event(socket, "data") as Uint8Array;
   if (answer.length === 1 && answer[0] === TLS_TAKEN) return;
-  throw new Error(`PostgreSQL at ${place} does not speak TLS: set ssl = on there, or sslmode=disable if nobody can listen`);
+  throw new BrokerError(
+    `PostgreSQL at ${place} does not speak TLS: set ssl = on there, or sslmode=disable if nobody can listen`,
+  );
 }
 
 /** Resolves with the argument of an event. Rejects where the socket fails or closes instead. */

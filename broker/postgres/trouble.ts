@@ -11,6 +11,9 @@ const HARMLESS_REGEXP = /^(08|25|28|3D|3F|40|42501|53|55|57|58|XX)/;
 /** SQLSTATEs of a refusal that only an operator mends: to ask again at once would but fill the server's log. */
 const LASTING_REGEXP = /^(08P01|28|3D|42501)/;
 
+/** Codes of Node.js for certificates that are not taken; older releases of Deno know no better than UNKNOWN. */
+const CERTIFICATE_REGEXP = /CERT|VERIFY|SELF_SIGNED|ALTNAME|UNKNOWN/;
+
 /** Advice by the beginning of a SQLSTATE. */
 const ADVICE: readonly (readonly [code: string, advice: string])[] = [
   ["08P01", "If it is a pooler such as PgBouncer: nodes need connections to PostgreSQL itself"],
@@ -57,7 +60,7 @@ export function describeConnecting(error: unknown, host: Host, tls: boolean): st
   const { code = "" } = error as { code?: string };
   const words = SOCKET_WORDS[code];
   if (words) return words(place);
-  if (tls && /CERT|VERIFY|SELF_SIGNED|ALTNAME|UNKNOWN/.test(code)) {
+  if (tls && CERTIFICATE_REGEXP.test(code)) {
     return `The certificate of ${place} is not taken (${
       reasonOf(error)
     }). It has to be for that name, and of an authority in --postgres-ca`;
@@ -68,5 +71,7 @@ export function describeConnecting(error: unknown, host: Host, tls: boolean): st
 
 /** Returns whether a host refuses in a way that only an operator mends. */
 export function isLasting(error: unknown): boolean {
-  return error instanceof BrokerError || (error instanceof postgres.PostgresError && LASTING_REGEXP.test(error.code));
+  if (error instanceof BrokerError) return true;
+  const { code = "" } = error as { code?: string };
+  return error instanceof postgres.PostgresError ? LASTING_REGEXP.test(code) : CERTIFICATE_REGEXP.test(code);
 }
