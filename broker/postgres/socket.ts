@@ -57,9 +57,8 @@ export class Sockets {
       socket.setKeepAlive(true, KEEP_ALIVE_MS);
       socket.setNoDelay(true);
       if (this.#tls && path === undefined) {
-        await askForTls(socket, place);
         const raw = socket;
-        this.#keep(socket = this.#secure(socket, host));
+        socket = await this.#startTls(raw, host, place);
         this.#open.delete(raw); // closed with the one around it
         await event(socket, "secureConnect");
       }
@@ -82,16 +81,29 @@ export class Sockets {
     });
   }
 
-  /** Begins TLS. The library would check an address against the name "localhost", so this is not left to it. */
-  #secure(socket: Socket, host: string): Socket {
+  /**
+   * Asks for TLS and begins it, right after the answer: a moment later older releases of Deno read on, and in its own handler newer
+   * ones do not hear of the rest. Rejects where the server does not speak it, or says more than that: whatever comes before TLS is
+   * not from it.
+   */
+  async #startTls(raw: Socket, host: string, place: string): Promise<Socket> {
     const { ca } = this.#tls!;
-    return connectTls({
-      socket,
-      host,
-      ...isIP(host) === 0 && { servername: host },
-      ...ca !== undefined && { ca },
-      rejectUnauthorized: true,
+    raw.write(TLS_REQUEST);
+    const answer = await new Promise<Uint8Array | undefined>((resolve) => {
+      raw.once("data", resolve);
+      raw.once("close", () => resolve(undefined));
     });
+    if (!answer) throw new Error(`PostgreSQL at ${place} closes the connection without a word`);
+    if (answer.length !== 1 || answer[0] !== TLS_TAKEN) {
+      throw new BrokerError(
+        `PostgreSQL at ${place} does not speak TLS: set ssl = on there, or sslmode=disable if nobody can listen`,
+      );
+    }
+    // The library would check an address against the name "localhost", so this is not left to it.
+    const names = { host, ...isIP(host) === 0 && { servername: host } };
+    const socket = connectTls({ socket: raw, ...names, ...ca !== undefined && { ca }, rejectUnauthorized: true });
+    this.#keep(socket);
+    return socket;
   }
 
   /** Closes all of them, and opens no more. Resolves when they are closed. */
@@ -103,16 +115,6 @@ export class Sockets {
       return closed;
     }));
   }
-}
-
-/** Asks a server whether it speaks TLS. Rejects where it does not, or says more than that: whatever came before TLS is not from it. */
-async function askForTls(socket: Socket, place: string): Promise<void> {
-  socket.write(TLS_REQUEST);
-  const answer = await event(socket, "data") as Uint8Array;
-  if (answer.length === 1 && answer[0] === TLS_TAKEN) return;
-  throw new BrokerError(
-    `PostgreSQL at ${place} does not speak TLS: set ssl = on there, or sslmode=disable if nobody can listen`,
-  );
 }
 
 /** Resolves with the argument of an event. Rejects where the socket fails or closes instead. */
