@@ -31,12 +31,8 @@ testBroker("PostgresBroker", async (limits) => {
   };
 }, ignore);
 
-/**
- * Makes a test. Not with the sanitizers, which count timers: where a server is stopped or a query cancelled, a connection that npm's `postgres`
- * has given up may end its own timer after the broker is closed.
- */
 function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name: `PostgresBroker ${name}`, ignore, fn, sanitizeOps: false, sanitizeResources: false });
+  Deno.test({ name: `PostgresBroker ${name}`, ignore, fn });
 }
 
 async function until(done: () => boolean | Promise<boolean>, what = "what was waited for"): Promise<void> {
