@@ -14,11 +14,13 @@
  */
 
 import type { Cluster } from "./broker/cluster.ts";
+import type { Feed } from "./broker/feed.ts";
 import type { ErrorCode, ServerFrameOf } from "./protocol.ts";
 
 export { BrokerError } from "./broker/errors.ts";
 export { type BrokerLimits, DEFAULT_LIMITS } from "./broker/limits.ts";
 export type { Cluster, ClusterListener, ConnectedUser, Presence } from "./broker/cluster.ts";
+export type { Cursor, Feed, FeedDesk, FeedPage, GroupEvent } from "./broker/feed.ts";
 export { BASE_DEVICE, isBaseDevice } from "./broker/names.ts";
 
 // ---- Records ----------------------------------------------------------------------------------------------------------------
@@ -352,6 +354,9 @@ export interface Broker extends MessageLog, Devices, History, Search, Markers, G
 
   /** The other nodes on the same log; undefined where this process is the only one. */
   readonly cluster?: Cluster;
+
+  /** The log as a whole, for those who follow all of it. */
+  readonly feed: Feed;
 
   /** Returns why nothing can be stored now, a sentence for the operator; undefined where it can, as far as is known. */
   readonly health?: () => string | undefined;

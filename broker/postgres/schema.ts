@@ -7,6 +7,7 @@
  */
 
 import { BrokerError, reasonOf } from "../errors.ts";
+import { FEED_SCHEMA } from "./feed_schema.ts";
 import { FUNCTIONS } from "./functions.ts";
 import type { Sql } from "./link.ts";
 
@@ -128,7 +129,7 @@ export const MIGRATIONS: readonly Migration[] = [{
   CREATE TABLE revoked (node text COLLATE "C" NOT NULL, entry text NOT NULL, PRIMARY KEY (node, entry));
   ${FUNCTIONS}
   `,
-}];
+}, { oldest: 1, sql: FEED_SCHEMA }];
 
 /** Name of the advisory lock that one node holds while it changes the schema. */
 const MIGRATION_LOCK = "parley migration";
