@@ -10,7 +10,7 @@
  * The hub knows no socket, no SQL and no engine.
  */
 
-import type { Appended, Broker, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
+import type { Appended, Broker, BrokerRefusal, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
 import { delay } from "@std/async/delay";
 import { Allowance } from "./hub/allowance.ts";
 import { Confirmations } from "./hub/confirmations.ts";
@@ -426,7 +426,8 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
       const results = await this.broker.append(drafts);
       for (let i = 0; i < drafts.length; i++) {
         const draft = drafts[i]!, result = results[i]!;
-        if ("seq" in result && !result.duplicate) this.meter.stored(isGroup(draft.recipient));
+        if ("code" in result) this.#refused(draft, result);
+        else if (!result.duplicate) this.meter.stored(isGroup(draft.recipient));
         authors[i]!.acknowledge(draft, result);
       }
     } catch (error) {
@@ -435,6 +436,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     }
     this.meter.appended((performance.now() - begun) / 1_000, drafts.length);
     this.#ended();
+  }
+
+  #refused({ recipient, sender }: Draft, { code }: BrokerRefusal): void {
+    if (code === "mailbox_full") this.#options.mailboxFull?.(recipient, sender);
   }
 
   readonly #flush = (): void => {

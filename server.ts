@@ -17,7 +17,7 @@ import { helpText } from "./cli/help.ts";
 import { commandOf, noCommand, parseOptions, UsageError } from "./cli/options.ts";
 import { Hub } from "./hub.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
-import { logToStderr, reasonOf } from "./ops/log.ts";
+import { type Log, logToStderr, reasonOf } from "./ops/log.ts";
 import { announce } from "./server/announce.ts";
 import { assemble, cannotListen, type ServerOptions, StartError } from "./server/assemble.ts";
 import { readCertificate } from "./server/certificate.ts";
@@ -32,6 +32,7 @@ import { SERVER, SERVER_OPTIONS, type ServerValues, VERSION } from "./server/opt
 import { renewOnHangup, terminated } from "./server/signals.ts";
 import { SocketConnection, withSpacedProtocols } from "./server/sockets.ts";
 import { TlsTerminator } from "./server/tls_terminator.ts";
+import { WebhookFileError, Webhooks } from "./server/webhooks.ts";
 import type { Certificate, Transport, TransportOptions } from "./server/transport.ts";
 import type { TransportName } from "./server/transport_choice.ts";
 
@@ -77,7 +78,9 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const refusesMessages = () => space?.isShort ? NO_SPACE : undefined;
   const revokedElsewhere = (entries: ReadonlySet<string>) => revoked?.setOthers(entries);
   const metrics = options.metrics && await openMetrics(options.metrics);
-  const told = { report, disconnected, refusesMessages, revokedElsewhere };
+  let webhooks: Webhooks | undefined;
+  const mailboxFull = (user: string, sender: string) => webhooks?.mailboxFull(user, sender);
+  const told = { report, disconnected, refusesMessages, revokedElsewhere, mailboxFull };
   const hub = new Hub({ defer: setImmediate, ...options, ...metrics && { meter: metrics.meter }, broker, ...told });
   const admission = new Admission({ ...UNLIMITED, ...options.admission }, () => Deno.memoryUsage().rss);
   const publish = ({ own }: Revoked) => own && broker.cluster?.publishRevoked(own);
@@ -107,6 +110,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     database: options.metrics?.database,
     freeBytes: () => space?.freeBytes,
     certificate: () => served,
+    webhooks: () => webhooks?.waiting,
   });
   const transport = await listen(options.transport ?? "deno", {
     hostname,
@@ -122,12 +126,21 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     throw error;
   });
 
+  try {
+    if (options.webhooks !== undefined) webhooks = openWebhooks(options.webhooks, hub, metrics, log);
+  } catch (error) {
+    await transport.close();
+    await metrics?.close();
+    throw error;
+  }
+
   const { port } = transport;
   let drained: Promise<void> | undefined;
   const shutdown = () => {
     isDraining = true;
     guests.turnAway();
-    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() => closeInTime(broker, report))
+    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() => webhooks?.close())
+      .finally(() => closeInTime(broker, report))
       .finally(() => metrics?.close());
   };
   return {
@@ -150,6 +163,13 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
 async function openMetrics(address: MetricsAddress): Promise<MetricsServer> {
   const { MetricsServer } = await import("./server/metrics.ts");
   return new MetricsServer(address);
+}
+
+/** Begins with webhooks. Throws {@linkcode WebhookFileError}. */
+function openWebhooks(file: string, hub: Hub, metrics: MetricsServer | undefined, log: Log): Webhooks {
+  const online = async () => (await hub.list()).map(({ user }) => user);
+  const meter = metrics && ((endpoint: string, result: string, count: number) => metrics.webhook(endpoint, result, count));
+  return new Webhooks({ file, broker: hub.broker, online, log, meter });
 }
 
 /** Listens with the transport of that name. Rejects with what `Deno.serve` throws, and for a certificate that cannot be used. */
@@ -257,7 +277,10 @@ export async function main(args: readonly string[]): Promise<number> {
     return await run(args);
   } catch (error) {
     if (error instanceof UsageError) return fail(USAGE, withHelp(error.message));
-    if (error instanceof StartError || error instanceof BrokerError || error instanceof KeyError) {
+    if (
+      error instanceof StartError || error instanceof BrokerError || error instanceof KeyError ||
+      error instanceof WebhookFileError
+    ) {
       return fail(FAILED, error.message);
     }
     throw error;
@@ -304,7 +327,7 @@ async function serve(values: ServerValues): Promise<number> {
     options.revoked?.close();
     options.space?.close();
     await options.broker.close();
-    throw cannotListen(error, values);
+    throw error instanceof WebhookFileError ? error : cannotListen(error, values);
   }
   // Without a certificate SIGHUP has nothing to renew, and says that the terminal which the server was started in is gone.
   const endsOnHangup = values.cert === undefined && Deno.stdin.isTerminal();

@@ -16,6 +16,7 @@ import type {
   ConversationPage,
   DeviceMove,
   Draft,
+  Feed,
   Found,
   GroupAnswer,
   GroupRequest,
@@ -31,7 +32,6 @@ import type {
   Subscription,
 } from "../broker.ts";
 import { BrokerError } from "./errors.ts";
-import type { Feed } from "./feed.ts";
 import { type BrokerLimits, DEFAULT_LIMITS } from "./limits.ts";
 import { isGroup } from "./names.ts";
 import { UNAVAILABLE } from "./refusals.ts";

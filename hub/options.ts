@@ -48,6 +48,8 @@ export interface HubOptions {
   readonly rate?: { readonly rate: number; readonly burst: number };
   /** Told that the administrator `by` has disconnected `user`, who had so many connections. */
   readonly disconnected?: (user: string, by: string, connections: number) => void;
+  /** Told that a message of `sender` was refused, as the mailbox of `user` is full. */
+  readonly mailboxFull?: (user: string, sender: string) => void;
   /** Counts what happens. Default: nothing does. */
   readonly meter?: Meter;
   /** Receives failures that no peer can be blamed for. Never given content. */

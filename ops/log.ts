@@ -36,6 +36,22 @@ export interface LogEvents {
   revoked_unreadable: { file: string; reason: string };
   /** Lines of the list of the revoked are neither names nor token ids: how many, and the number of the first. */
   revoked_odd_lines: { file: string; lines: number; first: number };
+  /** The file of webhooks was read again. */
+  webhooks_read: { file: string; endpoints: number };
+  /** The file of webhooks cannot be used; the endpoints stay as they were. */
+  webhooks_unreadable: { file: string; reason: string };
+  /** An endpoint has failed, for the first time in a row. */
+  webhook_failed: { endpoint: string; reason: string };
+  /** An endpoint that was down takes events again. */
+  webhook_works: { endpoint: string };
+  /** Events were not taken for three days; `from` is the first position among them, undefined where none is about a message. */
+  webhook_given_up: { endpoint: string; events: number; from: number | undefined };
+  /** An endpoint has answered 410, and is sent nothing any more. */
+  webhook_gone: { endpoint: string };
+  /** Retention has removed some of what an endpoint was still to get, at these places of the log. */
+  webhook_missed: { endpoint: string; from: number; to: number };
+  /** An order of the operator to an endpoint is carried out. */
+  webhook_order: { endpoint: string; order: string; from: number | undefined };
   /** SIGHUP had a certificate read again. */
   certificate_renewed: Record<never, never>;
   /** SIGHUP could not have the certificate read again; the old one stays. */
@@ -72,6 +88,19 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   revoked_unreadable: ({ file, reason }) => `${file} cannot be read, what was revoked stays so: ${reason}`,
   revoked_odd_lines: ({ file, lines, first }) =>
     `lines of ${file} that are no names and no token ids: ${lines}, the first is line ${first}`,
+  webhooks_read: ({ file, endpoints }) => `${file} was read again; endpoints of webhooks in it: ${endpoints}`,
+  webhooks_unreadable: ({ file, reason }) => `${file} is not used, the endpoints stay as they were: ${reason}`,
+  webhook_failed: ({ endpoint, reason }) => `webhook ${endpoint} failed, and is tried again for three days: ${reason}`,
+  webhook_works: ({ endpoint }) => `webhook ${endpoint} takes events again`,
+  webhook_given_up: ({ endpoint, events, from }) =>
+    `webhook ${endpoint} has not taken events for three days, which are given up: ${events}` +
+    (from === undefined ? "" : `; chat-server webhook replay ${endpoint} --from ${from - 1} sends them again`),
+  webhook_gone: ({ endpoint }) =>
+    `webhook ${endpoint} answered 410 Gone and is sent nothing any more; chat-server webhook enable ${endpoint} lets it go on`,
+  webhook_missed: ({ endpoint, from, to }) =>
+    `webhook ${endpoint} was too late: some of what is between ${from} and ${to} of the log has been removed`,
+  webhook_order: ({ endpoint, order, from }) =>
+    order === "replay" ? `webhook ${endpoint} sends again from ${from} of the log` : `webhook ${endpoint} is enabled`,
   certificate_renewed: () => "the certificate was read again",
   certificate_kept: ({ reason }) => `the certificate stays as it was: ${reason}`,
   certificate_missing: () => "SIGHUP: there is no --cert to read again",

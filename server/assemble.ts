@@ -21,6 +21,7 @@ import type { MetricsAddress } from "./metrics.ts";
 import { SERVER, type ServerValues } from "./options.ts";
 import type { Certificate } from "./transport.ts";
 import { defaultTransport, type TransportName, whyNoWs } from "./transport_choice.ts";
+import { readEndpoints } from "./webhooks.ts";
 import { openWebAssets, type WebAssets } from "./web_assets.ts";
 
 /** The part of a mailbox that may have been confirmed without the broker knowing it. */
@@ -35,7 +36,7 @@ const MIB = 1_048_576;
 /** Parts and limits of a server. Without options nothing is limited, except what no well-behaved client causes. */
 export interface ServerOptions
   extends
-    Omit<HubOptions, "broker" | "report" | "disconnected" | "refusesMessages">,
+    Omit<HubOptions, "broker" | "report" | "disconnected" | "refusesMessages" | "mailboxFull">,
     Omit<GateOptions, "admission" | "log" | "hostname"> {
   readonly hostname?: string;
   /** 0 for any free port. */
@@ -51,6 +52,8 @@ export interface ServerOptions
   readonly web?: WebAssets;
   /** Refuses messages while there is too little room for them. The caller's to close. */
   readonly space?: FreeSpace;
+  /** File with the endpoints that are told of events. Default: nobody is. */
+  readonly webhooks?: string;
   /** Serves metrics at an address of their own. Default: nothing is counted. */
   readonly metrics?: MetricsAddress & { readonly database?: string };
   /** Default: Deno's sockets. */
@@ -74,6 +77,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   const certificate = readCertificate(values);
   const web = openWebAssets(values, tokens !== undefined);
   const metrics = metricsOf(values);
+  if (values.webhooks !== undefined) readEndpoints(values.webhooks);
   const revoked = openRevoked(values, tokens !== undefined, log);
   try {
     const broker = await openBroker(values, log);
@@ -90,6 +94,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       log,
       ...space && { space },
       ...metrics && { metrics },
+      ...values.webhooks !== undefined && { webhooks: values.webhooks },
       ...tokens && { tokens },
       ...web && { web },
       ...revoked && { revoked },

@@ -8,7 +8,8 @@ import { type OptionTable, parseOptions, UsageError, type Values } from "../cli/
 import { KEYS_OPTIONS, keysCommand, TOKEN_OPTIONS, tokenCommand } from "./credentials.ts";
 import { addressOf } from "./assemble.ts";
 import { serverManual } from "./manual.ts";
-import { BACKUP_OPTIONS, MOVE_OPTIONS, SERVER } from "./options.ts";
+import { BACKUP_OPTIONS, MOVE_OPTIONS, SERVER, WEBHOOK_OPTIONS } from "./options.ts";
+import { webhookCommand } from "./webhook_command.ts";
 
 /**
  * Runs the command that a command line names; `args` follow it. Returns what to print. Throws {@linkcode UsageError}, and for
@@ -21,6 +22,10 @@ export async function runCommand(
 ): Promise<string> {
   if (command === "backup") return await runBackup(args, env);
   if (command === "move") return await runMove(args, env);
+  if (command === "webhook") {
+    const { values, operands } = parseOptions(WEBHOOK_OPTIONS, args, { env });
+    return values.help ? helpText(SERVER, command) : await webhookCommand(operands, values);
+  }
   if (command === "help" || command === "completions" || command === "man") return runAbout(command, args);
   const options = command === "token" ? TOKEN_OPTIONS : KEYS_OPTIONS;
   const { values, operands } = parseOptions<OptionTable>(options, args, { env });

@@ -46,6 +46,12 @@ export const SERVER_OPTIONS = {
     env: "PARLEY_METRICS_LISTEN",
     help: "Serve metrics for Prometheus at /metrics of this address, to whoever reaches it",
   },
+  webhooks: {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_WEBHOOKS",
+    help: "File (JSON) with the endpoints that are told of messages and users; re-read when it changes",
+  },
   "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
 
@@ -384,6 +390,19 @@ export const BACKUP_OPTIONS = {
   help: { kind: "flag", short: "h", help: "Show this help" },
 } as const satisfies OptionTable;
 
+/** Options of `chat-server webhook`. */
+export const WEBHOOK_OPTIONS = {
+  from: { kind: "string", value: "POSITION", help: "Position, or time, after which everything is sent again" },
+  pair: { kind: "flag", help: "Make a pair of keys instead of a secret that both sides have" },
+  webhooks: SERVER_OPTIONS.webhooks,
+  data: DATA,
+  postgres: SERVER_OPTIONS.postgres,
+  "postgres-password-file": SERVER_OPTIONS["postgres-password-file"],
+  "postgres-ca": SERVER_OPTIONS["postgres-ca"],
+  "postgres-schema": SERVER_OPTIONS["postgres-schema"],
+  help: { kind: "flag", short: "h", help: "Show this help" },
+} as const satisfies OptionTable;
+
 /** `chat-server` with its options, commands and examples. */
 export const SERVER: ProgramSpec = {
   name: "chat-server",
@@ -402,6 +421,16 @@ export const SERVER: ProgramSpec = {
       operands: "",
       options: MOVE_OPTIONS,
       examples: ["chat-server move --from /var/lib/parley --to postgres://parley@db/parley"],
+    },
+    webhook: {
+      summary: "Look at endpoints of webhooks, try one, send it again what it was sent, or make a secret",
+      operands: "list|test|replay|enable|secret [NAME]",
+      options: WEBHOOK_OPTIONS,
+      examples: [
+        "chat-server webhook secret",
+        "chat-server webhook test push --webhooks webhooks.json",
+        "chat-server webhook replay push --from 2026-09-01T10:00Z",
+      ],
     },
     ...aboutCommands("chat-server"),
   },

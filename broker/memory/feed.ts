@@ -1,8 +1,8 @@
 /** The log as a whole, in memory. */
 
-import type { GroupAnswer, GroupRequest, Stored, Subscription } from "../../broker.ts";
+import type { Cursor, Feed, FeedPage, GroupAnswer, GroupEvent, GroupRequest, Stored, Subscription } from "../../broker.ts";
 import type { Clocks } from "../clocks.ts";
-import { CHANGES_KEPT, type Cursor, type Feed, FEED_CHARS_MAX, type FeedPage, type GroupEvent } from "../feed.ts";
+import { CHANGES_KEPT, FEED_CHARS_MAX } from "../limits.ts";
 import { isGroup } from "../names.ts";
 import type { MemoryState } from "./state.ts";
 

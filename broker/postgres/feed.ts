@@ -1,7 +1,7 @@
 /** The log as a whole, in PostgreSQL: read up to the horizon, followed by one node per name, which a lease says. */
 
-import type { Stored, Subscription } from "../../broker.ts";
-import { type Cursor, type Feed as FeedPort, FEED_CHARS_MAX, type FeedDesk, type FeedPage, type GroupEvent } from "../feed.ts";
+import type { Cursor, Feed, FeedDesk, FeedPage, GroupEvent, Stored, Subscription } from "../../broker.ts";
+import { FEED_CHARS_MAX } from "../limits.ts";
 import { isGroup } from "../names.ts";
 import { directName, groupName } from "./directory.ts";
 import { Connector, ints, Link, texts } from "./link.ts";
@@ -44,7 +44,7 @@ export interface FeedOptions {
 }
 
 /** The feed of one node. */
-export class PostgresFeed implements FeedPort {
+export class PostgresFeed implements Feed {
   readonly #options: FeedOptions;
   readonly #watchers = new Set<() => void>();
 

@@ -1,7 +1,7 @@
 /** The log as a whole, in the database. */
 
-import type { GroupAnswer, GroupRequest, Stored } from "../../broker.ts";
-import { CHANGES_KEPT, type Cursor, FEED_CHARS_MAX, type FeedPage, type GroupEvent } from "../feed.ts";
+import type { Cursor, FeedPage, GroupAnswer, GroupEvent, GroupRequest, Stored } from "../../broker.ts";
+import { CHANGES_KEPT, FEED_CHARS_MAX } from "../limits.ts";
 import { isGroup } from "../names.ts";
 import { type Database, directName, type Row, toThread } from "./database.ts";
 import type { Reading } from "./reading.ts";
@@ -36,7 +36,7 @@ export class Feed {
     this.#now = now;
   }
 
-  /** Answers as `Feed` of broker/feed.ts says. */
+  /** Answers as `Feed` of broker.ts says. */
   *answer(request: FeedRequest): Steps<unknown> {
     switch (request.kind) {
       case "ends":

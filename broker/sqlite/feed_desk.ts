@@ -1,8 +1,8 @@
 /** Followers of the log, for the commands of an operator: in a folder that a server uses, or none does. */
 
 import { DatabaseSync } from "node:sqlite";
+import type { FeedDesk } from "../../broker.ts";
 import { BrokerError, reasonOf } from "../errors.ts";
-import type { FeedDesk } from "../feed.ts";
 import { DATABASE_NAME } from "./files.ts";
 
 /** Milliseconds that a command waits for the server's transactions. */

@@ -2,7 +2,7 @@
 
 /** Schema of the feed. */
 export const FEED_SCHEMA = `
-  CREATE TABLE changes (                -- of the members of groups; see broker/feed.ts
+  CREATE TABLE changes (                -- of the members of groups; see Feed in broker.ts
     number INTEGER PRIMARY KEY,
     ts INTEGER NOT NULL,
     name TEXT NOT NULL,                 -- the group's

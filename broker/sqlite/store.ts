@@ -308,7 +308,7 @@ export class SqliteStore {
     return this.#groups.list(name, after);
   }
 
-  /** Answers about the log as a whole, as broker/feed.ts says. */
+  /** Answers about the log as a whole, as `Feed` of broker.ts says. */
   feed(request: FeedRequest): Steps<unknown> {
     return this.#feed.answer(request);
   }
