@@ -192,7 +192,7 @@ Deno.test({
   ignore: !CAN_RUN,
   async fn() {
     await using receiver = new Receiver();
-    const { dir, file } = folder(receiver.url), data = `${dir}/data`;
+    const { dir, file } = folder(receiver.url.replace("127.0.0.1", "localhost")), data = `${dir}/data`;
     const server = await serve("--data", data, "--webhooks", file);
     const command = (...words: string[]) => runToEnd(fromSource("server"), ["webhook", ...words]);
     try {
