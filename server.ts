@@ -44,7 +44,7 @@ const IDLE_TIMEOUT_S = 60;
 const DRAIN_TIMEOUT_MS = 4_000;
 /** The part of that in which what is in flight may end; the rest is for the goodbyes to be answered. */
 const FINISH_TIMEOUT_MS = 2_500;
-/** Milliseconds that the broker may take to close after that; a disk that never answers must not keep the process. */
+/** Milliseconds that the webhooks, and the broker, may take to close after that; a disk that never answers must not keep the process. */
 const CLOSE_TIMEOUT_MS = 1_000;
 /** Sentence for senders while there is too little room for messages. */
 const NO_SPACE = "The server has too little free space for messages; try again later";
@@ -139,8 +139,10 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const shutdown = () => {
     isDraining = true;
     guests.turnAway();
-    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() => webhooks?.close())
-      .finally(() => closeInTime(broker, report))
+    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() =>
+      webhooks && closeInTime(webhooks, "closing the webhooks", report)
+    )
+      .finally(() => closeInTime(broker, "closing the messages", report))
       .finally(() => metrics?.close());
   };
   return {
@@ -180,10 +182,14 @@ async function listen(name: TransportName, options: TransportOptions): Promise<T
   return await listenWithWs(options);
 }
 
-/** Closes the broker, and waits no longer for that than is reasonable. */
-async function closeInTime(broker: Broker, report: (error: unknown, task: string) => void): Promise<void> {
+/** Closes a part, and waits no longer for that than is reasonable. */
+async function closeInTime(
+  part: { close(): Promise<void> },
+  task: string,
+  report: (error: unknown, task: string) => void,
+): Promise<void> {
   const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
-  await deadline(broker.close(), Infinity, { signal }).catch((error) => report(error, "closing the messages"));
+  await deadline(part.close(), Infinity, { signal }).catch((error) => report(error, task));
 }
 
 async function drain(hub: Hub, guests: Guests, transport: Transport, ms: number): Promise<void> {
