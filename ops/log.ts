@@ -44,14 +44,16 @@ export interface LogEvents {
   webhook_failed: { endpoint: string; reason: string };
   /** An endpoint that was down takes events again. */
   webhook_works: { endpoint: string };
-  /** Events were not taken for three days; `from` is the first position among them, undefined where none is about a message. */
-  webhook_given_up: { endpoint: string; events: number; from: number | undefined };
+  /** Events were not taken for three days; `from` is the position before the first message among them, -1 for none. */
+  webhook_given_up: { endpoint: string; events: number; from: number };
   /** An endpoint has answered 410, and is sent nothing any more. */
   webhook_gone: { endpoint: string };
   /** Retention has removed some of what an endpoint was still to get, at these places of the log. */
   webhook_missed: { endpoint: string; from: number; to: number };
-  /** An order of the operator to an endpoint is carried out. */
-  webhook_order: { endpoint: string; order: string; from: number | undefined };
+  /** The operator has enabled an endpoint. */
+  webhook_enabled: { endpoint: string };
+  /** An endpoint is sent again what comes after a position, as the operator wishes. */
+  webhook_replayed: { endpoint: string; from: number };
   /** SIGHUP had a certificate read again. */
   certificate_renewed: Record<never, never>;
   /** SIGHUP could not have the certificate read again; the old one stays. */
@@ -94,13 +96,13 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   webhook_works: ({ endpoint }) => `webhook ${endpoint} takes events again`,
   webhook_given_up: ({ endpoint, events, from }) =>
     `webhook ${endpoint} has not taken events for three days, which are given up: ${events}` +
-    (from === undefined ? "" : `; chat-server webhook replay ${endpoint} --from ${from - 1} sends them again`),
+    (from < 0 ? "" : `; chat-server webhook replay ${endpoint} --from ${from} sends them again`),
   webhook_gone: ({ endpoint }) =>
     `webhook ${endpoint} answered 410 Gone and is sent nothing any more; chat-server webhook enable ${endpoint} lets it go on`,
   webhook_missed: ({ endpoint, from, to }) =>
     `webhook ${endpoint} was too late: some of what is between ${from} and ${to} of the log has been removed`,
-  webhook_order: ({ endpoint, order, from }) =>
-    order === "replay" ? `webhook ${endpoint} sends again from ${from} of the log` : `webhook ${endpoint} is enabled`,
+  webhook_enabled: ({ endpoint }) => `webhook ${endpoint} is enabled`,
+  webhook_replayed: ({ endpoint, from }) => `webhook ${endpoint} is sent again what comes after ${from} of the log`,
   certificate_renewed: () => "the certificate was read again",
   certificate_kept: ({ reason }) => `the certificate stays as it was: ${reason}`,
   certificate_missing: () => "SIGHUP: there is no --cert to read again",
