@@ -273,11 +273,9 @@ export class Delivery {
         ...waited !== undefined && { waited: Math.min(from, waited) },
         ...change !== undefined && { change: 0, changesSince: first },
       };
-      this.#queue.dropLogged(({ kind, at }) => kind === "change" || at > from); // they come again
     }
-    if (order) {
-      log("webhook_order", { endpoint: this.name, order: order.do, from: order.do === "replay" ? order.from : undefined });
-    }
+    if (order?.do === "replay") log("webhook_replayed", { endpoint: this.name, from: order.from });
+    else if (order) log("webhook_enabled", { endpoint: this.name });
     this.#queue.retryAll();
     const place: Place = { ...this.#place, begun: this.#queue.begun() };
     if (!await feed.save(this.name, JSON.stringify(place), wish)) this.#lose();
@@ -384,7 +382,7 @@ export class Delivery {
     log("webhook_given_up", {
       endpoint: this.name,
       events: givenUp.length,
-      from: places.length > 0 ? Math.min(...places) : undefined,
+      from: places.length > 0 ? Math.min(...places) - 1 : -1,
     });
   }
 

@@ -283,7 +283,7 @@ Deno.test("a replay sends everything after a position again, under the same ids"
   wishing.wish = JSON.stringify({ do: "replay", from: seq });
   await place.timing.pass(MINUTE_MS);
   assertEquals(place.requests.map(({ id }) => id).sort(), first.slice(2).sort());
-  assert(place.log.some((line) => line.includes(`sends again from ${seq}`)));
+  assert(place.log.some((line) => line.includes(`is sent again what comes after ${seq} of`)));
 });
 
 Deno.test("a crash at any moment loses nothing: what was not kept as done is sent again", async () => {

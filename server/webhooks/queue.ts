@@ -123,9 +123,9 @@ export class Queue {
     return list;
   }
 
-  /** Drops events of the log that are not under way: of some kinds, or all. */
-  dropLogged(which: (place: Pick<Begun, "kind" | "at">) => boolean = () => true): void {
-    for (const item of this.#items.values()) if (item.place && item.begun === undefined && which(item.place)) this.remove(item);
+  /** Drops the events of the log that are not under way. */
+  dropLogged(): void {
+    for (const item of this.#items.values()) if (item.place && item.begun === undefined) this.remove(item);
   }
 
   /** Removes an event: it is done, or is not to be sent any more. */
