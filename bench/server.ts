@@ -9,7 +9,7 @@ import { openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../broker.ts";
 import { helpText } from "../cli/help.ts";
 import { parseOptions, type ProgramSpec, UsageError, type Values } from "../cli/options.ts";
-import { logToStderr } from "../ops/log.ts";
+import { openLog } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 import { type TransportName, TRANSPORTS } from "../server/transport_choice.ts";
 
@@ -37,7 +37,7 @@ async function main(): Promise<void> {
     port: values.port,
     broker: await openBroker(values),
     transport: values.transport as TransportName,
-    log: logToStderr,
+    log: openLog({ format: "text", level: "info" }),
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(signal, () => server.shutdown().then(() => Deno.exit()));

@@ -13,6 +13,7 @@ import type { AdmissionLimits } from "../limits/admission.ts";
 import { canonicalOrigin, OriginError } from "../limits/origin.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
+import { SlowLog } from "../ops/slow.ts";
 import { readCertificate } from "./certificate.ts";
 import { readKey, withFile } from "./credentials.ts";
 import { FreeSpace } from "./free_space.ts";
@@ -88,6 +89,12 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       trustedHops: values["trust-proxy"],
       broker,
       log,
+      slow: new SlowLog({
+        log,
+        appendMs: values["slow-append"],
+        turnMs: values["slow-turn"],
+        requestMs: values["slow-request"],
+      }),
       ...space && { space },
       ...metrics && { metrics },
       ...tokens && { tokens },

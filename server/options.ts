@@ -7,6 +7,8 @@ import { DEFAULT_SCHEMA } from "../broker/postgres.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
 import { STALLED_MAX, STALLED_PER_USER_MAX } from "../limits/admission.ts";
 import { aboutCommands } from "../cli/about.ts";
+import { LOG_FORMATS, LOG_LEVELS } from "../ops/log.ts";
+import { SLOW_APPEND_MS, SLOW_REQUEST_MS, SLOW_TURN_MS } from "../ops/slow.ts";
 import type { OptionTable, ProgramSpec, Values } from "../cli/options.ts";
 import { TRANSPORTS } from "./transport_choice.ts";
 import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "../protocol.ts";
@@ -48,6 +50,46 @@ export const SERVER_OPTIONS = {
   },
   "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
+
+  "log-format": {
+    kind: "string",
+    env: "PARLEY_LOG_FORMAT",
+    choices: LOG_FORMATS,
+    group: "Log",
+    help: "Sentences, or a JSON object per line; without it text on a terminal, json elsewhere",
+  },
+  "log-level": {
+    kind: "string",
+    env: "PARLEY_LOG_LEVEL",
+    default: "info",
+    choices: LOG_LEVELS,
+    group: "Log",
+    help: "Least urgent level that is logged",
+  },
+  "slow-append": {
+    kind: "limit",
+    value: "MS",
+    env: "PARLEY_SLOW_APPEND",
+    default: SLOW_APPEND_MS,
+    group: "Log",
+    help: "Milliseconds of storing messages from which it is logged; 0 for never",
+  },
+  "slow-turn": {
+    kind: "limit",
+    value: "MS",
+    env: "PARLEY_SLOW_TURN",
+    default: SLOW_TURN_MS,
+    group: "Log",
+    help: "Milliseconds of a turn of the event loop from which it is logged; 0 for never",
+  },
+  "slow-request": {
+    kind: "limit",
+    value: "MS",
+    env: "PARLEY_SLOW_REQUEST",
+    default: SLOW_REQUEST_MS,
+    group: "Log",
+    help: "Milliseconds of answering a request, such as history, from which it is logged; 0 for never",
+  },
 
   data: { ...DATA, group: "Storage" },
   broker: {
