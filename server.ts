@@ -86,14 +86,14 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
 
   const scheme = certificate ? "wss" : "ws";
   let isDraining = false;
-  let transport: Transport | undefined;
+  let isListening = () => false;
   const answers: Omit<HttpOptions, "upgrade"> = {
     scheme,
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
     unreadiness() {
       if (isDraining) return "it is draining";
-      if (!transport?.isListening) return "it does not listen: there are no file descriptors";
+      if (!isListening()) return "it does not listen: there are no file descriptors";
       if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
       const unwell = broker.health?.();
       if (unwell !== undefined) return `nothing can be stored (${unwell})`;
@@ -111,7 +111,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     freeBytes: () => space?.freeBytes,
     certificate: () => served,
   });
-  const listening = await listen(options.transport ?? "deno", {
+  const transport = await listen(options.transport ?? "deno", {
     hostname,
     port: wanted,
     certificate,
@@ -125,13 +125,13 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     throw error;
   });
 
-  transport = listening;
-  const { port } = listening;
+  isListening = () => transport.isListening;
+  const { port } = transport;
   let drained: Promise<void> | undefined;
   const shutdown = () => {
     isDraining = true;
     guests.turnAway();
-    return drained ??= drain(hub, guests, listening, options.drainMs ?? 0).finally(() => closeInTime(broker, report))
+    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() => closeInTime(broker, report))
       .finally(() => metrics?.close());
   };
   return {
@@ -141,7 +141,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     port,
     url: `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/ws`,
     async renew(renewed) {
-      await listening.renew(renewed);
+      await transport.renew(renewed);
       served = renewed;
     },
     metricsPort: metrics?.port,
@@ -303,7 +303,9 @@ async function run(args: readonly string[]): Promise<number> {
   const tellSlips = () => slips.forEach((slip) => console.error(`${SERVER.name}: ${slip}`));
   if (command !== "") {
     tellSlips();
-    return print(await runCommand(command, args.slice(1), env));
+    const { text, status } = await runCommand(command, args.slice(1), env);
+    if (text !== "") print(text);
+    return status;
   }
   let parsed: Parsed<typeof SERVER_OPTIONS>;
   try {

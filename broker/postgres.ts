@@ -51,6 +51,7 @@ import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSetting
 import { Tail } from "./postgres/tail.ts";
 import { UNAVAILABLE } from "./refusals.ts";
 
+export { inspectPostgres, type PostgresState } from "./postgres/inspect.ts";
 export { type Moved, moveToPostgres } from "./postgres/move.ts";
 export { DEFAULT_SCHEMA } from "./postgres/settings.ts";
 export { type Durability } from "./postgres/durability.ts";

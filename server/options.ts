@@ -426,6 +426,23 @@ export const BACKUP_OPTIONS = {
   help: { kind: "flag", short: "h", help: "Show this help" },
 } as const satisfies OptionTable;
 
+/** Options of `chat-server health`: without a URL those of the server say whom to ask. */
+export const HEALTH_OPTIONS = {
+  live: { kind: "flag", help: "Ask only whether it answers (/livez), not whether it can do its work (/readyz)" },
+  timeout: { kind: "integer", value: "SECONDS", default: 5, min: 1, max: 600, help: "Seconds that it has to answer" },
+  ca: { kind: "string", value: "FILE", help: "Certificates (PEM) that its own is checked with, beside the system's" },
+  host: SERVER_OPTIONS.host,
+  port: SERVER_OPTIONS.port,
+  cert: SERVER_OPTIONS.cert,
+  help: { kind: "flag", short: "h", help: "Show this help" },
+} as const satisfies OptionTable;
+
+/** Options of `chat-server check`: those of the server that it looks at. */
+export const CHECK_OPTIONS = (() => {
+  const { version: _, ...options } = SERVER_OPTIONS;
+  return options;
+})();
+
 /** `chat-server` with its options, commands and examples. */
 export const SERVER: ProgramSpec = {
   name: "chat-server",
@@ -444,6 +461,18 @@ export const SERVER: ProgramSpec = {
       operands: "",
       options: MOVE_OPTIONS,
       examples: ["chat-server move --from /var/lib/parley --to postgres://parley@db/parley"],
+    },
+    check: {
+      summary: "Say what is wrong before a start would, all of it; with the options and variables of the server",
+      operands: "",
+      options: CHECK_OPTIONS,
+      examples: ["chat-server check", "chat-server check --quiet --cert cert.pem --key key.pem && systemctl restart parley"],
+    },
+    health: {
+      summary: "Ask a running server whether it can do its work; the exit status says it too",
+      operands: "[URL]",
+      options: HEALTH_OPTIONS,
+      examples: ["chat-server health", "chat-server health --ca ca.pem https://chat.example.org"],
     },
     ...aboutCommands("chat-server"),
   },
