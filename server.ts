@@ -14,10 +14,10 @@ import { PostgresBroker } from "./broker/postgres.ts";
 import { type Broker, BrokerError } from "./broker.ts";
 import { readVariable } from "./cli/environment.ts";
 import { helpText } from "./cli/help.ts";
-import { commandOf, noCommand, parseOptions, UsageError } from "./cli/options.ts";
+import { commandOf, noCommand, type Parsed, parseOptions, UsageError } from "./cli/options.ts";
 import { Hub } from "./hub.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
-import { type Log, logToStderr, reasonOf } from "./ops/log.ts";
+import { formatFor, type Log, type LogFormat, type LogLevel, openLog, reasonOf } from "./ops/log.ts";
 import { announce } from "./server/announce.ts";
 import { assemble, cannotListen, type ServerOptions, StartError } from "./server/assemble.ts";
 import { readCertificate } from "./server/certificate.ts";
@@ -89,16 +89,19 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
 
   const scheme = certificate ? "wss" : "ws";
   let isDraining = false;
+  let isListening = () => false;
   const answers: Omit<HttpOptions, "upgrade"> = {
     scheme,
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
     unreadiness() {
       if (isDraining) return "it is draining";
-      if (!transport.isListening) return "it does not listen: there are no file descriptors";
+      if (!isListening()) return "it does not listen: there are no file descriptors";
       if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
       const unwell = broker.health?.();
-      return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
+      if (unwell !== undefined) return `nothing can be stored (${unwell})`;
+      const full = admission.full();
+      return full === undefined ? undefined : `it is at a limit (${full})`;
     },
     explain: (request, address) => gate.explain(request, address),
     web: options.web,
@@ -134,6 +137,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     throw error;
   }
 
+  isListening = () => transport.isListening;
   const { port } = transport;
   let drained: Promise<void> | undefined;
   const shutdown = () => {
@@ -300,7 +304,8 @@ function withHelp(message: string): string {
 }
 
 function fail(status: number, message: string): number {
-  console.error(`${SERVER.name}: ${message}`);
+  if (format === "json") log("start_failed", { reason: message });
+  else console.error(`${SERVER.name}: ${message}`);
   return status;
 }
 
@@ -309,12 +314,40 @@ function print(text: string): number {
   return 0;
 }
 
+/** Log of this process. Text, until the options are known: a wrong command line is told to people. */
+let format: LogFormat = "text";
+let log: Log = openLog({ format, level: "info" });
+
+/** Opens the log that the options ask for. */
+function openOwnLog({ "log-format": asked, "log-level": level }: ServerValues): void {
+  format = formatFor(Deno.stderr, asked as LogFormat | undefined);
+  log = openLog({ format, level: level as LogLevel });
+}
+
 async function run(args: readonly string[]): Promise<number> {
   const env = readVariable;
+  format = "text";
   const command = commandOf(SERVER, args);
-  for (const slip of slipsInEnvironment()) console.error(`${SERVER.name}: ${slip}`);
-  if (command !== "") return print(await runCommand(command, args.slice(1), env));
-  const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env });
+  const slips = slipsInEnvironment();
+  const tellSlips = () => slips.forEach((slip) => console.error(`${SERVER.name}: ${slip}`));
+  if (command !== "") {
+    tellSlips();
+    const { text, status } = await runCommand(command, args.slice(1), env);
+    if (text !== "") print(text);
+    return status;
+  }
+  let parsed: Parsed<typeof SERVER_OPTIONS>;
+  try {
+    parsed = parseOptions(SERVER_OPTIONS, args, { env });
+  } catch (error) {
+    tellSlips(); // one of them may be why
+    throw error;
+  }
+  const { values, operands } = parsed;
+  const serves = !values.help && !values.version && operands.length === 0;
+  if (serves) openOwnLog(values);
+  if (format === "text") tellSlips();
+  else for (const words of slips) log("variable_unread", { words });
   if (values.help) return print(helpText(SERVER));
   if (values.version) return print(VERSION);
   if (operands.length > 0) throw noCommand(SERVER, operands[0]!);
@@ -325,41 +358,53 @@ async function run(args: readonly string[]): Promise<number> {
 
 /** Serves until a signal ends it. */
 async function serve(values: ServerValues): Promise<number> {
-  const options = await assemble(values, logToStderr);
-  let server: Server;
+  const { options, server } = await start(values);
+  // Without a certificate SIGHUP has nothing to renew, and says that the terminal which the server was started in is gone.
+  const endsOnHangup = values.cert === undefined && Deno.stdin.isTerminal();
+  const renew = values.cert === undefined ? undefined : () => server.renew(readCertificate(values)!);
+  const ended = terminated(endsOnHangup);
+  const stopRenewing = endsOnHangup ? () => {} : renewOnHangup(renew, log);
+  const { broker, web, transport = "deno" } = options;
+  const kept = broker instanceof PostgresBroker ? broker.promise : undefined;
+  announce(formatFor(Deno.stdout, values["log-format"] as LogFormat | undefined), values, {
+    url: server.url,
+    transport,
+    hasPage: web !== undefined,
+    kept,
+  });
+  await ended;
+  stopRenewing();
+  options.revoked?.close();
+  options.space?.close();
+  const begun = performance.now();
+  log("draining", { connections: server.hub.counts.sessions });
+  await server.shutdown();
+  log("ended", { ms: Math.round(performance.now() - begun) });
+  return 0;
+}
+
+/** Starts what the option values ask for. Throws what {@linkcode assemble} throws, and {@linkcode StartError}. */
+async function start(values: ServerValues): Promise<{ options: ServerOptions & { readonly broker: Broker }; server: Server }> {
+  const options = await assemble(values, log);
   try {
-    server = await startServer(options);
+    return { options, server: await startServer(options) };
   } catch (error) {
     options.revoked?.close();
     options.space?.close();
     await options.broker.close();
     throw error instanceof WebhookFileError ? error : cannotListen(error, values);
   }
-  // Without a certificate SIGHUP has nothing to renew, and says that the terminal which the server was started in is gone.
-  const endsOnHangup = values.cert === undefined && Deno.stdin.isTerminal();
-  const renew = values.cert === undefined ? undefined : () => server.renew(readCertificate(values)!);
-  const ended = terminated(endsOnHangup);
-  const stopRenewing = endsOnHangup ? () => {} : renewOnHangup(renew, logToStderr);
-  const { broker } = options;
-  announce(server.url, values, options.web !== undefined, broker instanceof PostgresBroker ? broker.promise : undefined);
-  await ended;
-  stopRenewing();
-  options.revoked?.close();
-  options.space?.close();
-  console.error("Draining");
-  await server.shutdown();
-  return 0;
 }
 
 if (import.meta.main) {
   // An error that nobody caught is logged and does not end the process: one connection's fault is nobody else's.
   addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
-    logToStderr("unhandled_rejection", { reason: event.reason instanceof Error ? event.reason.message : "unknown" });
+    log("unhandled_rejection", { reason: event.reason instanceof Error ? event.reason.message : "unknown" });
   });
   addEventListener("error", (event) => {
     event.preventDefault();
-    logToStderr("uncaught_error", { reason: event.message });
+    log("uncaught_error", { reason: event.message });
   });
   Deno.exit(await main(Deno.args));
 }

@@ -53,6 +53,7 @@ import {
 export { backup } from "./sqlite/backup.ts";
 export { type Exported, openExport } from "./sqlite/export.ts";
 export { openSqliteFeedDesk } from "./sqlite/feed_desk.ts";
+export { type FolderState, inspectFolder } from "./sqlite/inspect.ts";
 export { DATABASE_NAME } from "./sqlite/files.ts";
 
 /** Milliseconds between two looks for messages that are too old: an hour more is nothing to an age in days. */
