@@ -37,6 +37,7 @@ import { Appending } from "./postgres/append.ts";
 import { Directory } from "./postgres/directory.ts";
 import { Doorbell, type NodeEvent } from "./postgres/doorbell.ts";
 import { type Durability, readDurability } from "./postgres/durability.ts";
+import { PostgresFeed } from "./postgres/feed.ts";
 import { Groups } from "./postgres/groups.ts";
 import { type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
 import { Connector, Link, type Sql } from "./postgres/link.ts";
@@ -52,6 +53,8 @@ import { Tail } from "./postgres/tail.ts";
 import { describeFailure } from "./postgres/trouble.ts";
 import { UNAVAILABLE } from "./refusals.ts";
 
+export { openPostgresFeedDesk } from "./postgres/feed.ts";
+export { inspectPostgres, type PostgresState } from "./postgres/inspect.ts";
 export { type Moved, moveToPostgres } from "./postgres/move.ts";
 export { DEFAULT_SCHEMA } from "./postgres/settings.ts";
 export { type Durability } from "./postgres/durability.ts";
@@ -125,6 +128,7 @@ export class PostgresBroker implements Broker {
   readonly #soft: Lane;
   readonly #doorbell: Doorbell;
   readonly #tail: Tail;
+  readonly feed: PostgresFeed;
   readonly #nodes: Nodes;
   readonly #reading: Reading;
   readonly #appending: Appending;
@@ -182,7 +186,14 @@ export class PostgresBroker implements Broker {
         prepare: async (sql) => void this.#backends.set("soft", await backendOf(sql)),
       }),
     );
-    this.#tail = new Tail({ reads, directory, mailboxes, report: (error) => this.#trouble("tail", error) });
+    const feed = this.feed = new PostgresFeed({ reads, node: this.#id, now });
+    this.#tail = new Tail({
+      reads,
+      directory,
+      mailboxes,
+      report: (error) => this.#trouble("tail", error),
+      arrived: () => feed.notify(),
+    });
     this.#doorbell = new Doorbell({
       connector,
       channel: schema,
@@ -215,7 +226,7 @@ export class PostgresBroker implements Broker {
       removed: () => mailboxes.forget(),
       notice: options.notice ?? (() => {}),
     });
-    this.#groups = new Groups(this.#limits, directory, () => this.#changed());
+    this.#groups = new Groups(this.#limits, directory, now, () => this.#changed());
     this.#attaching = attachKind(seen, DEVICES_KEPT);
     this.#advancing = advanceKind(seen);
     const read = (user: string) => {
