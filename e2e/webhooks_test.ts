@@ -89,9 +89,8 @@ class Receiver implements AsyncDisposable {
   }
 }
 
-/** A folder with a file of webhooks for a receiver. */
-function folder(url: string, members: Record<string, unknown> = {}): { dir: string; file: string } {
-  const dir = Deno.makeTempDirSync({ prefix: "webhooks-" }), file = `${dir}/webhooks.json`;
+/** Text of a file of webhooks with one endpoint. */
+function fileFor(url: string, members: Record<string, unknown> = {}): string {
   const endpoint = {
     name: "push",
     url,
@@ -100,7 +99,13 @@ function folder(url: string, members: Record<string, unknown> = {}): { dir: stri
     allow_private: true,
     ...members,
   };
-  Deno.writeTextFileSync(file, JSON.stringify({ endpoints: [endpoint] }));
+  return JSON.stringify({ endpoints: [endpoint] });
+}
+
+/** A folder with such a file. */
+function folder(url: string, members: Record<string, unknown> = {}): { dir: string; file: string } {
+  const dir = Deno.makeTempDirSync({ prefix: "webhooks-" }), file = `${dir}/webhooks.json`;
+  Deno.writeTextFileSync(file, fileFor(url, members));
   return { dir, file };
 }
 
@@ -262,7 +267,7 @@ Deno.test({
       const ann = await hello(server, "ann");
       ann.send({ sender: "ann", recipient: "ann", content: "still", id: "1" });
       await receiver.until(["still"]);
-      Deno.writeTextFileSync(file, Deno.readTextFileSync(folder(other.url).file));
+      Deno.writeTextFileSync(file, fileFor(other.url));
       await server.err.next(/was read again; endpoints of webhooks in it: 1/);
       ann.send({ sender: "ann", recipient: "ann", content: "moved", id: "2" });
       await other.until(["moved"]);
