@@ -9,6 +9,8 @@
 import { BrokerError, reasonOf } from "../errors.ts";
 import { FUNCTIONS } from "./functions.ts";
 import type { Sql } from "./link.ts";
+import { LOG_SCHEMA } from "./log_schema.ts";
+import { SEARCH_SCHEMA } from "./search_schema.ts";
 
 /** One step. */
 export interface Migration {
@@ -128,6 +130,9 @@ export const MIGRATIONS: readonly Migration[] = [{
   CREATE TABLE revoked (node text COLLATE "C" NOT NULL, entry text NOT NULL, PRIMARY KEY (node, entry));
   ${FUNCTIONS}
   `,
+}, {
+  oldest: 1,
+  sql: SEARCH_SCHEMA + LOG_SCHEMA,
 }];
 
 /** Name of the advisory lock that one node holds while it changes the schema. */

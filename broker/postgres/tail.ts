@@ -14,6 +14,8 @@ import type { Reads } from "./reads.ts";
 const PAGE = 1_000;
 /** Milliseconds between two looks without a ring. */
 const POLL_MS = 500;
+/** The same where something held the horizon back: whoever does so need not ring. It doubles up to the other. */
+const HELD_POLL_MS = 10;
 /** Groups whose members are remembered. */
 const GROUPS_MAX = 10_000;
 
@@ -46,6 +48,7 @@ export class Tail {
   #lastSeq = 0;
   #running: Promise<void> | undefined;
   #again = false;
+  #pollMs = POLL_MS;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
@@ -73,7 +76,12 @@ export class Tail {
 
   #poll(): void {
     clearTimeout(this.#timer);
-    if (!this.#closed) this.#timer = setTimeout(() => void this.wake(), POLL_MS);
+    if (!this.#closed) this.#timer = setTimeout(() => void this.wake(), this.#pollMs);
+  }
+
+  /** Reads on where the horizon stood still for something that may be done now. */
+  release(): void {
+    if (this.#pollMs < POLL_MS) void this.wake();
   }
 
   /** Reads on. Resolves when everything that was visible at the time of the call was handed out, or PostgreSQL is away. */
@@ -99,9 +107,11 @@ export class Tail {
   async #page(): Promise<boolean> {
     const after = this.#seen;
     const found = await this.#options.reads.ask((sql) =>
-      sql`SELECT seq, ts, thread, sender, recipient, id, origin, content FROM tail(${after}, ${PAGE})`.values()
+      sql`SELECT seq, ts, thread, sender, recipient, id, origin, content FROM tail_on(${after}, ${PAGE})`.values()
     );
-    const rows = found.slice(1) as unknown as Row[], horizon = (found[0] as unknown as Row)[0];
+    const rows = found.slice(1) as unknown as Row[], [horizon, last] = found[0] as unknown as Row;
+    const isHeld = last > horizon;
+    this.#pollMs = isHeld ? Math.min(POLL_MS, this.#pollMs < POLL_MS ? this.#pollMs * 2 : HELD_POLL_MS) : POLL_MS;
     const names = rows.length > 0 ? await this.#prepare(rows) : NO_NAMES;
     if (this.#seen !== after || this.#closed) return false; // the log began anew meanwhile
     for (const row of rows) this.#handOut(row, names);
