@@ -115,13 +115,16 @@ export class Doorbell {
     this.#isRung = false;
     const begin = `[${JSON.stringify(this.#options.node)},`;
     const payloads: string[] = [];
-    let payload = `${begin}${ring}`;
+    let payload = `${begin}${ring}`, size = payload.length;
     for (const event of events) {
-      if (bytes(payload) + bytes(event) + 2 > PAYLOAD_BYTES_MAX) {
+      const length = bytes(event);
+      if (size + length + 2 > PAYLOAD_BYTES_MAX) {
         payloads.push(payload + "]");
         payload = `${begin}0`;
+        size = payload.length;
       }
       payload += "," + event;
+      size += length + 1;
     }
     payloads.push(payload + "]");
     return payloads;
@@ -149,7 +152,10 @@ function split(event: NodeEvent): string[] {
 }
 
 const ENCODER = new TextEncoder();
+// deno-lint-ignore no-control-regex
+const ASCII_REGEXP = /^[\x00-\x7f]*$/;
 
+/** Returns the length of a text in UTF-8. Most events are ASCII, and there are as many as messages. */
 function bytes(text: string): number {
-  return ENCODER.encode(text).length;
+  return ASCII_REGEXP.test(text) ? text.length : ENCODER.encode(text).length;
 }

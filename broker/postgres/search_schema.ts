@@ -59,7 +59,7 @@ export const SEARCH_SCHEMA = `
   -- in the most recent ones. \`whole\`: whether a word is one by itself; else it begins one.
   CREATE FUNCTION with_words(user_name text, thread_ int, words_ text[], whole boolean[], below bigint, most int,
     OUT seq bigint, OUT ts bigint, OUT thread int, OUT sender int, OUT recipient int, OUT id text, OUT origin text, OUT content text)
-    RETURNS SETOF record LANGUAGE plpgsql SET enable_seqscan = off AS $$
+    RETURNS SETOF record LANGUAGE plpgsql AS $$
   DECLARE me int; many boolean;
   BEGIN
     SELECT u.id INTO me FROM users u WHERE u.name = user_name;
