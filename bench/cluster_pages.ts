@@ -52,7 +52,7 @@ export function fillLog(postgres: PostgresServer, schema: string, rows: number):
       FROM (SELECT n, random() AS r, random() AS p FROM generate_series(1, ${rows}) n) e) d
     JOIN threads t ON t.id = d.thread JOIN members m ON m.thread = d.thread AND m.usr < m.other`);
   postgres.query(`${begin} SELECT setval('log_seq', ${rows + 1})`);
-  for (const table of ["messages", "members", "threads", "users"]) postgres.query(`${begin} VACUUM ANALYZE ${table}`);
+  for (const table of ["messages", "members", "threads", "users"]) postgres.query(`VACUUM ANALYZE ${schema}.${table}`);
 }
 
 /** Returns lines that say how long pages of a user take. */

@@ -56,9 +56,9 @@ export class Connector {
       client_min_messages: "warning",
       // The plans are index walks that suit every value; planning them anew each time costs more than the small appends.
       plan_cache_mode: "force_generic_plan",
+      jit: "off",
       // A plan is kept for as long as its connection: one of an empty table must not walk through a full one.
       enable_seqscan: "off",
-      jit: "off",
       tcp_user_timeout: USER_TIMEOUT_MS,
     };
   }

@@ -1,7 +1,11 @@
 /** Functions of the second step of the schema, which take less than those of the first that they are called instead of. */
 
-/** Conversations of a user from which on a backlog is found a thousand messages at a time: each of them is asked. */
-const THREADS_MANY = 1_000;
+/** Conversations of a user from which on a backlog is found thousands of messages at a time, where each of them has to be asked. */
+const THREADS_MANY = 200;
+/** Conversations that are counted: the log is looked through for some milliseconds at most. */
+const THREADS_MAX = 1_000;
+/** Part of a page that is enough of one from the log: a quarter. */
+const PAGE_PART = 4;
 /** Positions of the log that are looked through for each conversation that need not be asked then: both take some microseconds. */
 const POSITIONS_PER_THREAD = 4;
 
@@ -25,9 +29,11 @@ export const LOG_SCHEMA = `
       ) r ORDER BY 1 LIMIT most;
   END $$;
 
-  -- mark() for many at once, each conversation of a user once. All nodes move them in the same order.
+  -- mark() for many at once, each conversation of a user once. All nodes move them in the same order. Row 0
+  -- has the time, the others are of those that moved. Joins are walks through an index for each marker: what is planned for more of them looks at all members.
   CREATE FUNCTION move_markers(names text[], threads_ text[], reads boolean[], privates boolean[], seqs bigint[], now_ms bigint,
-    seen bigint, OUT n bigint, OUT moved boolean, OUT authors text, OUT ts bigint) RETURNS SETOF record LANGUAGE plpgsql AS $$
+    seen bigint, OUT n bigint, OUT authors text, OUT ts bigint) RETURNS SETOF record LANGUAGE plpgsql
+    SET enable_hashjoin = off SET enable_mergejoin = off AS $$
   DECLARE head bigint := greatest(horizon(), seen); place bigint; at bigint;
   BEGIN
     PERFORM begin_drawing();
@@ -37,7 +43,9 @@ export const LOG_SCHEMA = `
       SELECT w.* FROM (SELECT d.n, d.is_read, d.is_own, mb.usr, mb.thread, mb.other, mb.since, least(d.seq, head) AS upto,
           CASE WHEN d.is_own THEN greatest(mb.read, mb.own_read) WHEN d.is_read THEN mb.read ELSE mb.delivered END AS before
         FROM unnest(names, threads_, reads, privates, seqs) WITH ORDINALITY AS d(name, thread, is_read, is_own, seq, n)
-        JOIN users u ON u.name = d.name JOIN threads t ON t.name = d.thread JOIN members mb ON mb.usr = u.id AND mb.thread = t.id) w
+        JOIN users u ON u.name = d.name JOIN threads t ON t.name = d.thread
+        -- A range of one, or the index by conversation and marker is taken, which has a dead row for every move.
+        JOIN members mb ON mb.usr = u.id AND mb.thread BETWEEN t.id AND t.id) w
       WHERE w.upto > w.before ORDER BY w.usr, w.thread),
     updated AS (
       UPDATE members m SET
@@ -51,7 +59,7 @@ export const LOG_SCHEMA = `
         FROM moving w WHERE m.usr = w.usr AND m.thread = w.thread AND w.upto >
           CASE WHEN w.is_own THEN greatest(m.read, m.own_read) WHEN w.is_read THEN m.read ELSE m.delivered END
         RETURNING w.n, w.is_own, w.usr, w.thread, w.other, greatest(w.before, w.since) AS above, w.upto)
-    SELECT g.n, x.n IS NOT NULL, CASE WHEN x.n IS NULL OR x.is_own THEN NULL
+    SELECT x.n, CASE WHEN x.is_own THEN NULL
       WHEN x.other <> 0 THEN (SELECT u.name FROM users u WHERE u.id = x.other AND x.other <> x.usr AND EXISTS (
         SELECT 1 FROM (SELECT y.sender FROM messages y WHERE y.thread = x.thread AND y.seq > x.above AND y.seq <= x.upto
           ORDER BY y.seq DESC LIMIT 1000) r WHERE r.sender = x.other))
@@ -59,30 +67,35 @@ export const LOG_SCHEMA = `
           WHERE y.thread = x.thread AND y.seq > x.above AND y.seq <= x.upto ORDER BY y.seq DESC LIMIT 1000) r
           WHERE r.sender <> x.usr AND EXISTS (SELECT 1 FROM members z WHERE z.usr = r.sender AND z.thread = x.thread)
           LIMIT 100) s JOIN users u ON u.id = s.sender) END, at
-      FROM generate_series(1, cardinality(names)::bigint) AS g(n) LEFT JOIN updated x ON x.n = g.n;
+      FROM updated x UNION ALL SELECT 0, NULL, at;
   END $$;
 
-  -- A page of all conversations of a user after a position, as backlog() makes it. A device that is a little behind is answered
-  -- from the log, which costs what was sent meanwhile, whatever the number of conversations. \`many\`: there are so many that
-  -- places() should find the next pages.
+  -- A page of all conversations of a user after a position, as backlog() makes it. A device that is a little behind, or whose user
+  -- is in many conversations, is answered from the log where that has enough for it; such a page may be short. \`many\`: it was not,
+  -- and there are so many conversations that places() should find the next pages.
   CREATE FUNCTION backlog_page(user_name text, after bigint, most int, chars bigint, seen bigint,
     OUT seq bigint, OUT ts bigint, OUT thread int, OUT sender int, OUT recipient int, OUT id text, OUT origin text, OUT content text,
     OUT found bigint, OUT many boolean) RETURNS SETOF record LANGUAGE plpgsql AS $$
-  DECLARE h bigint := greatest(horizon(), seen); me int; threads_ bigint;
+  DECLARE h bigint := greatest(horizon(), seen); me int; threads_ bigint; upto bigint; seqs bigint[]; places_ int[];
   BEGIN
     IF h <= after THEN RETURN; END IF;
     SELECT u.id INTO me FROM users u WHERE u.name = user_name;
-    SELECT count(*) INTO threads_ FROM (SELECT 1 FROM members mb WHERE mb.usr = me LIMIT ${THREADS_MANY + 1}) x;
+    SELECT count(*) INTO threads_ FROM (SELECT 1 FROM members mb WHERE mb.usr = me LIMIT ${THREADS_MAX}) x;
     many := threads_ > ${THREADS_MANY};
-    IF h - after > threads_ * ${POSITIONS_PER_THREAD} THEN
+    upto := least(h, after + threads_ * ${POSITIONS_PER_THREAD});
+    IF upto = h OR many THEN
+      SELECT array_agg(p.seq), array_agg(p.thread) INTO seqs, places_ FROM (SELECT m.seq, m.thread FROM messages m
+        WHERE m.seq > after AND m.seq <= upto AND EXISTS (SELECT 1 FROM due mb WHERE mb.usr = me AND mb.thread = m.thread
+          AND mb.since < m.seq AND mb.until >= m.seq) ORDER BY m.seq LIMIT most + 1) p;
+    END IF;
+    IF upto < h AND coalesce(cardinality(seqs), 0) * ${PAGE_PART} <= most THEN
       RETURN QUERY SELECT b.*, backlog_page.many FROM backlog(user_name, after, most, chars, seen) b;
       RETURN;
     END IF;
-    RETURN QUERY WITH page AS MATERIALIZED (SELECT m.* FROM messages m
-        WHERE m.seq > after AND m.seq <= h AND EXISTS (SELECT 1 FROM due mb WHERE mb.usr = me AND mb.thread = m.thread
-          AND mb.since < m.seq AND mb.until >= m.seq) ORDER BY m.seq LIMIT most + 1)
-      SELECT r.seq, r.ts, r.thread, r.sender, r.recipient, r.id, r.origin, r.content, (SELECT count(*) FROM page), false FROM (
-        SELECT p.*, sum(length(p.content)) OVER (ORDER BY p.seq) - length(p.content) AS before FROM page p) r
+    RETURN QUERY SELECT r.seq, r.ts, r.thread, r.sender, r.recipient, r.id, r.origin, r.content,
+        cardinality(seqs)::bigint + (upto < h)::int, false FROM (
+        SELECT m.*, sum(length(m.content)) OVER (ORDER BY m.seq) - length(m.content) AS before FROM unnest(places_, seqs) p(thread, seq)
+          CROSS JOIN LATERAL (SELECT * FROM messages x WHERE x.thread = p.thread AND x.seq = p.seq) m) r
         WHERE r.before < chars ORDER BY r.seq LIMIT most;
   END $$;
 

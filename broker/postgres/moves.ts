@@ -91,10 +91,14 @@ export function markKind(
     run: async (sql, calls) => {
       const moves = calls.flat(), results = new Array<MarkerResult>(moves.length);
       for (const some of inRounds(moves)) {
-        for (const row of await moveMarkers(sql, some.map((index) => moves[index]!), seen(), now?.())) {
-          const index = some[row.n - 1]!;
-          results[index] = { moved: row.moved, authors: row.authors?.split(" ") ?? [], ts: row.ts };
-          if (row.moved) moved(moves[index]!.user);
+        const rows = await moveMarkers(sql, some.map((index) => moves[index]!), seen(), now?.());
+        const stays = { moved: false, authors: [], ts: rows.find(({ n }) => n === 0)!.ts };
+        for (const index of some) results[index] = stays;
+        for (const { n, authors, ts } of rows) {
+          if (n === 0) continue;
+          const index = some[n - 1]!;
+          results[index] = { moved: true, authors: authors?.split(" ") ?? [], ts };
+          moved(moves[index]!.user);
         }
       }
       let start = 0;
@@ -121,7 +125,7 @@ function inRounds(moves: readonly MarkerMove[]): number[][] {
 
 function moveMarkers(sql: Sql, moves: readonly MarkerMove[], seen: number, now: number | undefined) {
   const threads = moves.map(({ user, with: other }) => isGroup(other) ? other : directName(user, other));
-  return sql`SELECT n, moved, authors, ts FROM move_markers(${texts(moves.map(({ user }) => user))}::text[],
+  return sql`SELECT n, authors, ts FROM move_markers(${texts(moves.map(({ user }) => user))}::text[],
     ${texts(threads)}::text[], ${`{${moves.map(({ kind }) => kind === "read")}}`}::boolean[],
     ${`{${moves.map((move) => move.kind === "read" && move.private === true)}}`}::boolean[],
     ${ints(moves.map(({ seq }) => seq))}::bigint[], ${now ?? null}::bigint, ${seen})`;

@@ -20,7 +20,7 @@ const HELD_POLL_MS = 10;
  * Rows of a page from which on the next one waits until there are more: where much is sent, few rows at a time cost every node and
  * every connection as much as many. Milliseconds from one page to the next then.
  */
-const BUSY_ROWS = 48, BUSY_MS = 12;
+const BUSY_ROWS = 48, BUSY_MS = 20;
 /** Groups whose members are remembered. */
 const GROUPS_MAX = 10_000;
 
@@ -115,6 +115,7 @@ export class Tail {
     if (ms <= 0 || this.#closed) return;
     return new Promise((resolve) => {
       this.#resume = resolve;
+      clearTimeout(this.#timer);
       this.#timer = setTimeout(resolve, ms);
     });
   }
