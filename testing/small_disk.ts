@@ -1,5 +1,7 @@
 /** A file system that is soon full, for tests of what a full disk does. It takes root: where that is missing such tests say so. */
 
+import { lacks } from "./permissions.ts";
+
 const MOUNT = "mount", TYPE = "tmpfs";
 
 function run(command: string, ...args: string[]): boolean {
@@ -21,6 +23,12 @@ export class SmallDisk implements Disposable {
     if (run(MOUNT, "-t", TYPE, "-o", `size=${mib}m,mode=755`, TYPE, folder)) return new SmallDisk(folder);
     Deno.removeSync(folder);
     return undefined;
+  }
+
+  /** Returns whether this process may make one. */
+  static isPossible(): boolean {
+    using disk = lacks("run", "write", "sys") ? undefined : SmallDisk.make(1);
+    return disk !== undefined;
   }
 
   /** Takes all that is free. */
