@@ -4,8 +4,10 @@
 const THREADS_MANY = 200;
 /** Conversations that are counted: the log is looked through for some milliseconds at most. */
 const THREADS_MAX = 1_000;
-/** Part of a page that is enough of one from the log: a quarter. */
+/** Part of a page that is enough of one from the log: a quarter. And pages that the conversations are asked for together. */
 const PAGE_PART = 4;
+/** Messages of each conversation that are asked for at least. */
+const EACH_MIN = 8;
 /** Positions of the log that are looked through for each conversation that need not be asked then: both take some microseconds. */
 const POSITIONS_PER_THREAD = 4;
 
@@ -70,13 +72,14 @@ export const LOG_SCHEMA = `
       FROM updated x UNION ALL SELECT 0, NULL, at;
   END $$;
 
-  -- A page of all conversations of a user after a position, as backlog() makes it. A device that is a little behind, or whose user
-  -- is in many conversations, is answered from the log where that has enough for it; such a page may be short. \`many\`: it was not,
+  -- A page of all conversations of a user after a position, as backlog() makes it. It may be short. A device that is a little
+  -- behind, or whose user is in many conversations, is answered from the log where that has enough for it. \`many\`: it was not,
   -- and there are so many conversations that places() should find the next pages.
   CREATE FUNCTION backlog_page(user_name text, after bigint, most int, chars bigint, seen bigint,
     OUT seq bigint, OUT ts bigint, OUT thread int, OUT sender int, OUT recipient int, OUT id text, OUT origin text, OUT content text,
     OUT found bigint, OUT many boolean) RETURNS SETOF record LANGUAGE plpgsql AS $$
-  DECLARE h bigint := greatest(horizon(), seen); me int; threads_ bigint; upto bigint; seqs bigint[]; places_ int[];
+  DECLARE h bigint := greatest(horizon(), seen); me int; threads_ bigint; upto bigint; per bigint; asked boolean;
+    seqs bigint[]; places_ int[];
   BEGIN
     IF h <= after THEN RETURN; END IF;
     SELECT u.id INTO me FROM users u WHERE u.name = user_name;
@@ -88,12 +91,21 @@ export const LOG_SCHEMA = `
         WHERE m.seq > after AND m.seq <= upto AND EXISTS (SELECT 1 FROM due mb WHERE mb.usr = me AND mb.thread = m.thread
           AND mb.since < m.seq AND mb.until >= m.seq) ORDER BY m.seq LIMIT most + 1) p;
     END IF;
-    IF upto < h AND coalesce(cardinality(seqs), 0) * ${PAGE_PART} <= most THEN
-      RETURN QUERY SELECT b.*, backlog_page.many FROM backlog(user_name, after, most, chars, seen) b;
-      RETURN;
+    asked := upto < h AND coalesce(cardinality(seqs), 0) * ${PAGE_PART} <= most;
+    IF asked THEN
+      -- Of each conversation some; what lies above the last of these, in one that has more, is not known and has to wait.
+      per := least(most + 1, greatest(${EACH_MIN}, ${PAGE_PART} * most / greatest(threads_, 1)));
+      WITH firsts AS MATERIALIZED (
+        SELECT k.thread, k.seq, k.place FROM due mb CROSS JOIN LATERAL (
+          SELECT x.thread, x.seq, row_number() OVER (ORDER BY x.seq) AS place FROM messages x
+            WHERE x.thread = mb.thread AND x.seq > greatest(after, mb.since) AND x.seq <= least(h, mb.until)
+            ORDER BY x.seq LIMIT per) k WHERE mb.usr = me),
+      known AS (SELECT coalesce(min(f.seq), h) AS upto FROM firsts f WHERE f.place = per)
+      SELECT array_agg(p.seq), array_agg(p.thread), (SELECT k.upto FROM known k) INTO seqs, places_, upto FROM (
+        SELECT DISTINCT f.thread, f.seq FROM firsts f WHERE f.seq <= (SELECT k.upto FROM known k) ORDER BY f.seq LIMIT most + 1) p;
     END IF;
     RETURN QUERY SELECT r.seq, r.ts, r.thread, r.sender, r.recipient, r.id, r.origin, r.content,
-        cardinality(seqs)::bigint + (upto < h)::int, false FROM (
+        cardinality(seqs)::bigint + (upto < h)::int, backlog_page.many AND asked FROM (
         SELECT m.*, sum(length(m.content)) OVER (ORDER BY m.seq) - length(m.content) AS before FROM unnest(places_, seqs) p(thread, seq)
           CROSS JOIN LATERAL (SELECT * FROM messages x WHERE x.thread = p.thread AND x.seq = p.seq) m) r
         WHERE r.before < chars ORDER BY r.seq LIMIT most;
