@@ -72,6 +72,11 @@ export class Database {
     return Number(this.#statement(sql).run(...values).changes);
   }
 
+  /** Carries out statements without values. */
+  exec(sql: string): void {
+    this.#database.exec(sql);
+  }
+
   /** Inserts a row and returns its id. */
   insert(sql: string, ...values: SQLInputValue[]): number {
     return Number(this.#statement(sql).run(...values).lastInsertRowid);

@@ -36,6 +36,7 @@ import { Groups } from "./groups.ts";
 import { Mailboxes } from "./mailboxes.ts";
 import { type MarkerCursor, type MarkerRows, Markers } from "./markers.ts";
 import { Memberships } from "./memberships.ts";
+import { Positions } from "./positions.ts";
 import { Reading } from "./reading.ts";
 import { Retention } from "./retention.ts";
 import { Search } from "./search.ts";
@@ -73,6 +74,7 @@ export class SqliteStore {
   readonly #db: Database;
   readonly #mailbox: number;
   readonly #now: () => number;
+  readonly #positions: Positions;
   readonly #mailboxes: Mailboxes;
   readonly #memberships: Memberships;
   readonly #ended: Ended;
@@ -90,6 +92,7 @@ export class SqliteStore {
     const db = this.#db = new Database(database);
     this.#mailbox = limits.mailbox;
     this.#now = clocks.now;
+    this.#positions = new Positions(db);
     this.#mailboxes = new Mailboxes(db);
     this.#memberships = new Memberships(db);
     this.#ended = new Ended(db);
@@ -127,13 +130,14 @@ export class SqliteStore {
 
   /** Writes what is only cached: before every commit. */
   flush(): void {
+    this.#positions.list();
     this.#db.flush();
     if (this.#db.isOverfull) this.clearCaches();
   }
 
   /** Clears what is cached of the database: after every rollback. */
   clearCaches(): void {
-    const parts = [this.#db, this.#mailboxes, this.#memberships, this.#ended, this.#reading, this.#retention];
+    const parts = [this.#db, this.#positions, this.#mailboxes, this.#memberships, this.#ended, this.#reading, this.#retention];
     for (const part of parts) part.clear();
   }
 
@@ -195,6 +199,7 @@ export class SqliteStore {
     }
     db.head = rows.seqs[index] = seq;
     db.touch(thread, seq);
+    this.#positions.added();
     this.#search.note(thread.id);
     if (recipient !== 0) this.#mailboxes.add(recipient, thread.id);
     else if (thread.passive.has(sender)) this.#groups.agree(draft.recipient, sender);
