@@ -49,8 +49,8 @@ function number(database: DatabaseSync, sql: string, ...values: SQLInputValue[])
  * with how much is needed, where, and what to do.
  */
 export function checkRoom(database: DatabaseSync, { freeBytes = freeBytesOf }: Takeover): void {
-  const file = database.location();
-  if (file === null) return; // in memory
+  const file = String(database.prepare("PRAGMA database_list").get()!.file); // older runtimes have no location()
+  if (file === "") return; // in memory
   const free = freeBytes(file), page = number(database, "PRAGMA page_size");
   const unused = number(database, "PRAGMA freelist_count") * page, used = number(database, "PRAGMA page_count") * page - unused;
   // What was copied before a kill counts among the used, and needs nothing any more.
