@@ -171,7 +171,9 @@ export class SqliteStore {
   append(drafts: readonly Draft[]): AppendedRows {
     const ts = this.#now();
     const rows: AppendedRows = { seqs: new Float64Array(drafts.length), times: new Map(), refusals: new Map(), ts };
+    const { head } = this.#db;
     for (let i = 0; i < drafts.length; i++) this.#append(drafts[i]!, i, rows);
+    if (this.#db.head > head) this.#positions.addedAfter(head);
     this.#retention.tick();
     return rows;
   }
@@ -199,7 +201,6 @@ export class SqliteStore {
     }
     db.head = rows.seqs[index] = seq;
     db.touch(thread, seq);
-    this.#positions.added();
     this.#search.note(thread.id);
     if (recipient !== 0) this.#mailboxes.add(recipient, thread.id);
     else if (thread.passive.has(sender)) this.#groups.agree(draft.recipient, sender);
@@ -247,7 +248,7 @@ export class SqliteStore {
   /** Returns the thread of a draft; undefined for a direct conversation that is still to be begun. */
   #threadTo(sender: number, { sender: from, recipient: to }: Draft): Thread | BrokerRefusal | undefined {
     const isToGroup = isGroup(to);
-    const thread = this.#db.thread(isToGroup ? to : directName(from, to));
+    const thread = isToGroup ? this.#db.thread(to) : this.#db.direct(sender, this.#db.userId(to), from, to);
     if (thread) return !thread.members || thread.members.has(sender) ? thread : notMember(to);
     if (isToGroup) return unknownGroup(to);
     return this.#db.userId(to) === undefined ? unknownRecipient(to) : undefined;
