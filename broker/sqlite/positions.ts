@@ -11,7 +11,7 @@ import type { Database } from "./database.ts";
 
 /**
  * Positions that wait before the next ones are listed: with 5,000 conversations under way some 13 of each, for the price of one.
- * They take 2 MiB, and 50 ms to be read at the next start.
+ * They take 2 MiB, and some tenths of a second to be read at the next start.
  */
 const UNLISTED_MAX = 65_536;
 /** Positions that are listed with a commit at least, while there are too many: some milliseconds. */
