@@ -76,6 +76,7 @@ export class Core {
   /** Ends the connection and forgets everything, as at the end of a session. */
   async forget(): Promise<void> {
     this.#isStopped = true;
+    this.#store.close();
     this.#waiting.clear();
     await this.#client?.forget();
   }
