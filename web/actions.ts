@@ -141,7 +141,8 @@ export async function reloadOpen(): Promise<void> {
   const conversation = state.current.value;
   if (conversation === undefined || state.connection.value.phase !== "online") return;
   const { isLoaded, isLoading } = logOf(conversation);
-  if (isLoaded || isLoading) return;
+  if (isLoading) return;
+  if (isLoaded) return setLog(conversation, { error: undefined }); // what failed without a connection can be tried again
   setLog(conversation, { isLoading: true });
   try {
     const query = { with: conversation, limit: NEWEST_PAGE };
@@ -160,7 +161,8 @@ export async function loadOlder(): Promise<void> {
   const before = messages[0]?.seq;
   if (state.connection.value.phase !== "online") {
     const older = await store.messages(state.me.value, other, before, OLDER_PAGE);
-    return older.length > 0 ? addOlder(other, older, true) : undefined;
+    if (older.length > 0) return addOlder(other, older, true);
+    return setLog(other, { error: "Older messages are on the server, and there is no connection to it." });
   }
   if (before === undefined) return await reloadOpen();
   setLog(other, { isLoading: true });

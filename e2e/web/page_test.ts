@@ -283,6 +283,11 @@ browserTest("A conversation that has just begun is in the list without a connect
   page = await profile.open();
   await page.locator(".entry", { hasText: "the first thing ever" }).click();
   await sees(page, "the first thing ever");
+  await page.getByRole("button", { name: "Show older messages" }).click();
+  await page.getByText("Older messages are on the server").waitFor();
+  await profile.context.setOffline(false);
+  await page.getByText("This is where it begins").waitFor();
+  assertEquals(await page.getByText("Older messages are on the server").count(), 0);
 });
 
 browserTest("The page can be installed, and its worker keeps the shell alone", async (world, browser) => {
