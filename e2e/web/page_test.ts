@@ -445,7 +445,7 @@ Deno.test({
       const { cert, key } = filesIn(folder);
       await using world = await World.start(["--broker", "memory", "--cert", cert, "--key", key]);
       const profile = await world.profile(browser, { ignoreHTTPSErrors: true });
-      profile.expected.push(/service ?worker|SSL/i); // no worker of a certificate that nobody trusts
+      profile.expected.push(/service ?worker|SSL|fetching the script/i); // no worker of a certificate that nobody trusts
       const address = `https://127.0.0.1:${world.port}/`;
       const page = await profile.as("alice", "alice", address);
       await write(page, "a note to myself");
