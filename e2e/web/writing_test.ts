@@ -131,7 +131,7 @@ browserTest("6: a full mailbox holds up its own conversation alone", async (worl
   const profile = await world.profile(browser);
   const page = await profile.as("alice", "carol");
   for (const text of ["1", "2", "3"]) await write(page, text);
-  await page.locator(".not-sent", { hasText: "again by itself" }).waitFor();
+  await page.locator(".not-sent", { hasText: "again by itself" }).first().waitFor();
   await enter(page, "bob");
   await write(page, "meanwhile");
   await bob.until(({ texts }) => texts.includes("meanwhile"));
