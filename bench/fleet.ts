@@ -14,6 +14,7 @@ export interface FleetOptions {
   readonly agents: number;
   readonly serverCpus: Cpus;
   readonly agentCpus: Cpus;
+  readonly metrics: boolean;
 }
 
 /** Everything that all agents have seen. */
@@ -52,7 +53,7 @@ export class Fleet {
     const here = import.meta.dirname!;
     const permissions = ["run", "--no-prompt", "--allow-net", "--allow-read", "--allow-write"];
     const server = ["--allow-env=PARLEY_*,PG*,DENO_SERVE_ADDRESS", `${here}/server.ts`, "--port", "0"];
-    const broker = ["--broker", options.broker, "--data", options.data];
+    const broker = ["--broker", options.broker, "--data", options.data, ...options.metrics ? ["--metrics"] : []];
     this.server = new MeasuredProcess([...permissions, ...server, ...broker], options.serverCpus);
     const agent = ["run", "--no-prompt", "--allow-net", `${here}/agent.ts`];
     this.agents = Array.from({ length: options.agents }, () => new MeasuredProcess(agent, options.agentCpus));

@@ -6,7 +6,13 @@ import type { Appended, Draft, Stored } from "../broker.ts";
 import { LACKS_POSTGRES, PostgresServer, runAsPostgres, sharedPostgres } from "../testing/postgres.ts";
 import { testBroker } from "./contract.ts";
 import { BrokerError } from "./errors.ts";
-import { moveToPostgres, openPostgresBroker, type PostgresBroker, type PostgresOptions } from "./postgres.ts";
+import {
+  moveToPostgres,
+  openPostgresBroker,
+  openPostgresFeedDesk,
+  type PostgresBroker,
+  type PostgresOptions,
+} from "./postgres.ts";
 import { MIGRATIONS } from "./postgres/schema.ts";
 import { openSqliteBroker } from "./sqlite.ts";
 
@@ -31,12 +37,8 @@ testBroker("PostgresBroker", async (limits) => {
   };
 }, ignore);
 
-/**
- * Makes a test. Not with the sanitizers, which count timers: where a server is stopped or a query cancelled, a connection that npm's `postgres`
- * has given up may end its own timer after the broker is closed.
- */
 function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name: `PostgresBroker ${name}`, ignore, fn, sanitizeOps: false, sanitizeResources: false });
+  Deno.test({ name: `PostgresBroker ${name}`, ignore, fn });
 }
 
 async function until(done: () => boolean | Promise<boolean>, what = "what was waited for"): Promise<void> {
@@ -207,6 +209,23 @@ test("stores an id once though two nodes append it at the same moment, in any or
     assertEquals(seqs(here), seqs(there).toReversed());
     const isNew = [...here, ...there].filter((result) => "seq" in result && !result.duplicate);
     assertEquals(isNew.length, ids.length);
+  }
+});
+
+test("stores an id once though two nodes begin the conversation with it at the same moment", async () => {
+  await using nodes = await twoNodes();
+  const { one, two } = nodes;
+  for (let round = 0; round < 60; round++) {
+    const others = [`x${round}`, `y${round}`];
+    for (const name of others) await one.attach(name, "d");
+    const drafts = [draft("ann", others[0]!, "hi", `${round}-x`), draft("ann", others[1]!, "hi", `${round}-y`)];
+    // The later a node is, the nearer the other's commit comes to each of its steps.
+    const late = (async () => {
+      for (let turn = 0; turn < round; turn++) await new Promise((resolve) => setImmediate(resolve));
+      return await two.append(drafts);
+    })();
+    const seqs = (results: readonly Appended[]) => results.map((result) => "seq" in result ? result.seq : result.code);
+    assertEquals(seqs(await one.append(drafts)), seqs(await late));
   }
 });
 
@@ -426,6 +445,24 @@ test("says in words why it cannot be opened, and never the password", async () =
   }
 });
 
+test("lets one node at a time follow the log under a name, and another one when the first is over or lets go", async () => {
+  await using nodes = await twoNodes();
+  const { one, two, server, schema } = nodes;
+  assert(await one.feed.claim("push", 60_000));
+  assertEquals([await two.feed.claim("push", 60_000), await two.feed.save("push", "two")], [undefined, false]);
+  assert(await two.feed.claim("other", 60_000), "another name is another matter");
+  assertEquals(await one.feed.save("push", "one"), true);
+  await one.feed.release("push");
+  assertEquals((await two.feed.claim("push", 0))?.state, "one");
+  assertEquals((await one.feed.claim("push", 60_000))?.state, "one", "the other's time was over");
+  assertEquals(await two.feed.save("push", "late"), false);
+  await using desk = await openPostgresFeedDesk({ url: server.url(), schema });
+  assertEquals([await desk.wish("push", "again"), await desk.wish("nobody", "x")], [true, false]);
+  assertEquals((await one.feed.claim("push", 60_000))?.wish, "again");
+  await one.feed.save("push", "done", "again");
+  assertEquals((await desk.list()).find(({ name }) => name === "push"), { name: "push", state: "done", wish: undefined });
+});
+
 // ---- The schema -------------------------------------------------------------------------------------------------------------
 
 test("is migrated by one of several nodes that start at once", async () => {
@@ -443,10 +480,10 @@ test("works on a schema that a newer version has added to, and refuses one that 
   await using newer = await openPostgresBroker({ url, schema, migrations: expanded });
   for (const node of [old, newer]) assertEquals(codeOf((await node.append([draft("ann", "ann", "hi")]))[0]), "ok");
   await (await openPostgresBroker({ url, schema })).close();
-  const contracted = [...expanded, { oldest: 2, sql: "SELECT 1" }];
+  const contracted = [...expanded, { oldest: MIGRATIONS.length + 1, sql: "SELECT 1" }];
   await (await openPostgresBroker({ url, schema, migrations: contracted })).close();
   const error = await assertRejects(() => openPostgresBroker({ url, schema }), BrokerError);
-  assertStringIncludes(error.message, "this one knows 1. Start a newer version");
+  assertStringIncludes(error.message, `this one knows ${MIGRATIONS.length}. Start a newer version`);
 });
 
 // ---- What operators do --------------------------------------------------------------------------------------------------------
@@ -525,6 +562,7 @@ test("takes over a folder of SQLite, with everything at its place", async () => 
     group: await broker.group({ op: "members", user: "ann", group: "#g" }),
     seen: await broker.lastSeen(["ann", "ben", "nobody"]),
   });
+  await sqlite.feed.save("push", '{"position":2,"change":3,"begun":[]}');
   const before = await ask(sqlite);
   await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "Another server uses");
   await sqlite.close();
@@ -534,6 +572,8 @@ test("takes over a folder of SQLite, with everything at its place", async () => 
   const [again, next] = await broker.append([draft("ann", "ben", "1", "a"), draft("ann", "ben", "4")]);
   assert(again && "seq" in again && again.duplicate && again.seq === seqs[0]);
   assert(next && "seq" in next && next.seq > seqs[2]!);
+  const cursor = await broker.feed.claim("push", 60_000);
+  assertEquals(cursor?.state, '{"position":2,"begun":[]}', "changes have other numbers here");
   await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "is in use");
   await Deno.remove(dir, { recursive: true });
 });

@@ -34,6 +34,8 @@ export interface TailOptions {
   readonly directory: Directory;
   readonly mailboxes: Mailboxes;
   readonly report: (error: unknown) => void;
+  /** Called after something new was handed out. */
+  readonly arrived: () => void;
 }
 
 /** The tail of one node. */
@@ -107,6 +109,7 @@ export class Tail {
     for (const row of rows) this.#handOut(row, names);
     const isFull = rows.length >= PAGE;
     this.#seen = Math.max(after, isFull ? rows.at(-1)![0] : horizon);
+    if (rows.length > 0) this.#options.arrived();
     return isFull;
   }
 

@@ -109,6 +109,8 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
       return yield* store.markAll(request.user, request.seq);
     case "markers":
       return yield* store.markers(request.user, request.since, request.after);
+    case "feed":
+      return yield* store.feed(request.request);
     case "group":
       if (request.request.op === "list") return yield* store.listGroups(request.request.user, request.request.after);
       if (request.request.op !== "members") known.delete(request.request.group);
@@ -119,7 +121,10 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
 }
 
 function answer(
-  request: Exclude<WorkerRequest, { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" | "group" }>,
+  request: Exclude<
+    WorkerRequest,
+    { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" | "feed" | "group" }
+  >,
 ): unknown {
   switch (request.op) {
     case "append":
