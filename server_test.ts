@@ -117,8 +117,8 @@ testOverTransports({
     assertEquals([health.status, await health.text()], [200, "ok, but not ready: nothing can be stored (the disk is full)\n"]);
     const seenFromAfar = await http(server, "/healthz", { headers: { "x-forwarded-for": "203.0.113.7" } });
     assertEquals([seenFromAfar.status, await seenFromAfar.text()], [200, "ok\n"]);
-    const alive = await http(server, "/livez");
-    assertEquals([alive.status, await alive.text()], [200, "ok\n"]);
+    const lives = await http(server, "/livez");
+    assertEquals([lives.status, await lives.text()], [200, "ok\n"]);
     broker.unwell = undefined;
     isShort = true;
     assertEquals(await ready(), [503, "not ready: there is too little free space for messages (--free-bytes)\n"]);

@@ -5,6 +5,7 @@
  */
 
 import { MemoryBroker } from "../broker/memory.ts";
+import { openPostgresBroker } from "../broker/postgres.ts";
 import { openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../broker.ts";
 import { helpText } from "../cli/help.ts";
@@ -16,8 +17,16 @@ import { type TransportName, TRANSPORTS } from "../server/transport_choice.ts";
 
 const OPTIONS = {
   port: { kind: "integer", value: "N", default: 8081, min: 0, max: 65_535, help: "the port, on loopback; 0 for a free one" },
-  broker: { kind: "string", value: "KIND", default: "memory", choices: ["memory", "sqlite"], help: "where messages are kept" },
+  broker: {
+    kind: "string",
+    value: "KIND",
+    default: "memory",
+    choices: ["memory", "sqlite", "postgres"],
+    help: "where messages are kept",
+  },
   data: { kind: "string", value: "DIR", default: "./data", help: "the folder of --broker sqlite" },
+  postgres: { kind: "string", value: "URL", default: "", help: "the address of --broker postgres" },
+  "postgres-schema": { kind: "string", value: "NAME", default: "parley", help: "its schema" },
   transport: { kind: "string", value: "KIND", default: "deno", choices: TRANSPORTS, help: "what carries the connections" },
   metrics: { kind: "flag", help: "count as with --metrics-listen, at a free port of loopback" },
   help: { kind: "flag", short: "h", help: "show this" },
@@ -25,9 +34,13 @@ const OPTIONS = {
 
 const PROGRAM: ProgramSpec = { name: "bench:server", summary: "The server for load generators.", options: OPTIONS };
 
-function openBroker({ broker, data: dir }: Values<typeof OPTIONS>): Promise<Broker> {
+function openBroker({ broker, data: dir, ...values }: Values<typeof OPTIONS>): Promise<Broker> {
   // Load generators do not say what they have got: in memory nothing would ever be free to go.
   if (broker === "memory") return Promise.resolve(new MemoryBroker({ mailbox: Infinity, messagesMax: Infinity }));
+  if (broker === "postgres") {
+    const report = (error: unknown, where: string) => console.error(`bench: ${where}: ${error}`);
+    return openPostgresBroker({ url: values.postgres, schema: values["postgres-schema"], mailbox: Infinity, report });
+  }
   return openSqliteBroker({ dir, mailbox: Infinity });
 }
 

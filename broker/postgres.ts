@@ -46,6 +46,7 @@ import { advanceKind, type AttachItem, attachKind, markAllKind, markKind, SEE } 
 import { Nodes } from "./postgres/nodes.ts";
 import { Reading } from "./postgres/reading.ts";
 import { Reads } from "./postgres/reads.ts";
+import { Search } from "./postgres/search.ts";
 import { Retention } from "./postgres/retention.ts";
 import { migrate, type Migration, newEpoch } from "./postgres/schema.ts";
 import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSettings } from "./postgres/settings.ts";
@@ -147,6 +148,7 @@ export class PostgresBroker implements Broker {
   #isAway = false;
   #probe: ReturnType<typeof setTimeout> | undefined;
   readonly #retention: Retention;
+  readonly #search: Search;
   readonly #place: string;
   #isOpen = false;
   #closed = false;
@@ -226,6 +228,7 @@ export class PostgresBroker implements Broker {
       removed: () => mailboxes.forget(),
       notice: options.notice ?? (() => {}),
     });
+    this.#search = new Search({ reads, reading: this.#reading, lane: this.#soft, node: this.#id, seen });
     this.#groups = new Groups(this.#limits, directory, now, () => this.#changed());
     this.#attaching = attachKind(seen, DEVICES_KEPT);
     this.#advancing = advanceKind(seen);
@@ -257,6 +260,7 @@ export class PostgresBroker implements Broker {
     await this.#nodes.open();
     await this.#tail.wake();
     this.#retention.start();
+    this.#search.start();
   }
 
   /** Readies a connection that writes: the server may be another one than before, and may have forgotten something. */
@@ -345,8 +349,9 @@ export class PostgresBroker implements Broker {
     this.#probe ??= setTimeout(() => void this.#tryAgain(), PROBE_MS);
   }
 
-  #worked(where: string): void {
+  #worked(where: "durable" | "soft"): void {
     this.#troubles.delete(where);
+    if (where === "soft") this.#tail.release(); // markers hold the horizon too
   }
 
   async #tryAgain(): Promise<void> {
@@ -396,7 +401,7 @@ export class PostgresBroker implements Broker {
   }
 
   search(user: string, query: SearchQuery): Promise<Found | BrokerRefusal> {
-    return this.#reading.search(user, query);
+    return this.#search.search(user, query);
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
@@ -456,6 +461,7 @@ export class PostgresBroker implements Broker {
     if (this.#closed) return;
     this.#closed = true;
     this.#retention.stop();
+    this.#search.stop();
     if (this.#isOpen) await this.#nodes.close();
     clearTimeout(this.#probe);
     await Promise.all([this.#durable.close(), this.#soft.close()]);

@@ -10,6 +10,8 @@ import { BrokerError, reasonOf } from "../errors.ts";
 import { FEED_SCHEMA } from "./feed_schema.ts";
 import { FUNCTIONS } from "./functions.ts";
 import type { Sql } from "./link.ts";
+import { LOG_SCHEMA } from "./log_schema.ts";
+import { SEARCH_SCHEMA } from "./search_schema.ts";
 
 /** One step. */
 export interface Migration {
@@ -129,6 +131,9 @@ export const MIGRATIONS: readonly Migration[] = [{
   CREATE TABLE revoked (node text COLLATE "C" NOT NULL, entry text NOT NULL, PRIMARY KEY (node, entry));
   ${FUNCTIONS}
   `,
+}, {
+  oldest: 1,
+  sql: SEARCH_SCHEMA + LOG_SCHEMA,
 }, { oldest: 1, sql: FEED_SCHEMA }];
 
 /** Name of the advisory lock that one node holds while it changes the schema. */
