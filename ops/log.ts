@@ -36,6 +36,18 @@ export interface LogEvents {
   revoked_unreadable: { file: string; reason: string };
   /** Lines of the list of the revoked are neither names nor token ids: how many, and the number of the first. */
   revoked_odd_lines: { file: string; lines: number; first: number };
+  /** A request to the API was refused for its key; at most one entry in ten seconds, with how many `others` came meanwhile. */
+  api_refused: { address: string; cause: string; others: number };
+  /** The keys of the API were read again. */
+  api_keys_read: { file: string; keys: number };
+  /** The keys of the API cannot be read any more; the old ones stay. */
+  api_keys_kept: { file: string; reason: string };
+  /** A user was put on the list of the revoked that the server keeps. */
+  user_revoked: { user: string; by: string; file: string };
+  /** A user was taken off the list of the revoked that the server keeps. */
+  user_restored: { user: string; by: string; file: string };
+  /** A token was made. `id` is what revokes it, and no secret. */
+  token_made: { user: string; id: string; seconds: number; by: string };
   /** SIGHUP had a certificate read again. */
   certificate_renewed: Record<never, never>;
   /** SIGHUP could not have the certificate read again; the old one stays. */
@@ -72,6 +84,13 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   revoked_unreadable: ({ file, reason }) => `${file} cannot be read, what was revoked stays so: ${reason}`,
   revoked_odd_lines: ({ file, lines, first }) =>
     `lines of ${file} that are no names and no token ids: ${lines}, the first is line ${first}`,
+  api_refused: ({ address, cause, others }) =>
+    `API request of ${address} refused: ${cause}${others > 0 ? `; ${others} more since the last of these` : ""}`,
+  api_keys_read: ({ file, keys }) => `${file} was read again: keys of the API in it: ${keys}`,
+  api_keys_kept: ({ file, reason }) => `the keys of the API stay as they were: ${file}: ${reason}`,
+  user_revoked: ({ user, by, file }) => `${by} revoked ${user}, which ${file} keeps`,
+  user_restored: ({ user, by, file }) => `${by} took ${user} off ${file}`,
+  token_made: ({ user, id, seconds, by }) => `${by} made a token for ${user}, for ${seconds} seconds: ${id}`,
   certificate_renewed: () => "the certificate was read again",
   certificate_kept: ({ reason }) => `the certificate stays as it was: ${reason}`,
   certificate_missing: () => "SIGHUP: there is no --cert to read again",
