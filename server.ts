@@ -18,6 +18,7 @@ import { commandOf, noCommand, parseOptions, UsageError } from "./cli/options.ts
 import { Hub } from "./hub.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
 import { logToStderr, reasonOf } from "./ops/log.ts";
+import { Api } from "./server/api.ts";
 import { announce } from "./server/announce.ts";
 import { assemble, cannotListen, type ServerOptions, StartError } from "./server/assemble.ts";
 import { readCertificate } from "./server/certificate.ts";
@@ -99,6 +100,16 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     },
     explain: (request, address) => gate.explain(request, address),
     web: options.web,
+    api: options.api && new Api({
+      ...options.api,
+      hub,
+      revoked,
+      trustedHops: options.trustedHops ?? 0,
+      version: VERSION,
+      isDraining: () => isDraining,
+      answered: metrics && ((route, status) => metrics.apiAnswered(route, status)),
+      log,
+    }),
   };
   let served = certificate;
   metrics?.measure({
@@ -302,6 +313,7 @@ async function serve(values: ServerValues): Promise<number> {
     server = await startServer(options);
   } catch (error) {
     options.revoked?.close();
+    options.api?.keys.close();
     options.space?.close();
     await options.broker.close();
     throw cannotListen(error, values);
@@ -316,6 +328,7 @@ async function serve(values: ServerValues): Promise<number> {
   await ended;
   stopRenewing();
   options.revoked?.close();
+  options.api?.keys.close();
   options.space?.close();
   console.error("Draining");
   await server.shutdown();
