@@ -56,6 +56,29 @@ export class Backend {
     }
   }
 
+  /**
+   * Erases a user as `Erasure` of broker.ts says, after taking them out of their groups, whose members are told. Resolves with the
+   * number of messages that were emptied; 0 for a user whom nobody knows.
+   */
+  async erase(user: string): Promise<number> {
+    const { broker } = this.#host, [known] = await broker.lastSeen([user]);
+    if (known === undefined) return 0;
+    while (await this.#leaveSome(user));
+    return await broker.erase(user);
+  }
+
+  /** Takes a user out of a page of groups; returns whether there may be more that they are in. */
+  async #leaveSome(user: string): Promise<boolean> {
+    const list = await this.group({ op: "list", user });
+    if ("code" in list) return false;
+    // Their own groups come first: after one that they are not in there are none.
+    for (const { group } of list.groups ?? []) {
+      const left = await this.group({ op: "leave", user, group });
+      if ("code" in left && left.code === "not_member") return false;
+    }
+    return list.more === true;
+  }
+
   /** Changes or asks about a group as `request.user`, by the rules for people, and tells those whom it concerns. */
   async group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {
     const answer = await this.#host.broker.group(request);

@@ -46,6 +46,8 @@ export interface LogEvents {
   user_revoked: { user: string; by: string; file: string };
   /** A user was taken off the list of the revoked that the server keeps. */
   user_restored: { user: string; by: string; file: string };
+  /** A user was erased, with what they wrote. */
+  user_erased: { user: string; by: string; messages: number; connections: number };
   /** A token was made. `id` is what revokes it, and no secret. */
   token_made: { user: string; id: string; seconds: number; by: string };
   /** SIGHUP had a certificate read again. */
@@ -90,6 +92,8 @@ const SENTENCES: { readonly [E in LogEvent]: (fields: LogEvents[E]) => string } 
   api_keys_kept: ({ file, reason }) => `the keys of the API stay as they were: ${file}: ${reason}`,
   user_revoked: ({ user, by, file }) => `${by} revoked ${user}, which ${file} keeps`,
   user_restored: ({ user, by, file }) => `${by} took ${user} off ${file}`,
+  user_erased: ({ user, by, messages, connections }) =>
+    `${by} erased ${user}: messages emptied: ${messages}, connections closed: ${connections}`,
   token_made: ({ user, id, seconds, by }) => `${by} made a token for ${user}, for ${seconds} seconds: ${id}`,
   certificate_renewed: () => "the certificate was read again",
   certificate_kept: ({ reason }) => `the certificate stays as it was: ${reason}`,

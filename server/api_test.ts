@@ -141,6 +141,40 @@ claim("users are made known once, and looked up", async (world) => {
   assertMatch(after.body.last_seen, /^\d{4}-\d\d-\d\dT/);
 });
 
+testOverTransports({
+  name: "API - whoever is erased is disconnected, out of every group, and what they wrote is empty",
+  ignore,
+  async fn(transport) {
+    await using world = await ApiWorld.start({ transport });
+    await using ann = await device(world, "ann");
+    await using bob = await device(world, "bob");
+    await world.ask("PUT", "/groups/ops?as=ann");
+    await world.ask("PUT", "/groups/ops/members/bob?as=ann");
+    assertEquals((await bob.next()).type, "group");
+    for (const recipient of ["bob", "#ops"]) {
+      const { status } = await world.ask("POST", "/messages", { sender: "ann", recipient, content: "a secret" });
+      assertEquals(status, 201);
+      await bob.next();
+    }
+    const erased = await world.ask("DELETE", "/users/Ann");
+    assertEquals([erased.status, erased.body], [200, { user: "ann", messages: 2 }]);
+    assertEquals((await ann.closed).code, 4003);
+    assertEquals<unknown>(await bob.next(), { type: "group", op: "leave", group: "#ops", user: "ann", by: "ann" });
+    const group = await world.ask("GET", "/groups/ops?as=bob");
+    assertEquals(group.body.members, ["bob"]);
+    for (const other of ["ann", "%23ops"]) {
+      const { body } = await world.ask("GET", `/messages?user=bob&with=${other}`);
+      assertEquals(body.messages.map(({ content }: { content: string }) => content), [""]);
+    }
+    assertEquals((await world.ask("GET", "/users/ann")).body, { user: "ann", status: "offline", revoked: false });
+    assertEquals((await world.ask("DELETE", "/users/ann")).body.messages, 0);
+    assertEquals((await world.ask("DELETE", "/users/nobody")).body, { user: "nobody", messages: 0 });
+    assertEquals((await world.ask("GET", "/users/nobody")).status, 404, "to erase makes nobody known");
+    assertEquals(world.logged.filter(({ event }) => event === "user_erased").map(({ fields }) => fields.messages), [2, 0, 0]);
+    assert(!JSON.stringify(world.logged).includes("secret"));
+  },
+});
+
 claim("groups are made, changed and ended as a user, and their members hear of it", async (world) => {
   await using bob = await device(world, "bob");
   const path = "/groups/ops?as=shop", member = (name: string) => `/groups/%23ops/members/${name}?as=shop`;
@@ -300,6 +334,7 @@ Deno.test({
       ["users", "PUT", "/users/me"],
       ["users", "GET", "/users/me"],
       ["users", "GET", "/presence?users=me"],
+      ["erase", "DELETE", "/users/me"],
       ["moderate", "POST", "/users/me/disconnect"],
       ["moderate", "POST", "/users/me/revoke"],
       ["moderate", "POST", "/users/me/restore"],

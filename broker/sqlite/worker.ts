@@ -109,6 +109,12 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
       return yield* store.markAll(request.user, request.seq);
     case "markers":
       return yield* store.markers(request.user, request.since, request.after);
+    case "erase": {
+      const count = yield* store.erase(request.user);
+      isTruncateDue = true; // what was erased is in the log still
+      truncateAfter = 0;
+      return count;
+    }
     case "group":
       if (request.request.op === "list") return yield* store.listGroups(request.request.user, request.request.after);
       if (request.request.op !== "members") known.delete(request.request.group);
@@ -119,7 +125,10 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
 }
 
 function answer(
-  request: Exclude<WorkerRequest, { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" | "group" }>,
+  request: Exclude<
+    WorkerRequest,
+    { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" | "erase" | "group" }
+  >,
 ): unknown {
   switch (request.op) {
     case "append":

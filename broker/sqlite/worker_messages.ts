@@ -43,6 +43,7 @@ export type WorkerRequest =
   | { readonly op: "group"; readonly request: GroupRequest }
   | { readonly op: "lastSeen"; readonly users: readonly string[] }
   | { readonly op: "seen"; readonly users: readonly string[]; readonly at: number }
+  | { readonly op: "erase"; readonly user: string }
   | { readonly op: "expire" }
   | { readonly op: "probe" }
   | { readonly op: "close" };
@@ -76,6 +77,7 @@ const BULK: ReadonlySet<WorkerRequest["op"]> = new Set([
   "conversations",
   "markAll",
   "markers",
+  "erase",
   "expire",
   "close",
 ]);

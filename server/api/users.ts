@@ -1,4 +1,4 @@
-/** Users: made known, looked up, disconnected, revoked. */
+/** Users: made known, looked up, erased, disconnected, revoked. */
 
 import { reasonOf } from "../../ops/log.ts";
 import { Refusal } from "../../protocol.ts";
@@ -35,6 +35,20 @@ export const USER_ROUTES = [
       const [status] = await hub.backend.statuses([user]);
       if (!status) return new Refusal("unknown_recipient", `There is no user "${user}"`);
       return { status: 200, body: { ...status, revoked: revoked?.has(user, undefined) ?? false } };
+    },
+  }),
+  route({
+    ...ONE,
+    method: "DELETE",
+    at: "/users/{user}",
+    scopes: [["erase", "user"]],
+    statuses: [200],
+    codes: ["bad_name"],
+    async answer({ values: { user }, service: { hub, log }, key }) {
+      const connections = await hub.disconnect(user);
+      const messages = await hub.backend.erase(user);
+      log("user_erased", { user, by: byKey(key), messages, connections });
+      return { status: 200, body: { user, messages } };
     },
   }),
   route({
