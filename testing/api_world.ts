@@ -6,6 +6,8 @@ import { makeToken, Tokens } from "../auth/tokens.ts";
 import { type Server, type ServerOptions, startServer } from "../server.ts";
 import type { LogEvent } from "../ops/log.ts";
 import { delay } from "@std/async/delay";
+import { findRoutes } from "../server/api/routes.ts";
+import { outcomesOf } from "./api_outcomes.ts";
 
 /** Secret of the tokens of an {@linkcode ApiWorld}. */
 export const JWT_SECRET = "a secret of more than thirty-two bytes";
@@ -108,7 +110,9 @@ export class ApiWorld implements AsyncDisposable {
       ...body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) },
     });
     const text = await response.text();
-    return { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
+    const answer = { status: response.status, headers: response.headers, body: text === "" ? undefined : JSON.parse(text) };
+    requireDocumented(method, new URL(this.url(path)).pathname, answer);
+    return answer;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -117,6 +121,13 @@ export class ApiWorld implements AsyncDisposable {
     this.revoked?.close();
     await Deno.remove(this.dir, { recursive: true });
   }
+}
+
+/** Throws for a refusal that docs/openapi.json, which is compared with the outcomes, does not have for its route. */
+function requireDocumented(method: string, pathname: string, { status, body }: ApiAnswer): void {
+  const route = findRoutes(pathname)?.routes.get(method);
+  if (!route || status < 400 || outcomesOf(route)[status]?.includes(body.code)) return;
+  throw new Error(`${method} ${route.at} may not answer ${status} ${body.code}: ${body.message}`);
 }
 
 /** Returns the line of a key. */

@@ -17,7 +17,8 @@ export function* eraseUser(db: Database, name: string, forgotten: (user: number)
   db.run("UPDATE users SET last_seen = 0 WHERE id = ?", user);
   // Nothing of what was sent before waits for whoever comes back under the name, nor is theirs to read.
   const marks = "read = 0, marked_ts = 0, marked_at = -1, own_read = 0, own_ts = 0, own_at = -1";
-  db.run(`UPDATE members SET since = ?1, delivered = ?1, ${marks} WHERE user = ?2 AND other > 0`, db.head, user);
+  const direct = `UPDATE members SET since = ?, delivered = ?, ${marks} WHERE user = ? AND other > 0`;
+  db.run(direct, db.head, db.head, user);
   db.run(`UPDATE members SET delivered = 0, ${marks} WHERE user = ? AND other = 0`, user);
   forgotten(user);
   let count = 0;

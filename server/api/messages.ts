@@ -59,7 +59,7 @@ export const MESSAGE_ROUTES = [
     body: { members: { messages: entries({ $ref: "#/components/schemas/Draft" }, BATCH_MESSAGES_MAX) }, frames: BATCH_FRAMES },
     scopes: [["write"]],
     statuses: [200],
-    codes: [],
+    codes: ["limit_reached"],
     async answer({ values: { messages }, service, key, consume }) {
       const checked = messages.map((message) => checkDraft(key, message));
       const costs = checked.map((draft) => draft instanceof Refusal ? 1 : 1 + extraCost(draft));
