@@ -39,7 +39,7 @@ import { Doorbell, type NodeEvent } from "./postgres/doorbell.ts";
 import { type Durability, readDurability } from "./postgres/durability.ts";
 import { eraseUser } from "./postgres/erasing.ts";
 import { Groups } from "./postgres/groups.ts";
-import { describeFailure, type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
+import { type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
 import { Connector, Link, type Sql } from "./postgres/link.ts";
 import { Mailboxes } from "./postgres/mailboxes.ts";
 import { advanceKind, type AttachItem, attachKind, markAllKind, markKind, SEE } from "./postgres/moves.ts";
@@ -50,6 +50,7 @@ import { Retention } from "./postgres/retention.ts";
 import { migrate, type Migration, newEpoch } from "./postgres/schema.ts";
 import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSettings } from "./postgres/settings.ts";
 import { Tail } from "./postgres/tail.ts";
+import { describeFailure } from "./postgres/trouble.ts";
 import { UNAVAILABLE } from "./refusals.ts";
 
 export { type Moved, moveToPostgres } from "./postgres/move.ts";
@@ -58,6 +59,8 @@ export { type Durability } from "./postgres/durability.ts";
 
 /** Positions that are left out when PostgreSQL was started anew: more than a crash, or a standby that is behind, forgets. */
 const SKIPPED = 1_000_000;
+/** Milliseconds before the same failure is reported again, and failures that are remembered for that. */
+const REPEAT_MS = 60_000, SAID_MAX = 100;
 /** Milliseconds between two attempts to write while nothing can be stored. */
 const PROBE_MS = 1_000;
 
@@ -95,8 +98,14 @@ export async function openPostgresBroker(options: PostgresOptions): Promise<Post
     const durability = await readDurability(sql);
     if (durability.refusal && !options.allowAsync) throw new BrokerError(durability.refusal);
     const broker = new PostgresBroker(connector, { ...options, schema, node }, state.epoch, durability, describe(settings));
-    await broker.open();
+    await broker.open().catch(async (error) => {
+      await broker.close();
+      throw error;
+    });
     return broker;
+  } catch (error) {
+    if (error instanceof BrokerError) throw error;
+    throw new BrokerError(`Cannot keep messages in ${describe(settings)}: ${describeFailure(error)}`);
   } finally {
     await opening.close();
   }
@@ -130,6 +139,9 @@ export class PostgresBroker implements Broker {
   #backends = new Map<"durable" | "soft", number>();
   #warning: string | undefined;
   readonly #troubles = new Map<string, string>();
+  /** Times of `performance.now()` at which words of failures were reported. */
+  readonly #said = new Map<string, number>();
+  #isAway = false;
   #probe: ReturnType<typeof setTimeout> | undefined;
   readonly #retention: Retention;
   readonly #place: string;
@@ -309,11 +321,16 @@ export class PostgresBroker implements Broker {
     return this.#troubles.values().next().value;
   }
 
-  /** Reports a failure once, and tries to write until it is over. */
+  /** Reports a failure, the same words once a minute, and tries to write until it is over. */
   #trouble(where: string, error: unknown): void {
     if (this.#closed) return;
-    const words = describeFailure(error);
-    if (!this.#troubles.has(where)) this.#report(words, `postgres (${where})`);
+    const words = describeFailure(error), now = performance.now();
+    if (now - (this.#said.get(words) ?? -Infinity) >= REPEAT_MS) {
+      if (this.#said.size >= SAID_MAX) this.#said.clear();
+      this.#said.set(words, now);
+      this.#isAway = true;
+      this.#report(words, `postgres (${where})`);
+    }
     this.#troubles.set(where, words);
     this.#probe ??= setTimeout(() => void this.#tryAgain(), PROBE_MS);
   }
@@ -329,7 +346,10 @@ export class PostgresBroker implements Broker {
     } catch { /* it is said already */ }
     this.#probe = undefined;
     if (this.#troubles.size > 0 && !this.#closed) this.#probe = setTimeout(() => void this.#tryAgain(), PROBE_MS);
-    else if (!this.#closed) this.#report("PostgreSQL takes everything again", "postgres");
+    else if (this.#isAway && !this.#closed) {
+      this.#isAway = false;
+      this.#options.notice?.("PostgreSQL takes everything again");
+    }
   }
 
   #report(error: unknown, where: string): void {

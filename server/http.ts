@@ -52,7 +52,10 @@ export function httpHandler(
       ...READ,
       answer: (request) => web?.page(request) ?? landingPage(request, schemeOf(request, scheme, trustedHops)),
     }],
-    ["/healthz", { ...READ, answer: () => isDraining() ? plain(503, "draining") : plain(200, "ok") }],
+    ["/healthz", {
+      ...READ,
+      answer: (request, address) => isDraining() ? plain(503, "draining") : alive(unreadiness(), request, address),
+    }],
     ["/readyz", { ...READ, answer: (request, address) => ready(unreadiness(), request, address) }],
     ["/ws", {
       ...READ,
@@ -107,8 +110,16 @@ function allowed({ methods }: Pick<Route, "methods">): string {
 /** Says whether the server can do its work; why not, to programs of this machine alone. */
 function ready(why: string | undefined, { headers }: Request, address: string): Response {
   if (why === undefined) return plain(200, "ok");
-  const isNear = isLoopback(address) && proxyHeader(headers) === undefined;
-  return plain(503, isNear ? `not ready: ${why}` : "not ready");
+  return plain(503, isNear(headers, address) ? `not ready: ${why}` : "not ready");
+}
+
+/** Says that the server lives, which no restart would better; what it cannot do meanwhile, to programs of this machine alone. */
+function alive(why: string | undefined, { headers }: Request, address: string): Response {
+  return plain(200, why !== undefined && isNear(headers, address) ? `ok, but not ready: ${why}` : "ok");
+}
+
+function isNear(headers: Headers, address: string): boolean {
+  return isLoopback(address) && proxyHeader(headers) === undefined;
 }
 
 /** Returns the answer to an upgrade that is no handshake of WebSocket version 13, or undefined for one that is. */

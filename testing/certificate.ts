@@ -28,17 +28,22 @@ export interface Oddity {
   readonly from?: string;
   readonly to?: string;
   readonly name?: string;
+  /** Names that it is for, as openssl has them; default: `DNS:` and the name. */
+  readonly san?: string;
 }
 
 /** Makes a certificate of the authority in `dir` for another time, or for another name. Returns its files. */
 export async function oddCertificate(
   dir: string,
-  { from, to, name = "localhost" }: Oddity,
+  { from, to, name = "localhost", san }: Oddity,
 ): Promise<{ cert: string; key: string }> {
   const at = (file: string) => `${dir}/odd-${file}`;
   const [cert, key, request, config] = [at("cert.pem"), at("key.pem"), at("csr"), at("conf")];
   await Deno.writeTextFile(at("index"), "");
-  await Deno.writeTextFile(at("extensions"), name === "localhost" ? EXTENSIONS : `subjectAltName=DNS:${name}\n`);
+  await Deno.writeTextFile(
+    at("extensions"),
+    name === "localhost" && !san ? EXTENSIONS : `subjectAltName=${san ?? `DNS:${name}`}\n`,
+  );
   await Deno.writeTextFile(
     config,
     `[ca]\ndefault_ca=c\n[c]\ndatabase=${

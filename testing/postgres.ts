@@ -88,6 +88,10 @@ export interface PostgresServerOptions {
   readonly dir?: string;
   /** A primary whose standby it is. */
   readonly standbyOf?: PostgresServer;
+  /** Lines of pg_hba.conf; default: everybody is who they say. */
+  readonly hba?: readonly string[];
+  /** Files of the certificate that it speaks TLS with; default: it does not. */
+  readonly tls?: { readonly cert: string; readonly key: string };
 }
 
 /** One server. */
@@ -96,7 +100,7 @@ export class PostgresServer implements AsyncDisposable {
   readonly folder: string;
   #schemas = 0;
 
-  constructor({ settings = [], dir, standbyOf }: PostgresServerOptions = {}) {
+  constructor({ settings = [], dir, standbyOf, hba, tls }: PostgresServerOptions = {}) {
     this.folder = newFolder(dir);
     const data = `${this.folder}/data`;
     if (standbyOf) {
@@ -123,8 +127,11 @@ export class PostgresServer implements AsyncDisposable {
       "shared_buffers = 64MB",
       "max_connections = 200",
       "log_min_messages = fatal",
+      ...tls ? ["ssl = on", "ssl_cert_file = 'server.crt'", "ssl_key_file = 'server.key'"] : [],
       ...settings,
     ];
+    if (hba) Deno.writeTextFileSync(`${data}/pg_hba.conf`, hba.join("\n") + "\n");
+    if (tls) this.certify(tls);
     Deno.writeTextFileSync(`${data}/postgresql.conf`, "\n" + lines.join("\n") + "\n", { append: true });
     this.start();
   }
@@ -148,6 +155,15 @@ export class PostgresServer implements AsyncDisposable {
   set(...lines: string[]): void {
     Deno.writeTextFileSync(`${this.folder}/data/postgresql.conf`, lines.join("\n") + "\n", { append: true });
     runAsPostgres("pg_ctl", ["-D", `${this.folder}/data`, "reload"]);
+  }
+
+  /** Gives it another certificate; one that runs takes it with the next {@linkcode set}. */
+  certify({ cert, key }: { readonly cert: string; readonly key: string }): void {
+    const data = `${this.folder}/data`;
+    for (const [from, to] of [[cert, `${data}/server.crt`], [key, `${data}/server.key`]] as const) {
+      Deno.writeTextFileSync(to, Deno.readTextFileSync(from), { mode: 0o600 });
+      if (Deno.uid() === 0) new Deno.Command("chown", { args: [USER, to] }).outputSync();
+    }
   }
 
   /** Address for users of one database. */

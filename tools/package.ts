@@ -10,7 +10,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import config from "../deno.json" with { type: "json" };
 import { type Build, makeDeb } from "./package/deb.ts";
 import { makeImage } from "./package/image.ts";
-import { MissingProgram, run } from "./package/run.ts";
+import { run, Unmakeable } from "./package/run.ts";
 import { billOfMaterials, type Lock } from "./package/sbom.ts";
 
 const ROOT = decodeURIComponent(new URL("..", import.meta.url).pathname).replace(/\/$/, "");
@@ -37,14 +37,14 @@ async function make(programs: string | undefined, out: string): Promise<string[]
   }
 }
 
-/** Runs a step; undefined where it needs a program that is missing, which is said. */
+/** Runs a step; undefined where it cannot be made here, which is said. */
 async function tryTo(what: string, step: () => Promise<string>): Promise<string | undefined> {
   try {
     const path = await step();
     console.log(`${what}: ${path}`);
     return path;
   } catch (error) {
-    if (!(error instanceof MissingProgram)) throw error;
+    if (!(error instanceof Unmakeable)) throw error;
     console.log(`${what}: skipped, ${error.message}`);
     return undefined;
   }

@@ -119,8 +119,10 @@ export class Appending implements Kind<readonly Draft[], readonly Appended[]> {
     const news = firsts.filter((_, i) => !known.has(names[i]!));
     const withId = news.filter(({ draft }) => draft.id !== undefined);
     await this.#free(sql, withId);
-    for (const row of (await this.#lookUp(sql, withId)).keys()) results[row.index] = idConflict(row.draft.id!);
-    const others = news.filter(({ recipient, sender }) => recipient !== sender);
+    // Another node may have begun the conversation since, with this very message: the function answers that.
+    const taken = await this.#lookUp(sql, withId);
+    for (const [{ index, draft }, { isSame }] of taken) if (!isSame) results[index] = idConflict(draft.id!);
+    const others = news.filter((row) => row.recipient !== row.sender && !taken.has(row));
     await mailboxes.count(sql, new Map(others.map(({ recipient }) => [recipient, 1])));
     for (const { index, recipient, draft } of others) {
       const full = mailboxes.whyFull(recipient, NO_THREAD, draft.recipient, []);

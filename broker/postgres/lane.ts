@@ -4,8 +4,8 @@
  */
 
 import postgres from "postgres";
-import { reasonOf } from "../errors.ts";
 import type { Link, Sql } from "./link.ts";
+import { describeFailure, READ_ONLY } from "./trouble.ts";
 
 /** Milliseconds within which a call settles where nothing gets done: clients are told `unavailable` within five seconds. */
 export const SETTLE_MS = 4_500;
@@ -17,20 +17,9 @@ const STUCK_LOOK_MS = 1_000;
 const DEADLOCKS_MAX = 10;
 /** SQLSTATEs after which a call is made again: nothing of it has happened. */
 const AGAIN = new Set(["40P01", "40001"]);
-/** SQLSTATE of a server that takes no writes: this one is not the primary, or not any more. */
-export const READ_ONLY = "25006";
-/** Classes of SQLSTATE whose messages are about the server; those of others may repeat what was sent. */
-const HARMLESS_REGEXP = /^(08|25|28|3D|3F|40|42501|53|55|57|58|XX)/;
-
 /** Failure of a call: nothing is known of what it did, or the server refused it. */
 export class Unavailable extends Error {
   override readonly name = "Unavailable";
-}
-
-/** Returns what an operator may read of a failure: never content of messages. */
-export function describeFailure(error: unknown): string {
-  if (!(error instanceof postgres.PostgresError)) return reasonOf(error);
-  return HARMLESS_REGEXP.test(error.code) ? `${error.message} (${error.code})` : `PostgreSQL says ${error.code}`;
 }
 
 /** A kind of call. */

@@ -6,24 +6,28 @@
 import postgres from "postgres";
 import { deadline } from "@std/async/deadline";
 import { delay } from "@std/async/delay";
-import { reasonOf } from "../errors.ts";
+import { BrokerError } from "../errors.ts";
 import type { Settings } from "./settings.ts";
+import { Sockets } from "./socket.ts";
+import { describeConnecting, isLasting } from "./trouble.ts";
 
 /** Client of one host. */
 export type Sql = postgres.Sql<{ bigint: number }>;
 
-/** Seconds to connect and to be let in: a host that is gone does not answer at all. */
+type Options = postgres.Options<{ bigint: postgres.PostgresType<number> }>;
+
+/** Seconds to be let in by a server that takes the connection. */
 const CONNECT_TIMEOUT_S = 3;
-/** Milliseconds between two attempts to connect. */
-const RETRY_MS = 100;
-/** Seconds of silence on a connection before TCP asks whether the peer is still there. */
-const KEEP_ALIVE_S = 10;
+/** Milliseconds between two attempts to connect; and after a refusal that only an operator mends. */
+const RETRY_MS = 100, LASTING_RETRY_MS = 1_000;
 /** Milliseconds after which PostgreSQL drops a peer that takes nothing: a stopped listener would make its queue grow. */
 const USER_TIMEOUT_MS = 15_000;
 /** Milliseconds that a command or a start waits for a connection. */
 const ONCE_MS = 4_500;
 /** OID of bigint. */
 const INT8 = 20;
+/** Setting of sessions that nobody else has: a pooler that leaves out what it does not know leaves this out too. */
+const PLANS = "force_generic_plan";
 
 /** Purpose of a link. */
 export interface LinkOptions {
@@ -41,6 +45,21 @@ export interface LinkOptions {
   readonly broken?: () => void;
 }
 
+/** Words for a pooler: what a session is told at its start, and all of LISTEN and advisory locks, would be somebody else's. */
+const POOLED = "It leaves out settings that sessions begin with, as a pooler such as PgBouncer does: " +
+  "nodes need connections to PostgreSQL itself";
+
+/** A client, and the sockets that only it has. */
+interface Client {
+  readonly sql: Sql;
+  /** Index of its host. */
+  readonly host: number;
+  /** Called when it has turned out to be of use: a pool may replace connections from now on. */
+  opened(): void;
+  /** Ends it with everything under way. Resolves when its connections are closed. */
+  end(): Promise<void>;
+}
+
 /** Hosts of one installation, and which of them is thought to be the primary. */
 export class Connector {
   readonly #settings: Settings;
@@ -55,49 +74,83 @@ export class Connector {
       search_path: `${schema}, pg_temp`,
       client_min_messages: "warning",
       // The plans are index walks that suit every value; planning them anew each time costs more than the small appends.
-      plan_cache_mode: "force_generic_plan",
+      plan_cache_mode: PLANS,
       jit: "off",
       tcp_user_timeout: USER_TIMEOUT_MS,
     };
   }
 
-  /** Opens a client of the host that is thought to be the primary. */
-  open({ max, session, notified, warned }: LinkOptions, broken: () => void): { readonly sql: Sql; readonly host: number } {
-    const host = this.#index, { host: name, port, path } = this.#settings.hosts[host]!;
-    const { user, password, database, tls } = this.#settings;
+  /** Number of hosts. */
+  get hosts(): number {
+    return this.#settings.hosts.length;
+  }
+
+  /** Opens a client of the host that is thought to be the primary. Throws where its password cannot be read. */
+  open({ max, session, notified, warned }: LinkOptions, broken: () => void): Client {
+    const index = this.#index, { user, database, tls } = this.#settings, host = this.#settings.hosts[index]!;
+    const sockets = new Sockets(host, tls);
     const options = {
-      host: name || "localhost",
-      port,
-      ...path !== undefined && { path },
+      host: host.host || "localhost",
+      port: host.port,
+      socket: () => sockets.connect(),
       user,
-      password: password || (() => ""),
+      password: this.#passwordOf(index),
       database,
-      ssl: tls ? { rejectUnauthorized: true, ...tls.ca !== undefined && { ca: tls.ca } } : false,
+      ssl: false, // the sockets see to that
       max,
       idle_timeout: 0,
       max_lifetime: 0,
       connect_timeout: CONNECT_TIMEOUT_S,
-      keep_alive: KEEP_ALIVE_S,
-      backoff: () => RETRY_MS / 1_000,
+      keep_alive: 0,
+      backoff: () => 0,
       fetch_types: false,
       prepare: true,
       debug: false,
       sslnegotiation: null,
       publications: "",
       max_pipeline: 100,
-      target_session_attrs: null,
+      target_session_attrs: "read-write",
       connection: { ...this.#session, ...session },
       types: { bigint: { to: INT8, from: [INT8], serialize: (value: number) => String(value), parse: Number } },
       onnotice: warned ?? (() => {}),
       onnotify: (_channel: string, payload: string) => notified?.(payload),
       onclose: broken,
     };
-    return { sql: postgres(options as unknown as postgres.Options<{ bigint: postgres.PostgresType<number> }>) as Sql, host };
+    // In place of an option that is not set the library takes what PG* of the environment says. What it has parsed it takes as it is.
+    const { options: parsed } = postgres(options as unknown as Options);
+    const sql = postgres({ ...parsed, target_session_attrs: null } as unknown as Options) as Sql;
+    const end = async () => {
+      await sql.end({ timeout: 0 });
+      await sockets.end();
+    };
+    return { sql, host: index, opened: () => sockets.replaceLost(), end };
+  }
+
+  /** Returns what reads the password at each connection. The first time it may throw, later the last one stays. */
+  #passwordOf(index: number): () => string {
+    const { password, hosts } = this.#settings;
+    let last = password(hosts[index]!);
+    return () => {
+      try {
+        last = password(hosts[index]!);
+      } catch { /* said when the next client is opened */ }
+      return last;
+    };
   }
 
   /** Says that a host is not the primary, or cannot be reached; the next client is one of the next host. */
   failed(host: number): void {
     if (host === this.#index) this.#index = (host + 1) % this.#settings.hosts.length;
+  }
+
+  /** Index of the host that is tried next. */
+  get next(): number {
+    return this.#index;
+  }
+
+  /** Returns what an operator may read of a failure to open a client of a host. */
+  describe(error: unknown, host: number): string {
+    return describeConnecting(error, this.#settings.hosts[host]!, this.#settings.tls !== undefined);
   }
 }
 
@@ -105,15 +158,25 @@ export class Connector {
 export class Link {
   readonly #connector: Connector;
   readonly #options: LinkOptions;
+  readonly #ending = new AbortController();
+  /** Reasons for which each host could not be used the last time. */
+  readonly #troubles = new Map<number, string>();
   #current: Promise<Sql> | undefined;
-  #sql: Sql | undefined;
-  #closed = false;
-  /** Reason for which it could not be opened the last time; undefined while it is open. */
-  trouble: string | undefined;
+  #client: Client | undefined;
+  /** The one that is being opened. */
+  #opening: Client | undefined;
+  /** Clients that are being ended. */
+  readonly #leaving = new Set<Promise<void>>();
+  #refused: ((error: Error) => void) | undefined;
 
   constructor(connector: Connector, options: LinkOptions) {
     this.#connector = connector;
     this.#options = options;
+  }
+
+  /** Reasons for which it could not be opened the last time; undefined while it is open. */
+  get trouble(): string | undefined {
+    return this.#troubles.size === 0 ? undefined : [...this.#troubles.values()].join("; ");
   }
 
   /** Resolves with an open client, however long that takes. Rejects once the link is closed. */
@@ -121,56 +184,81 @@ export class Link {
     return this.#current ??= this.#open();
   }
 
-  /** Resolves with an open client, or rejects with the reason why there is none within a few seconds. */
+  /**
+   * Resolves with an open client, or rejects with the reason why there is none within a few seconds; sooner where no host takes it
+   * for a reason that does not go away by itself.
+   */
   async once(): Promise<Sql> {
+    const { promise, reject } = Promise.withResolvers<never>();
+    promise.catch(() => {});
+    this.#refused = reject;
     try {
-      return await deadline(this.client(), ONCE_MS);
+      return await Promise.race([deadline(this.client(), ONCE_MS), promise]);
     } catch {
       throw new Error(this.trouble ?? "it does not answer");
     }
   }
 
   async #open(): Promise<Sql> {
-    while (!this.#closed) {
-      const { sql, host } = this.#connector.open(this.#options, () => {
-        if (this.#sql !== sql || this.#options.max > 1) return;
-        this.drop(sql);
-        this.#options.broken?.();
-      });
+    for (let lasting = 0; !this.#ending.signal.aborted;) {
+      const host = this.#connector.next;
       try {
-        const [state] = await sql`SELECT pg_is_in_recovery() AS standby`;
-        if (state!.standby) throw new Error("The server is a standby, which takes no writes");
-        await this.#options.prepare?.(sql);
-        this.#sql = sql;
-        this.trouble = undefined;
-        if (this.#closed) break;
-        return sql;
+        return await this.#try();
       } catch (error) {
-        this.trouble = reasonOf(error);
+        if (this.#ending.signal.aborted) break;
+        this.#troubles.set(host, this.#connector.describe(error, host));
         this.#connector.failed(host);
-        await sql.end({ timeout: 0 });
-        if (!this.#closed) await delay(RETRY_MS);
+        lasting = isLasting(error) ? lasting + 1 : 0;
+        const isRefused = lasting >= this.#connector.hosts;
+        if (isRefused) this.#refused?.(new Error(this.trouble));
+        await delay(isRefused ? LASTING_RETRY_MS : RETRY_MS, { signal: this.#ending.signal }).catch(() => {});
       }
     }
-    await this.#sql?.end({ timeout: 0 });
     throw new Error("The connection is closed");
   }
 
-  /** Lets go of a client, whatever it is doing; the next one is opened when it is asked for. Default: the present one. */
-  drop(which = this.#sql): void {
-    const sql = this.#sql;
-    if (!sql || sql !== which) return;
-    this.#sql = this.#current = undefined;
-    sql.end({ timeout: 0 }).catch(() => {});
+  /** Opens a client of one host. */
+  async #try(): Promise<Sql> {
+    const client = this.#opening = this.#connector.open(this.#options, () => {
+      if (this.#client !== client || this.#options.max > 1) return;
+      this.drop(client.sql);
+      this.#options.broken?.();
+    });
+    try {
+      const { sql } = client;
+      const [state] = await sql`SELECT pg_is_in_recovery() AS standby, current_setting('plan_cache_mode') AS plans`;
+      if (state!.plans !== PLANS) throw new BrokerError(POOLED);
+      if (state!.standby) throw new Error("The server is a standby, which takes no writes");
+      await this.#options.prepare?.(sql);
+      this.#ending.signal.throwIfAborted();
+      this.#client = client;
+      this.#troubles.clear();
+      client.opened();
+      return sql;
+    } catch (error) {
+      await client.end();
+      throw error;
+    } finally {
+      this.#opening = undefined;
+    }
   }
 
-  /** Ends it for good. */
+  /** Lets go of a client, whatever it is doing; the next one is opened when it is asked for. Default: the present one. */
+  drop(which = this.#client?.sql): void {
+    const client = this.#client;
+    if (!client || client.sql !== which) return;
+    this.#client = this.#current = undefined;
+    const leaving = client.end().finally(() => this.#leaving.delete(leaving));
+    this.#leaving.add(leaving);
+  }
+
+  /** Ends it for good. Resolves when nothing of it is left. */
   async close(): Promise<void> {
-    this.#closed = true;
-    const current = this.#current;
-    await this.#sql?.end({ timeout: 0 });
-    await current?.catch(() => {});
-    await this.#sql?.end({ timeout: 0 });
+    this.#ending.abort(new Error("The connection is closed"));
+    await this.#opening?.end();
+    await this.#current?.catch(() => {});
+    await this.#client?.end();
+    await Promise.all(this.#leaving);
   }
 }
 

@@ -2,8 +2,9 @@
 
 import postgres from "postgres";
 import { delay } from "@std/async/delay";
-import { describeFailure, READ_ONLY, SETTLE_MS, Unavailable } from "./lane.ts";
+import { SETTLE_MS, Unavailable } from "./lane.ts";
 import { type Connector, Link, type Sql } from "./link.ts";
+import { describeFailure, READ_ONLY } from "./trouble.ts";
 
 /** Connections of the pool: questions are short, and PostgreSQL has some hundred for all nodes. */
 const POOL = 4;

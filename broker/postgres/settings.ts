@@ -1,30 +1,29 @@
 /** Address of a PostgreSQL: hosts, names, password and TLS, from a URL and the files beside it. */
 
-import { BrokerError, reasonOf } from "../errors.ts";
+import { BrokerError } from "../errors.ts";
+import { type Host, placeOf } from "./host.ts";
+import { readFile, readPassword } from "./password.ts";
 
-/** Port of those who name none. */
-const PORT = 5432;
+/** Port of those who name none, and the highest. */
+const PORT = 5432, PORT_MAX = 65_535;
 /** Schema that installations use where none is named. */
 export const DEFAULT_SCHEMA = "parley";
 /** PostgreSQL cuts longer names off without an error. */
 const NAME_BYTES_MAX = 63;
 /** Longest name of a schema: names of channels are made from it. */
 const SCHEMA_REGEXP = /^[a-z_][a-z0-9_]{0,39}$/;
-/** Ways to use TLS that are not an accident: `prefer` and `allow` would go on without it, and nobody would know. */
+/**
+ * Ways to use TLS that are not an accident: `prefer` and `allow` would go on without it, and nobody would know. All but `disable`
+ * are one: libpq's `require` takes any certificate, and so whoever stands in between.
+ */
 const TLS_MODES = ["disable", "require", "verify-ca", "verify-full"] as const;
-
-/** One server of a cluster; `path` is a folder with a Unix socket, for which `host` is empty. */
-export interface Host {
-  readonly host: string;
-  readonly port: number;
-  readonly path: string | undefined;
-}
 
 /** Everything needed to connect. The password is never shown: {@linkcode describe} is for logs. */
 export interface Settings {
   readonly hosts: readonly Host[];
   readonly user: string;
-  readonly password: string;
+  /** Reads the password for a host, anew each time, as it may change; "" for none. Throws {@linkcode BrokerError}. */
+  readonly password: (host: Host) => string;
   readonly database: string;
   /** Undefined for no TLS; the certificate and the name in it are verified always. */
   readonly tls: { readonly ca: string | undefined } | undefined;
@@ -45,20 +44,14 @@ export interface AddressOptions {
 /** Reads an address. Throws {@linkcode BrokerError} in words without the password. */
 export function readSettings({ url, passwordFile, passFile, caFile }: AddressOptions): Settings {
   const { hosts, user, password, database, query } = parseUrl(url);
-  const given = passwordFile === undefined ? password : readFile(passwordFile).split(/\r?\n/)[0]!;
-  return {
-    hosts,
-    user,
-    database,
-    password: given || passwordFrom(passFile, hosts, database, user),
-    tls: tlsFrom(query.get("sslmode"), caFile),
-  };
+  const passwordFor = (host: Host) => readPassword({ passwordFile, password, passFile }, host, { user, database });
+  for (const host of hosts) passwordFor(host); // a file that cannot be read is said now
+  return { hosts, user, database, password: passwordFor, tls: tlsFrom(query.get("sslmode"), caFile) };
 }
 
 /** Returns the address for logs and errors, without the password. */
 export function describe({ hosts, user, database }: Pick<Settings, "hosts" | "user" | "database">): string {
-  const places = hosts.map(({ host, port, path }) => path ?? `${host}:${port}`);
-  return `postgres://${user}@${places.join(",")}/${database}`;
+  return `postgres://${user}@${hosts.map(placeOf).join(",")}/${database}`;
 }
 
 /** Checks the name of a schema. Throws {@linkcode BrokerError}. */
@@ -71,6 +64,13 @@ function parseUrl(url: string) {
   // URL knows one host; several are taken out first.
   const parts = /^postgres(?:ql)?:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/.exec(url);
   if (!parts) throw new BrokerError("--postgres is no address like postgres://USER@HOST:5432/DATABASE");
+  // What follows may be the rest of a password, which no error may repeat.
+  if (!parts[1]) throw new BrokerError("--postgres names no user: postgres://USER@HOST/DATABASE");
+  if (parts.slice(3).some((part) => part?.includes("@"))) {
+    throw new BrokerError(
+      "--postgres has an @ too many; in a user or password write %40 for @, %3A for :, %2F for /, %3F for ?",
+    );
+  }
   const [user, password, database] = [parts[1], parts[2], parts[4]].map((part) => decode(part ?? ""));
   const query = new URLSearchParams(parts[5] ?? "");
   for (const name of query.keys()) {
@@ -78,11 +78,10 @@ function parseUrl(url: string) {
       throw new BrokerError(`--postgres has "${name}", which this server does not know; it takes sslmode and host`);
     }
   }
-  if (!user) throw new BrokerError("--postgres names no user: postgres://USER@HOST/DATABASE");
-  if (tooLong(user) || tooLong(database!)) throw new BrokerError("--postgres has a name over 63 bytes");
+  if (tooLong(user!) || tooLong(database!)) throw new BrokerError("--postgres has a name over 63 bytes");
   const folder = query.get("host");
   const hosts = folder === null ? (parts[3] || "localhost").split(",").map(parseHost) : [socketIn(folder, parts[3]!)];
-  return { hosts, user, password: password!, database: database || user, query };
+  return { hosts, user: user!, password: password!, database: database || user!, query };
 }
 
 function decode(text: string): string {
@@ -100,11 +99,17 @@ function tooLong(name: string): boolean {
 function parseHost(text: string): Host {
   const parts = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+)(?::(\d{1,5}))?$/.exec(text);
   if (!parts) throw new BrokerError(`--postgres has "${text}", which is no HOST:PORT`);
-  return { host: decode(parts[1]!).replace(/^\[|\]$/g, ""), port: parts[2] ? Number(parts[2]) : PORT, path: undefined };
+  return { host: decode(parts[1]!).replace(/^\[|\]$/g, ""), port: portOf(parts[2]), path: undefined };
+}
+
+function portOf(digits: string | undefined): number {
+  const port = digits === undefined ? PORT : Number(digits);
+  if (port < 1 || port > PORT_MAX) throw new BrokerError(`--postgres has port ${port}; ports are 1 to ${PORT_MAX}`);
+  return port;
 }
 
 function socketIn(folder: string, address: string): Host {
-  const port = Number(/:(\d{1,5})$/.exec(address)?.[1] ?? PORT);
+  const port = portOf(/:(\d{1,5})$/.exec(address)?.[1]);
   return { host: "", port, path: `${folder}/.s.PGSQL.${port}` };
 }
 
@@ -115,47 +120,4 @@ function tlsFrom(mode: string | null, caFile: string | undefined): Settings["tls
   if (caFile === undefined) return mode === null || mode === "disable" ? undefined : { ca: undefined };
   if (mode === "disable") throw new BrokerError("--postgres-ca is about TLS, which sslmode=disable forbids");
   return { ca: readFile(caFile) };
-}
-
-function readFile(file: string): string {
-  try {
-    return Deno.readTextFileSync(file);
-  } catch (error) {
-    throw new BrokerError(`Cannot read ${file}: ${reasonOf(error)}`);
-  }
-}
-
-/** Returns the password of the first line that fits, or "". The same rules as libpq's, modes of the file included. */
-function passwordFrom(file: string | undefined, hosts: readonly Host[], database: string, user: string): string {
-  if (file === undefined) return "";
-  const text = readFile(file);
-  const { mode } = Deno.statSync(file);
-  if (mode !== null && (mode & 0o077) !== 0) {
-    throw new BrokerError(`${file} can be read by others; make it yours alone: chmod 600 ${file}`);
-  }
-  for (const line of text.split(/\r?\n/)) {
-    if (line === "" || line.startsWith("#")) continue;
-    const fields = fieldsOf(line);
-    if (fields.length !== 5) continue;
-    const [host, port, base, name, password] = fields as [string, string, string, string, string];
-    const fits = (pattern: string, value: string) => pattern === "*" || pattern === value;
-    const isHere = hosts.some((one) => fits(host, one.host || "localhost") && fits(port, String(one.port)));
-    if (isHere && fits(base, database) && fits(name, user)) return password;
-  }
-  return "";
-}
-
-/** Splits a line at colons; a backslash takes the next character as it is. */
-function fieldsOf(line: string): string[] {
-  const fields: string[] = [];
-  let field = "";
-  for (let i = 0; i < line.length; i++) {
-    if (line[i] === ":") {
-      fields.push(field);
-      field = "";
-    } else {
-      field += line[i] === "\\" && i + 1 < line.length ? line[++i]! : line[i]!;
-    }
-  }
-  return [...fields, field];
 }

@@ -114,10 +114,10 @@ export class Markers {
   /** Lists authors of messages who are in the conversation still. */
   #authors(thread: SQLInputValue, user: number, after: number, upTo: number): string[] {
     const sql =
-      `SELECT sender FROM (SELECT DISTINCT sender FROM (SELECT sender FROM messages WHERE thread = ?1 AND seq > ? AND seq <= ?
+      `SELECT sender FROM (SELECT DISTINCT sender FROM (SELECT sender FROM messages WHERE thread = ? AND seq > ? AND seq <= ?
       ORDER BY seq DESC LIMIT ${AUTHORS_LOOKED_MAX}) WHERE sender <> ?)
-      WHERE EXISTS (SELECT 1 FROM members WHERE user = sender AND thread = ?1) LIMIT ${MARK_AUTHORS_MAX}`;
-    return this.#db.all(sql, thread, after, upTo, user).map(({ sender }) => this.#db.userName(sender as number));
+      WHERE EXISTS (SELECT 1 FROM members WHERE user = sender AND thread = ?) LIMIT ${MARK_AUTHORS_MAX}`;
+    return this.#db.all(sql, thread, after, upTo, user, thread).map(({ sender }) => this.#db.userName(sender as number));
   }
 
   /** Lists some of the markers that `Markers.markers` of broker.ts says, those after a cursor. */
@@ -155,12 +155,12 @@ export class Markers {
 
   /** Returns the rows of others in a thread that moved at or after a position; in a group those that cover a message of `me`. */
   #others(me: number, { id, owner }: Row, at: number, after: number): Row[] {
-    const sql = `SELECT user, delivered, read, marked_ts, marked_at FROM members WHERE thread = ?1 AND marked_at >= ?2
-      AND (marked_at, user) > (?2, ?3) AND user <> ?4 AND delivered >= ?5 ORDER BY marked_at, user LIMIT ${ROWS_STEP}`;
-    if (owner === 0) return this.#db.all(sql, id!, at, after, me, 0);
+    const sql = `SELECT user, delivered, read, marked_ts, marked_at FROM members WHERE thread = ? AND marked_at >= ?
+      AND (marked_at, user) > (?, ?) AND user <> ? AND delivered >= ? ORDER BY marked_at, user LIMIT ${ROWS_STEP}`;
+    if (owner === 0) return this.#db.all(sql, id!, at, at, after, me, 0);
     const some = "SELECT 1 FROM members WHERE thread = ? AND marked_at >= ? AND user <> ? LIMIT 1";
     const wrote = this.#db.get(some, id!, at, me) ? this.#firstBy(id!, me) : Infinity;
-    return wrote === Infinity ? [] : this.#db.all(sql, id!, at, after, me, wrote);
+    return wrote === Infinity ? [] : this.#db.all(sql, id!, at, at, after, me, wrote);
   }
 
   /** Adds the markers of another user's row of a thread. */

@@ -159,8 +159,8 @@ export class SqliteStore {
   }
 
   seen(names: readonly string[], at: number): void {
-    const sql = "UPDATE users SET last_seen = ?1 WHERE id = ?2 AND last_seen < ?1"; // nothing is written where nothing changes
-    for (const name of names) this.#db.run(sql, at, this.#db.addUser(name));
+    const sql = "UPDATE users SET last_seen = ? WHERE id = ? AND last_seen < ?"; // nothing is written where nothing changes
+    for (const name of names) this.#db.run(sql, at, this.#db.addUser(name), at);
   }
 
   // ---- Sending ----

@@ -28,7 +28,7 @@ const COMPLETIONS = {
 };
 const DOCUMENTS = ["README.md", "SECURITY.md", "docs/OPERATIONS.md", "docs/PROTOCOL.md", "docs/CLIENT.md"];
 
-/** Makes the package; returns the path of its file. Throws `MissingProgram` without dpkg-deb. */
+/** Makes the package; returns the path of its file. Throws `Unmakeable` without dpkg-deb. */
 export async function makeDeb(build: Build): Promise<string> {
   const tree = new Tree(`${build.work}/deb`);
   await tree.folder("");

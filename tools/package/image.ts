@@ -5,7 +5,7 @@
 
 import config from "../../deno.json" with { type: "json" };
 import type { Build } from "./deb.ts";
-import { run } from "./run.ts";
+import { run, Unmakeable } from "./run.ts";
 import { Tree } from "./tree.ts";
 
 /** Packages that the runtime links, certificates to trust, and time zones. */
@@ -14,8 +14,12 @@ const PACKAGES = ["libc6", "libgcc-s1", "ca-certificates", "tzdata"];
 const LEFT_OUT = ["usr/share/doc", "usr/share/man", "usr/share/lintian", "usr/share/locale", "usr/share/info"];
 const NOBODY = 65_534;
 
-/** Makes the image as an OCI layout in a folder; returns its path. Throws `MissingProgram` without apt-get, dpkg-deb and umoci. */
+/**
+ * Makes the image as an OCI layout in a folder; returns its path. Throws {@linkcode Unmakeable} without apt-get, dpkg-deb and
+ * umoci, and for anybody but root: the folder of the data is nobody's.
+ */
 export async function makeImage(build: Build): Promise<string> {
+  if (Deno.uid() !== 0) throw new Unmakeable("only root can give its folder /data to nobody");
   const root = await makeRoot(build);
   const layout = `${build.out}/parley-image`;
   const image = `${layout}:${config.version}`, bundle = `${build.work}/bundle`;
@@ -23,7 +27,7 @@ export async function makeImage(build: Build): Promise<string> {
   await Deno.remove(layout, { recursive: true }).catch(() => {});
   await run("umoci", ["init", "--layout", layout]);
   await run("umoci", ["new", "--image", image], { env });
-  await run("umoci", ["unpack", "--rootless", "--image", image, bundle], { env });
+  await run("umoci", ["unpack", "--image", image, bundle], { env });
   await run("cp", ["-a", `${root}/.`, `${bundle}/rootfs/`]);
   const created = new Date(build.epoch * 1_000).toISOString().replace(".000", "");
   await run("umoci", ["repack", "--image", image, "--history.created", created, bundle], { env });
