@@ -10,7 +10,7 @@
  * The hub knows no socket, no SQL and no engine.
  */
 
-import type { Appended, Broker, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
+import type { Appended, Broker, BrokerRefusal, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
 import { delay } from "@std/async/delay";
 import { Allowance } from "./hub/allowance.ts";
 import { Backend, type BackendHost } from "./hub/backend.ts";
@@ -19,7 +19,7 @@ import type { Connection, Identity, Receiver } from "./hub/connection.ts";
 import { LineCache } from "./hub/encoding.ts";
 import { Handshake, type HandshakeHost, HELLO_GRACE_MS, HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 import { Elsewhere, type ElsewhereHost, higher } from "./hub/elsewhere.ts";
-import { type Meter, NO_METER } from "./hub/meter.ts";
+import { type Meter, NO_METER, type SlowWatch } from "./hub/meter.ts";
 import type { NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, REFUSALS_MAX } from "./hub/options.ts";
@@ -46,7 +46,7 @@ export { HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 export { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, type RateLimit, REFUSALS_MAX } from "./hub/options.ts";
 export { RefusalCount } from "./hub/refusal_count.ts";
 export type { Connection, Identity, Receiver } from "./hub/connection.ts";
-export type { Meter } from "./hub/meter.ts";
+export type { Meter, SlowWatch } from "./hub/meter.ts";
 
 /**
  * Connections written to in one turn of the event loop. Deno's runtime reads at most 128 sockets a turn, those first that became
@@ -80,6 +80,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
   /** Questions and changes of backends, beside {@linkcode Hub.submit}. */
   readonly backend: Backend = new Backend(this);
   readonly #options: HubOptions;
+  readonly #slow: SlowWatch | undefined;
   readonly #defer: (callback: () => void) => void;
   readonly #handshake: Handshake;
   readonly #allowance: Allowance;
@@ -96,18 +97,25 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
   readonly #scheduled: Session[] = [];
   #turnDue = false;
   #turnCount = 0;
+  /** Start of the turn whose end is due, as of `performance.now()`; 0 where nobody watches. */
+  #turnBegun = 0;
+  /** Start of the turn that ends, which may make another one due before it has written; 0 once that is told. */
+  #endingBegun = 0;
+  /** Messages that it appends. */
+  #endingMessages = 0;
   /** Time at which the oldest message that is not handed over came out of the broker, as of `performance.now()`. */
   #cameAt: number | undefined;
   /** Appends and requests that the broker has not answered. */
   #inFlight = 0;
   #idle: (() => void) | undefined;
   #isDraining = false;
-  readonly #turn = () => this.#endTurn();
+  readonly #atTurnsEnd = () => this.#endTurn();
 
   constructor(options: HubOptions) {
     this.#options = options;
     this.broker = options.broker;
     this.meter = options.meter ?? NO_METER;
+    this.#slow = options.slow;
     this.frameBytes = options.frameBytes ?? FRAME_BYTES_MAX;
     this.queueBytes = options.queueBytes ?? QUEUE_BYTES_MAX;
     this.refusalsMax = options.refusalsMax ?? REFUSALS_MAX;
@@ -321,12 +329,14 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
   /** Waits for a request that asked the broker: a drain does not cut it off. */
   async #finish(handled: Promise<void>, session: Session, frame: ClientFrame): Promise<void> {
     this.#inFlight++;
+    const begun = performance.now();
     try {
       await handled;
     } catch (error) {
       this.report(error, String(frame.type));
       session.refuse(Refusal.of(frame, "unavailable", "The server could not do this now; try again"));
     }
+    this.#slow?.answered(performance.now() - begun, String(frame.type));
     this.#ended();
   }
 
@@ -412,12 +422,15 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
   #wake(): void {
     if (this.#turnDue) return;
     this.#turnDue = true;
-    this.#defer(this.#turn);
+    if (this.#slow) this.#turnBegun = performance.now();
+    this.#defer(this.#atTurnsEnd);
   }
 
   #endTurn(): void {
     this.#turnDue = false;
     this.#turnCount++;
+    this.#endingBegun ||= this.#turnBegun;
+    this.#endingMessages += this.#drafts.length;
     if (this.#drafts.length > 0) {
       const drafts = this.#drafts, authors = this.#authors;
       this.#drafts = [];
@@ -435,15 +448,22 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
       const results = await this.broker.append(drafts);
       for (let i = 0; i < drafts.length; i++) {
         const draft = drafts[i]!, result = results[i]!;
-        if ("seq" in result && !result.duplicate) this.meter.stored(isGroup(draft.recipient));
+        if ("code" in result) this.#refused(draft, result);
+        else if (!result.duplicate) this.meter.stored(isGroup(draft.recipient));
         authors[i]!.acknowledge(draft, result);
       }
     } catch (error) {
       this.report(error, "append");
       for (const [index, draft] of drafts.entries()) authors[index]!.notStored(draft);
     }
-    this.meter.appended((performance.now() - begun) / 1_000, drafts.length);
+    const ms = performance.now() - begun;
+    this.meter.appended(ms / 1_000, drafts.length);
+    this.#slow?.appended(ms, drafts.length);
     this.#ended();
+  }
+
+  #refused({ recipient, sender }: Draft, { code }: BrokerRefusal): void {
+    if (code === "mailbox_full") this.#options.mailboxFull?.(recipient, sender);
   }
 
   readonly #flush = (): void => {
@@ -454,6 +474,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
       this.#cameAt = undefined;
     }
     this.#confirmations.gather(due);
+    if (this.#slow && this.#endingBegun > 0) {
+      this.#slow.turned(performance.now() - this.#endingBegun, this.#endingMessages, due.length);
+    }
+    this.#endingBegun = this.#endingMessages = 0;
     if (this.#scheduled.length > 0) return this.#wake();
     if (this.#idle && !this.#turnDue && this.#inFlight === 0) this.#idle();
   };

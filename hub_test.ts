@@ -206,3 +206,25 @@ Deno.test("Hub says goodbye at the deadline of a drain, whatever the broker does
   await hub.drain("restart", "The server is restarting", Promise.resolve());
   assertEquals(alice.closed?.code, CLOSE_CODES.restart.code);
 });
+
+Deno.test("Hub tells who watches how long appends, turns and answers took, with counts and without names", async () => {
+  const told: [string, ...(string | number)[]][] = [];
+  const note = (kind: string) => (ms: number, ...rest: (string | number)[]) => {
+    assert(ms >= 0 && ms < 60_000, `${kind} took ${ms}`);
+    told.push([kind, ...rest]);
+  };
+  const { hub } = setUp({ slow: { appended: note("appended"), turned: note("turned"), answered: note("answered") } });
+  const alice = await extended(hub, "alice"), bob = await base(hub, "bob");
+  await settle();
+  told.length = 0;
+  alice.tell("bob", "one", "1");
+  alice.tell("bob", "two", "2");
+  await settle();
+  alice.say({ type: "history", id: "h", with: "bob" });
+  await settle();
+  assertEquals(told.filter(([kind]) => kind !== "turned"), [["appended", 2], ["answered", "history"]]);
+  const turns = told.filter(([kind]) => kind === "turned");
+  const most = (field: number) => Math.max(...turns.map((turn) => Number(turn[field])));
+  assertEquals([most(1), most(2)], [2, 2], `${turns}`);
+  close(alice, bob);
+});

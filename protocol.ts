@@ -82,7 +82,7 @@ export const CLOSE_CODES = {
   nameless: { code: 4008, reconnect: "never", meaning: "The connection did not say who it is in time." },
   replaced: { code: 4009, reconnect: "never", meaning: "The same device connected again." },
   slow: { code: 4100, reconnect: "later", meaning: "Too much was waiting to be read; reconnect and resume." },
-  overloaded: { code: 4103, reconnect: "later", meaning: "The server has no room." },
+  overloaded: { code: 4103, reconnect: "later", meaning: "The server has no room, or cannot reach its store." },
   flood: { code: 4108, reconnect: "later", meaning: "The rate limit was ignored for long." },
   token_expired: { code: 4201, reconnect: "now", meaning: "The token expired; connect with a newer one." },
 } as const satisfies Record<string, { code: number; reconnect: Reconnect; meaning: string }>;

@@ -14,10 +14,10 @@ import { PostgresBroker } from "./broker/postgres.ts";
 import { type Broker, BrokerError } from "./broker.ts";
 import { readVariable } from "./cli/environment.ts";
 import { helpText } from "./cli/help.ts";
-import { commandOf, noCommand, parseOptions, UsageError } from "./cli/options.ts";
+import { commandOf, noCommand, type Parsed, parseOptions, UsageError } from "./cli/options.ts";
 import { Hub } from "./hub.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
-import { logToStderr, reasonOf } from "./ops/log.ts";
+import { formatFor, type Log, type LogFormat, type LogLevel, openLog, reasonOf } from "./ops/log.ts";
 import { Api } from "./server/api.ts";
 import { announce } from "./server/announce.ts";
 import { assemble, cannotListen, type ServerOptions, StartError } from "./server/assemble.ts";
@@ -33,6 +33,7 @@ import { SERVER, SERVER_OPTIONS, type ServerValues, VERSION } from "./server/opt
 import { renewOnHangup, terminated } from "./server/signals.ts";
 import { SocketConnection, withSpacedProtocols } from "./server/sockets.ts";
 import { TlsTerminator } from "./server/tls_terminator.ts";
+import { WebhookFileError, Webhooks } from "./server/webhooks.ts";
 import type { Certificate, Transport, TransportOptions } from "./server/transport.ts";
 import type { TransportName } from "./server/transport_choice.ts";
 
@@ -44,7 +45,7 @@ const IDLE_TIMEOUT_S = 60;
 const DRAIN_TIMEOUT_MS = 4_000;
 /** The part of that in which what is in flight may end; the rest is for the goodbyes to be answered. */
 const FINISH_TIMEOUT_MS = 2_500;
-/** Milliseconds that the broker may take to close after that; a disk that never answers must not keep the process. */
+/** Milliseconds that the webhooks, and the broker, may take to close after that; a disk that never answers must not keep the process. */
 const CLOSE_TIMEOUT_MS = 1_000;
 /** Sentence for senders while there is too little room for messages. */
 const NO_SPACE = "The server has too little free space for messages; try again later";
@@ -78,7 +79,9 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const refusesMessages = () => space?.isShort ? NO_SPACE : undefined;
   const revokedElsewhere = (entries: ReadonlySet<string>) => revoked?.setOthers(entries);
   const metrics = options.metrics && await openMetrics(options.metrics);
-  const told = { report, disconnected, refusesMessages, revokedElsewhere };
+  let webhooks: Webhooks | undefined;
+  const mailboxFull = (user: string, sender: string) => webhooks?.mailboxFull(user, sender);
+  const told = { report, disconnected, refusesMessages, revokedElsewhere, mailboxFull };
   const hub = new Hub({ defer: setImmediate, ...options, ...metrics && { meter: metrics.meter }, broker, ...told });
   const admission = new Admission({ ...UNLIMITED, ...options.admission }, () => Deno.memoryUsage().rss);
   const publish = ({ own }: Revoked) => own && broker.cluster?.publishRevoked(own);
@@ -87,16 +90,19 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
 
   const scheme = certificate ? "wss" : "ws";
   let isDraining = false;
+  let isListening = () => false;
   const answers: Omit<HttpOptions, "upgrade"> = {
     scheme,
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
     unreadiness() {
       if (isDraining) return "it is draining";
-      if (!transport.isListening) return "it does not listen: there are no file descriptors";
+      if (!isListening()) return "it does not listen: there are no file descriptors";
       if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
       const unwell = broker.health?.();
-      return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
+      if (unwell !== undefined) return `nothing can be stored (${unwell})`;
+      const full = admission.full();
+      return full === undefined ? undefined : `it is at a limit (${full})`;
     },
     explain: (request, address) => gate.explain(request, address),
     web: options.web,
@@ -118,6 +124,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     database: options.metrics?.database,
     freeBytes: () => space?.freeBytes,
     certificate: () => served,
+    webhooks: () => webhooks?.waiting,
   });
   const transport = await listen(options.transport ?? "deno", {
     hostname,
@@ -133,12 +140,24 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     throw error;
   });
 
+  try {
+    if (options.webhooks !== undefined) webhooks = openWebhooks(options.webhooks, hub, metrics, log);
+  } catch (error) {
+    await transport.close();
+    await metrics?.close();
+    throw error;
+  }
+
+  isListening = () => transport.isListening;
   const { port } = transport;
   let drained: Promise<void> | undefined;
   const shutdown = () => {
     isDraining = true;
     guests.turnAway();
-    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() => closeInTime(broker, report))
+    return drained ??= drain(hub, guests, transport, options.drainMs ?? 0).finally(() =>
+      webhooks && closeInTime(webhooks, "closing the webhooks", report)
+    )
+      .finally(() => closeInTime(broker, "closing the messages", report))
       .finally(() => metrics?.close());
   };
   return {
@@ -163,6 +182,13 @@ async function openMetrics(address: MetricsAddress): Promise<MetricsServer> {
   return new MetricsServer(address);
 }
 
+/** Begins with webhooks. Throws {@linkcode WebhookFileError}. */
+function openWebhooks(file: string, hub: Hub, metrics: MetricsServer | undefined, log: Log): Webhooks {
+  const online = async () => (await hub.list()).map(({ user }) => user);
+  const meter = metrics && ((endpoint: string, result: string, count: number) => metrics.webhook(endpoint, result, count));
+  return new Webhooks({ file, broker: hub.broker, online, log, meter });
+}
+
 /** Listens with the transport of that name. Rejects with what `Deno.serve` throws, and for a certificate that cannot be used. */
 async function listen(name: TransportName, options: TransportOptions): Promise<Transport> {
   if (name === "deno") return listenWithDeno(options);
@@ -171,10 +197,14 @@ async function listen(name: TransportName, options: TransportOptions): Promise<T
   return await listenWithWs(options);
 }
 
-/** Closes the broker, and waits no longer for that than is reasonable. */
-async function closeInTime(broker: Broker, report: (error: unknown, task: string) => void): Promise<void> {
+/** Closes a part, and waits no longer for that than is reasonable. */
+async function closeInTime(
+  part: { close(): Promise<void> },
+  task: string,
+  report: (error: unknown, task: string) => void,
+): Promise<void> {
   const signal = AbortSignal.timeout(CLOSE_TIMEOUT_MS);
-  await deadline(broker.close(), Infinity, { signal }).catch((error) => report(error, "closing the messages"));
+  await deadline(part.close(), Infinity, { signal }).catch((error) => report(error, task));
 }
 
 async function drain(hub: Hub, guests: Guests, transport: Transport, ms: number): Promise<void> {
@@ -268,7 +298,10 @@ export async function main(args: readonly string[]): Promise<number> {
     return await run(args);
   } catch (error) {
     if (error instanceof UsageError) return fail(USAGE, withHelp(error.message));
-    if (error instanceof StartError || error instanceof BrokerError || error instanceof KeyError) {
+    if (
+      error instanceof StartError || error instanceof BrokerError || error instanceof KeyError ||
+      error instanceof WebhookFileError
+    ) {
       return fail(FAILED, error.message);
     }
     throw error;
@@ -282,7 +315,8 @@ function withHelp(message: string): string {
 }
 
 function fail(status: number, message: string): number {
-  console.error(`${SERVER.name}: ${message}`);
+  if (format === "json") log("start_failed", { reason: message });
+  else console.error(`${SERVER.name}: ${message}`);
   return status;
 }
 
@@ -291,12 +325,40 @@ function print(text: string): number {
   return 0;
 }
 
+/** Log of this process. Text, until the options are known: a wrong command line is told to people. */
+let format: LogFormat = "text";
+let log: Log = openLog({ format, level: "info" });
+
+/** Opens the log that the options ask for. */
+function openOwnLog({ "log-format": asked, "log-level": level }: ServerValues): void {
+  format = formatFor(Deno.stderr, asked as LogFormat | undefined);
+  log = openLog({ format, level: level as LogLevel });
+}
+
 async function run(args: readonly string[]): Promise<number> {
   const env = readVariable;
+  format = "text";
   const command = commandOf(SERVER, args);
-  for (const slip of slipsInEnvironment()) console.error(`${SERVER.name}: ${slip}`);
-  if (command !== "") return print(await runCommand(command, args.slice(1), env));
-  const { values, operands } = parseOptions(SERVER_OPTIONS, args, { env });
+  const slips = slipsInEnvironment();
+  const tellSlips = () => slips.forEach((slip) => console.error(`${SERVER.name}: ${slip}`));
+  if (command !== "") {
+    tellSlips();
+    const { text, status } = await runCommand(command, args.slice(1), env);
+    if (text !== "") print(text);
+    return status;
+  }
+  let parsed: Parsed<typeof SERVER_OPTIONS>;
+  try {
+    parsed = parseOptions(SERVER_OPTIONS, args, { env });
+  } catch (error) {
+    tellSlips(); // one of them may be why
+    throw error;
+  }
+  const { values, operands } = parsed;
+  const serves = !values.help && !values.version && operands.length === 0;
+  if (serves) openOwnLog(values);
+  if (format === "text") tellSlips();
+  else for (const words of slips) log("variable_unread", { words });
   if (values.help) return print(helpText(SERVER));
   if (values.version) return print(VERSION);
   if (operands.length > 0) throw noCommand(SERVER, operands[0]!);
@@ -307,43 +369,55 @@ async function run(args: readonly string[]): Promise<number> {
 
 /** Serves until a signal ends it. */
 async function serve(values: ServerValues): Promise<number> {
-  const options = await assemble(values, logToStderr);
-  let server: Server;
-  try {
-    server = await startServer(options);
-  } catch (error) {
-    options.revoked?.close();
-    options.api?.keys.close();
-    options.space?.close();
-    await options.broker.close();
-    throw cannotListen(error, values);
-  }
+  const { options, server } = await start(values);
   // Without a certificate SIGHUP has nothing to renew, and says that the terminal which the server was started in is gone.
   const endsOnHangup = values.cert === undefined && Deno.stdin.isTerminal();
   const renew = values.cert === undefined ? undefined : () => server.renew(readCertificate(values)!);
   const ended = terminated(endsOnHangup);
-  const stopRenewing = endsOnHangup ? () => {} : renewOnHangup(renew, logToStderr);
-  const { broker } = options;
-  announce(server.url, values, options.web !== undefined, broker instanceof PostgresBroker ? broker.promise : undefined);
+  const stopRenewing = endsOnHangup ? () => {} : renewOnHangup(renew, log);
+  const { broker, web, transport = "deno" } = options;
+  const kept = broker instanceof PostgresBroker ? broker.promise : undefined;
+  announce(formatFor(Deno.stdout, values["log-format"] as LogFormat | undefined), values, {
+    url: server.url,
+    transport,
+    hasPage: web !== undefined,
+    kept,
+  });
   await ended;
   stopRenewing();
   options.revoked?.close();
   options.api?.keys.close();
   options.space?.close();
-  console.error("Draining");
+  const begun = performance.now();
+  log("draining", { connections: server.hub.counts.sessions });
   await server.shutdown();
+  log("ended", { ms: Math.round(performance.now() - begun) });
   return 0;
+}
+
+/** Starts what the option values ask for. Throws what {@linkcode assemble} throws, and {@linkcode StartError}. */
+async function start(values: ServerValues): Promise<{ options: ServerOptions & { readonly broker: Broker }; server: Server }> {
+  const options = await assemble(values, log);
+  try {
+    return { options, server: await startServer(options) };
+  } catch (error) {
+    options.revoked?.close();
+    options.api?.keys.close();
+    options.space?.close();
+    await options.broker.close();
+    throw error instanceof WebhookFileError ? error : cannotListen(error, values);
+  }
 }
 
 if (import.meta.main) {
   // An error that nobody caught is logged and does not end the process: one connection's fault is nobody else's.
   addEventListener("unhandledrejection", (event) => {
     event.preventDefault();
-    logToStderr("unhandled_rejection", { reason: event.reason instanceof Error ? event.reason.message : "unknown" });
+    log("unhandled_rejection", { reason: event.reason instanceof Error ? event.reason.message : "unknown" });
   });
   addEventListener("error", (event) => {
     event.preventDefault();
-    logToStderr("uncaught_error", { reason: event.message });
+    log("uncaught_error", { reason: event.message });
   });
   Deno.exit(await main(Deno.args));
 }

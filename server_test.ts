@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { MemoryBroker } from "./broker/memory.ts";
-import { sentenceOf } from "./ops/log.ts";
 import { main, type Server, startServer } from "./server.ts";
 import type { FreeSpace } from "./server/free_space.ts";
 import { testOverTransports } from "./testing/over_transports.ts";
+import { toldTo } from "./testing/told.ts";
 import { CAN_RUN, lacks } from "./testing/permissions.ts";
-import { fromSource, RunningServer } from "./testing/process.ts";
+import { fromSource, RunningServer, runToEnd } from "./testing/process.ts";
 import { RawSocket } from "./testing/raw_socket.ts";
 
 const ignore = lacks("net");
@@ -117,6 +117,8 @@ testOverTransports({
     assertEquals([health.status, await health.text()], [200, "ok, but not ready: nothing can be stored (the disk is full)\n"]);
     const seenFromAfar = await http(server, "/healthz", { headers: { "x-forwarded-for": "203.0.113.7" } });
     assertEquals([seenFromAfar.status, await seenFromAfar.text()], [200, "ok\n"]);
+    const lives = await http(server, "/livez");
+    assertEquals([lives.status, await lives.text()], [200, "ok\n"]);
     broker.unwell = undefined;
     isShort = true;
     assertEquals(await ready(), [503, "not ready: there is too little free space for messages (--free-bytes)\n"]);
@@ -128,6 +130,8 @@ testOverTransports({
     await broker.begun;
     const ended = server.shutdown();
     assertEquals(await ready(), [503, "not ready: it is draining\n"]);
+    const alive = await http(server, "/livez");
+    assertEquals([alive.status, await alive.text()], [200, "ok\n"], "a drain is no reason to be killed");
     broker.finish();
     await Promise.all([ended, client.closed]);
   },
@@ -195,7 +199,7 @@ Deno.test({
       }
     }
     const broker = new Dead(), lines: string[] = [];
-    const server = await startServer({ port: 0, broker, log: (event, fields) => lines.push(sentenceOf(event, fields)) });
+    const server = await startServer({ port: 0, broker, log: toldTo(lines) });
     const ann = new Client(server, "?name=ann");
     await ann.open;
     ann.say({ sender: "ann", recipient: "ann", content: "never stored" });
@@ -210,7 +214,7 @@ Deno.test({
   },
 });
 
-for (const path of ["/", "/healthz", "/readyz", "/ws"]) {
+for (const path of ["/", "/livez", "/healthz", "/readyz", "/ws"]) {
   Deno.test({
     name: `server - OPTIONS ${path} names what is answered there, to a check of HTTP/1.0 without a Host too`,
     ignore,
@@ -329,10 +333,10 @@ Deno.test({
     console.error = (line: string) => lines.push(line);
     try {
       const statuses = [
-        await main(["--port", String(server.port), "--broker", "memory"]),
+        await main(["--port", String(server.port), "--broker", "memory", "--log-format", "text"]),
         await main(["--prot", "1"]),
         await main(["--port", "many"]),
-        await main(["--revoked", "file"]),
+        await main(["--revoked", "file", "--log-format", "text"]),
         await main(["dance"]),
       ];
       assertEquals(statuses, [1, 2, 2, 2, 2]);
@@ -344,6 +348,49 @@ Deno.test({
     for (const line of lines) {
       assert(!line.includes("\n") && line.startsWith("chat-server: ") && line.split("--help").length <= 2, line);
     }
+  },
+});
+
+testOverTransports({
+  name: "server - /readyz says no at a limit that lets nobody in, to balancers, while those who are in go on",
+  ignore,
+  async fn(transport) {
+    await using server = await startServer({ port: 0, transport, admission: { connections: 1 } });
+    const client = new Client(server, "?name=ann");
+    await client.open;
+    const full = await http(server, "/readyz");
+    assertEquals(
+      [full.status, await full.text()],
+      [503, "not ready: it is at a limit (The server has no room for more connections)\n"],
+    );
+    await client.close();
+    while (server.admission.counts.connections > 0) await http(server, "/livez").then((response) => response.body?.cancel());
+    const ready = await http(server, "/readyz");
+    assertEquals([ready.status, await ready.text()], [200, "ok\n"]);
+  },
+});
+
+Deno.test({
+  name:
+    "server - into a pipe it writes nothing but lines of JSON, from where it listens to its end, and with the failure to start",
+  ignore: !CAN_RUN,
+  async fn() {
+    const options = ["--broker", "memory", "--no-web", "--log-level", "debug"],
+      env = { PARLEY_LOG_FORMAT: "", PARLEY_NOTHING: "1" };
+    await using server = await RunningServer.start(fromSource("server"), options, env);
+    const peer = new WebSocket(`${server.url}?name=ann`);
+    await new Promise((resolve) => peer.onopen = resolve);
+    server.kill("SIGTERM");
+    await new Promise((resolve) => peer.onclose = resolve);
+    assertEquals(await server.code(), 0);
+    const events = (lines: string[]) => lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+    const [listening, ...none] = events(server.out.all());
+    assertEquals([listening?.event, listening?.url, none], ["listening", server.url, []]);
+    const told = events(server.err.all());
+    assertEquals(told.map(({ event }) => event), ["variable_unread", "admitted", "draining", "closed", "ended"]);
+    assertEquals([told[3]?.user, told[3]?.code, told[3]?.level], ["ann", 1012, "debug"]);
+    const { code, err, out } = await runToEnd(fromSource("server"), ["--host", "0.0.0.0"], "", { PARLEY_LOG_FORMAT: "" });
+    assertEquals([code, out, events([err])[0]?.event], [1, "", "start_failed"]);
   },
 });
 

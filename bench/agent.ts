@@ -25,14 +25,18 @@ export interface OpenCommand {
 /** Sends along flows until a time or a count; answers at once. */
 export interface SendCommand {
   readonly op: "send";
-  readonly flows: readonly { readonly from: string; readonly to: string }[];
+  /** Several in `to`: each message goes to one of them at random, and there is one flow per sender. */
+  readonly flows: readonly { readonly from: string; readonly to: string | readonly string[] }[];
   readonly chars: number;
   /** Gives every message an id, so that it is acked. */
   readonly ids: boolean;
   readonly startUs: number;
   readonly untilUs: number;
-  /** Closed loop: messages in flight per flow, and what ends a flight. The receiver must be of this process for `delivery`. */
-  readonly window?: { readonly size: number; readonly endedBy: "delivery" | "ack"; readonly count?: number };
+  /**
+   * Closed loop: messages in flight per flow, and what ends a flight. The receiver must be of this process for `delivery` and
+   * `both`; with several in `to` it is `ack` or `both`.
+   */
+  readonly window?: { readonly size: number; readonly endedBy: "delivery" | "ack" | "both"; readonly count?: number };
   /** Open loop: messages per second of all flows together, evenly spaced. */
   readonly perSecond?: number;
   /** Open loop: to be exact, keep the processor busy shortly before a message is due. For a process that has one to itself. */
@@ -107,7 +111,7 @@ interface Frame {
 
 interface Flow {
   readonly from: string;
-  readonly to: string;
+  readonly to: string | readonly string[];
   inFlight: number;
   left: number;
 }
@@ -133,10 +137,12 @@ class Agent {
   readonly #clients = new Map<string, Client>();
   readonly #checker = new Checker();
   readonly #sent = new Map<string, number>();
-  /** Messages of this process on their way, by sender and recipient. */
+  /** Messages of this process on their way, by sender and recipient; by sender alone where there are several recipients. */
   readonly #flows = new Map<string, Flow>();
   /** Due times of messages that wait for an ack, and their flow. */
   readonly #unacked = new Map<string, { dueUs: number; flow: Flow }>();
+  /** Ids of messages that are either acked or delivered, where a flight ends by both. */
+  readonly #halfway = new Set<string>();
   #send: SendCommand | undefined;
   #dirty = new Set<Flow>();
   #fromUs = Infinity;
@@ -291,6 +297,7 @@ class Agent {
     // By when it was due: what comes long after the time that is measured is what must not be left out.
     if (this.#isMeasured(dueUs)) this.#latency.add(arrivedUs - dueUs);
     if (this.#send?.window?.endedBy === "delivery") this.#land(this.#flows.get(`${frame.sender}>${frame.recipient}`));
+    if (this.#send?.window?.endedBy === "both") this.#meet(frame.id!, this.#flows.get(frame.sender));
   }
 
   #isMeasured(timeUs: number): boolean {
@@ -306,6 +313,13 @@ class Agent {
     if (this.#isMeasured(arrivedUs)) this.#acked++;
     if (this.#isMeasured(flight.dueUs)) this.#ackLatency.add(arrivedUs - flight.dueUs);
     if (this.#send?.window?.endedBy === "ack") this.#land(flight.flow);
+    if (this.#send?.window?.endedBy === "both") this.#meet(id!, flight.flow);
+  }
+
+  /** One half of a flight has ended: the ack or the delivery. */
+  #meet(id: string, flow: Flow | undefined): void {
+    if (this.#halfway.delete(id)) this.#land(flow);
+    else this.#halfway.add(id);
   }
 
   // ---- What is sent ----
@@ -314,7 +328,9 @@ class Agent {
     this.#send = command;
     this.#flows.clear();
     const count = command.window?.count ?? Infinity;
-    for (const { from, to } of command.flows) this.#flows.set(`${from}>${to}`, { from, to, inFlight: 0, left: count });
+    for (const { from, to } of command.flows) {
+      this.#flows.set(typeof to === "string" ? `${from}>${to}` : from, { from, to, inFlight: 0, left: count });
+    }
     const begin = () => command.perSecond === undefined ? this.#fillAll(command) : this.#pace(command, command.perSecond);
     const waitUs = command.startUs - nowUs();
     if (waitUs > 0) setTimeout(begin, waitUs / 1_000);
@@ -372,7 +388,7 @@ class Agent {
   }
 
   #put(flow: Flow, { chars, ids }: SendCommand, dueUs: number): void {
-    const { from, to } = flow;
+    const from = flow.from, to = typeof flow.to === "string" ? flow.to : pick(flow.to);
     const key = `${from}>${to}`;
     const sequence = this.#sent.get(key) ?? 0;
     this.#sent.set(key, sequence + 1);
@@ -385,6 +401,10 @@ class Agent {
     const content = makeContent(key, sequence, dueUs, chars);
     this.#clients.get(from)!.socket.send(`{"sender":"${from}","recipient":"${to}","content":"${content}"${tail}`);
   }
+}
+
+function pick(names: readonly string[]): string {
+  return names[Math.floor(Math.random() * names.length)]!;
 }
 
 async function main(): Promise<void> {

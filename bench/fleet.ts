@@ -1,5 +1,6 @@
 /**
- * One server and several processes of clients, as a scenario uses them: open, send, measure, and check that all arrived.
+ * One server, or several nodes, and several processes of clients, as a scenario uses them: open, send, measure, and check that
+ * all arrived.
  */
 
 import { type Command, nowUs, type OpenCommand, type Opened, type Report, type SendCommand } from "./agent.ts";
@@ -9,11 +10,19 @@ import { type Cpus, MeasuredProcess } from "./measured_process.ts";
 
 /** Settings of a fleet. */
 export interface FleetOptions {
-  readonly broker: "memory" | "sqlite";
+  readonly broker: "memory" | "sqlite" | "postgres";
+  /** Folder of SQLite, or address of PostgreSQL. */
   readonly data: string;
+  /** Schema in PostgreSQL. */
+  readonly schema?: string;
+  /** Servers on one PostgreSQL; 1 by default. */
+  readonly nodes?: number;
+  /** Microseconds on a processor of what the servers stand on. */
+  readonly engineCpuUs?: () => number;
   readonly agents: number;
   readonly serverCpus: Cpus;
   readonly agentCpus: Cpus;
+  readonly metrics?: boolean;
 }
 
 /** Everything that all agents have seen. */
@@ -31,7 +40,9 @@ export interface Total {
 /** Figures measured between two times. */
 export interface Measured {
   readonly seconds: number;
+  /** Of all nodes together. */
   readonly serverCpuUs: number;
+  readonly engineCpuUs: number;
   readonly agentsCpuUs: number;
 }
 
@@ -42,18 +53,23 @@ const AFTERWARDS_MS = 500;
 /** Microseconds from asking to the start: every process has heard it by then. */
 const START_DELAY_US = 300_000;
 
-/** The server and its clients. */
+/** The servers and their clients. */
 export class Fleet {
-  readonly server: MeasuredProcess;
+  readonly nodes: readonly MeasuredProcess[];
   readonly agents: readonly MeasuredProcess[];
-  #port = 0;
+  readonly #engineCpuUs: () => number;
+  #ports: readonly number[] = [];
 
   private constructor(options: FleetOptions) {
+    this.#engineCpuUs = options.engineCpuUs ?? (() => 0);
     const here = import.meta.dirname!;
     const permissions = ["run", "--no-prompt", "--allow-net", "--allow-read", "--allow-write"];
-    const server = ["--allow-env=PARLEY_*,PG*,DENO_SERVE_ADDRESS", `${here}/server.ts`, "--port", "0"];
-    const broker = ["--broker", options.broker, "--data", options.data];
-    this.server = new MeasuredProcess([...permissions, ...server, ...broker], options.serverCpus);
+    const server = ["--allow-env=PARLEY_*,PG*,DENO_SERVE_ADDRESS,USER,USERNAME", `${here}/server.ts`, "--port", "0"];
+    const broker = ["--broker", options.broker, options.broker === "postgres" ? "--postgres" : "--data", options.data];
+    if (options.metrics) broker.push("--metrics");
+    if (options.schema !== undefined) broker.push("--postgres-schema", options.schema);
+    const start = () => new MeasuredProcess([...permissions, ...server, ...broker], options.serverCpus);
+    this.nodes = Array.from({ length: options.nodes ?? 1 }, start);
     const agent = ["run", "--no-prompt", "--allow-net", `${here}/agent.ts`];
     this.agents = Array.from({ length: options.agents }, () => new MeasuredProcess(agent, options.agentCpus));
   }
@@ -61,14 +77,21 @@ export class Fleet {
   /** Starts them all. */
   static async start(options: FleetOptions): Promise<Fleet> {
     const fleet = new Fleet(options);
-    const port = /:(\d+)\/ws$/.exec(await fleet.server.line());
-    if (!port) throw new Error("bench: the server did not say where it listens");
-    fleet.#port = Number(port[1]);
+    fleet.#ports = await Promise.all(fleet.nodes.map(async (node) => {
+      const port = /:(\d+)\/ws$/.exec(await node.line());
+      if (!port) throw new Error("bench: the server did not say where it listens");
+      return Number(port[1]);
+    }));
     return fleet;
   }
 
+  /** The first node. */
+  get server(): MeasuredProcess {
+    return this.nodes[0]!;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.agents, this.server].map((process) => process.stop()));
+    await Promise.all([...this.agents, ...this.nodes].map((process) => process.stop()));
   }
 
   /** Asks every agent; `command` is given the agent's index. */
@@ -76,13 +99,16 @@ export class Fleet {
     return await Promise.all(this.agents.map((agent, index) => agent.ask<T>(command(index))));
   }
 
-  /** Opens an equal share of the names at each agent. */
+  /** Opens an equal share of the names at each agent, one name after the other at another node. */
   async open(
     names: readonly string[],
     options: Omit<OpenCommand, "op" | "port" | "names">,
   ): Promise<Opened & { time: Histogram }> {
-    const shares = this.share(names);
-    const opened = await this.all<Opened>((index) => ({ op: "open", port: this.#port, names: shares[index]!, ...options }));
+    const shares = this.share(names), opened: Opened[] = [];
+    for (const [node, port] of this.#ports.entries()) {
+      const here = (index: number) => shares[index]!.filter((_, n) => n % this.#ports.length === node);
+      opened.push(...await this.all<Opened>((index) => ({ op: "open", port, names: here(index), ...options })));
+    }
     const time = new Histogram();
     for (const { ready } of opened) time.merge(ready);
     return { ...opened[0]!, seq: Math.max(...opened.map(({ seq }) => seq)), time };
@@ -90,7 +116,7 @@ export class Fleet {
 
   /** Opens names at one agent. */
   async openAt(agent: number, names: readonly string[], level: OpenCommand["level"]): Promise<void> {
-    await this.agents[agent]!.ask({ op: "open", port: this.#port, names, level } satisfies Command);
+    await this.agents[agent]!.ask({ op: "open", port: this.#ports[0]!, names, level } satisfies Command);
   }
 
   /** Equal shares of `names`, one per agent. */
@@ -114,13 +140,18 @@ export class Fleet {
 
   async #measure(fromUs: number, untilUs: number): Promise<Measured> {
     await until(fromUs);
-    const before = { server: this.server.cpuUs(), agents: this.#agentsCpuUs(), at: nowUs() };
+    const before = { server: this.#nodesCpuUs(), engine: this.#engineCpuUs(), agents: this.#agentsCpuUs(), at: nowUs() };
     await until(untilUs);
     return {
-      serverCpuUs: this.server.cpuUs() - before.server,
+      serverCpuUs: this.#nodesCpuUs() - before.server,
+      engineCpuUs: this.#engineCpuUs() - before.engine,
       agentsCpuUs: this.#agentsCpuUs() - before.agents,
       seconds: (nowUs() - before.at) / 1e6,
     };
+  }
+
+  #nodesCpuUs(): number {
+    return this.nodes.reduce((sum, node) => sum + node.cpuUs(), 0);
   }
 
   #agentsCpuUs(): number {

@@ -17,6 +17,7 @@ const HELP = `Measures Parley's server with clients in processes of their own.
   --only a,b       these scenarios alone
   --seconds N      seconds measured in each (default 5, quick 1)
   --out FILE       also write FILE.jsonl, FILE.md and FILE.svg
+  --metrics        have the server count as with --metrics-listen
   --no-pin         let the scheduler place the processes; else the server has processor 0 and the clients the others
   --list           name the scenarios
 `;
@@ -28,7 +29,7 @@ function usage(message: string): never {
 
 function parse() {
   const flags = parseArgs(Deno.args, {
-    boolean: ["quick", "help", "list", "pin"],
+    boolean: ["quick", "help", "list", "pin", "metrics"],
     alias: { help: "h" },
     string: ["only", "seconds", "out"],
     negatable: ["pin"],
@@ -46,7 +47,7 @@ function parse() {
   if (unknown !== undefined) usage(`there is no scenario ${unknown}`);
   if (flags.out !== undefined) checkWritable(flags.out);
   const scenarios = SCENARIOS.filter(({ name }) => names?.includes(name) ?? true);
-  return { scenarios, seconds, quick: flags.quick, pin: flags.pin, out: flags.out };
+  return { scenarios, seconds, quick: flags.quick, pin: flags.pin, metrics: flags.metrics, out: flags.out };
 }
 
 /** Before anything is measured: minutes later would be too late. */
@@ -61,7 +62,10 @@ function checkWritable(out: string): void {
   }
 }
 
-function settingOf(options: { quick: boolean; seconds: number; pin: boolean }, directory: () => string): Setting {
+function settingOf(
+  options: { quick: boolean; seconds: number; pin: boolean; metrics: boolean },
+  directory: () => string,
+): Setting {
   const limits = Deno.readTextFileSync("/proc/self/limits");
   const pinned = options.pin && navigator.hardwareConcurrency > 1;
   return {
@@ -70,6 +74,7 @@ function settingOf(options: { quick: boolean; seconds: number; pin: boolean }, d
     filesMax: Number(/^Max open files\s+(\d+)/m.exec(limits)?.[1] ?? 1_024),
     serverCpus: pinned ? "0" : undefined,
     agentCpus: pinned ? `1-${navigator.hardwareConcurrency - 1}` : undefined,
+    metrics: options.metrics,
     directory,
   };
 }

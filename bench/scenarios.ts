@@ -63,6 +63,8 @@ export interface Setting {
   readonly filesMax: number;
   readonly serverCpus: Cpus;
   readonly agentCpus: Cpus;
+  /** True to have the server count as with `--metrics-listen`. */
+  readonly metrics: boolean;
   /** An empty directory for one server's data. */
   readonly directory: () => string;
 }

@@ -11,6 +11,7 @@ import type {
   BrokerRefusal,
   ConversationCursor,
   Draft,
+  GroupEvent,
   GroupRequest,
   HistoryQuery,
   Marker,
@@ -90,6 +91,11 @@ function listen(broker: Broker, user: string): { messages: Stored[]; signals: Si
 /** Waits until the broker has yielded `count` messages to a listener; in order, so nothing else is under way before the last. */
 async function yielded({ messages }: { readonly messages: readonly Stored[] }, count: number): Promise<void> {
   for (let tries = 0; messages.length < count && tries < YIELD_TRIES; tries++) await delay(YIELD_LOOK_MS);
+}
+
+/** Waits until everything up to a position can be read by those who follow the log. */
+async function yieldedTo({ feed }: Broker, seq: number): Promise<void> {
+  for (let tries = 0; (await feed.ends()).message < seq && tries < YIELD_TRIES; tries++) await delay(YIELD_LOOK_MS);
 }
 
 /** Registers the suite for one kind of broker. */
@@ -1398,6 +1404,113 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     await send(broker, "ann", "ben", "kept");
     await expire();
     assertEquals([await contents(broker, "ben"), (await broker.attach("ben", "laptop")).horizon], [["kept"], 0]);
+  });
+
+  // ---- the feed ----
+
+  test("yields the whole log in order, in bounded pages, to those who follow it", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    const start = (await broker.feed.ends()).message;
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    const sent = [await send(broker, "ann", "ben", "one", "1"), await send(broker, "ann", "#g", "two")];
+    await broker.append([draft("ben", "#g", "he is no member")]);
+    sent.push(await send(broker, "cat", "cat", "three"));
+    const all: Stored[] = [];
+    for (let after = start, looks = 0; all.length < 3 && looks < YIELD_TRIES; looks++) {
+      const { items, upTo, removed, now } = await broker.feed.messages(after, 2);
+      assert(items.length <= 2 && upTo >= after && removed === 0 && Math.abs(now - Date.now()) < 60_000);
+      if (items.length === 2) assertEquals(upTo, items[1]!.seq);
+      all.push(...items);
+      after = upTo;
+    }
+    assertEquals(all.map(({ seq }) => seq), sent);
+    assertEquals(all.map(({ sender, recipient, content }) => [sender, recipient, content]), [
+      ["ann", "ben", "one"],
+      ["ann", "#g", "two"],
+      ["cat", "cat", "three"],
+    ]);
+    assertEquals([all[0]!.id, all[0]!.origin], ["1", "ann-laptop"]);
+    assertEquals((await broker.feed.messages(sent[2]!, 10)).items, []);
+  });
+
+  test("keeps each change of a group once, with who did it, and none that nobody sees", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    const start = (await broker.feed.ends()).change;
+    for (
+      const request of [
+        { op: "create", user: "ann", group: "#g", open: true },
+        { op: "invite", user: "ann", group: "#g", target: "ben" },
+        { op: "join", user: "ben", group: "#g" },
+        { op: "join", user: "cat", group: "#g" },
+        { op: "join", user: "cat", group: "#g" },
+        { op: "remove", user: "ann", group: "#g", target: "cat" },
+        { op: "members", user: "ann", group: "#g" },
+        { op: "leave", user: "ann", group: "#g" },
+        { op: "leave", user: "ben", group: "#g" },
+      ] satisfies GroupRequest[]
+    ) await group(broker, request);
+    const all: GroupEvent[] = [];
+    for (let after = start, looks = 0; all.length < 6 && looks < YIELD_TRIES; looks++) {
+      const { items, upTo } = await broker.feed.changes(after, 4);
+      all.push(...items);
+      after = upTo;
+    }
+    assertEquals(all.map(({ op, user, by, owner, members }) => [op, user, by, owner, members]), [
+      ["create", "ann", "ann", "ann", 1],
+      ["invite", "ben", "ann", "ann", 2],
+      ["join", "cat", "cat", "ann", 3],
+      ["remove", "cat", "ann", "ann", 2],
+      ["leave", "ann", "ann", "ben", 1],
+      ["leave", "ben", "ben", "", 0],
+    ]);
+    for (const { group, ts } of all) assert(group === "#g" && Math.abs(ts - Date.now()) < 60_000);
+    assertEquals((await broker.feed.changes(all.at(-1)!.number, 10)).items, []);
+  });
+
+  test("names those who have not got a message, in a group all of them", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    await group(broker, { op: "create", user: "ann", group: "#g", open: true });
+    for (const user of ["ben", "cat"]) await group(broker, { op: "join", user, group: "#g" });
+    const message = (sender: string, recipient: string, seq: number): Stored => ({
+      ...draft(sender, recipient, ""),
+      seq,
+      ts: 0,
+    });
+    const one = message("ann", "ben", await send(broker, "ann", "ben", "one"));
+    const two = message("ann", "#g", await send(broker, "ann", "#g", "two"));
+    const own = message("ann", "ann", await send(broker, "ann", "ann", "own"));
+    const last = message("ann", "ben", await send(broker, "ann", "ben", "three"));
+    await yieldedTo(broker, last.seq);
+    assertEquals(await broker.feed.undelivered([one, two, own]), [["ben"], ["ben", "cat"], []]);
+    await broker.mark([{ user: "ben", kind: "delivered", with: "ann", seq: one.seq }]);
+    await broker.mark([{ user: "cat", kind: "delivered", with: "#g", seq: two.seq }]);
+    assertEquals(await broker.feed.undelivered([one, two, last]), [[], ["ben"], ["ben"]]);
+    assertEquals(await broker.feed.undelivered([]), []);
+  });
+
+  test("says of what retention has removed before a follower got it", async ({ broker, expire }) => {
+    await know(broker, "ann");
+    const seq = await send(broker, "ann", "ann", "old");
+    await expire();
+    const { items, removed } = await broker.feed.messages(0, 10);
+    assertEquals(items, []);
+    assert(removed >= seq, `${removed} ${seq}`);
+  }, { retentionDays: TOO_OLD_AT_ONCE });
+
+  test("keeps the place of a follower by name, and calls back when something is added", async ({ broker, reopen }) => {
+    await know(broker, "ann");
+    assertEquals(await broker.feed.claim("push", 60_000), { state: "", wish: undefined });
+    assertEquals(await broker.feed.save("push", "here"), true);
+    assertEquals(await broker.feed.claim("push", 60_000), { state: "here", wish: undefined });
+    assertEquals(await broker.feed.claim("other", 60_000), { state: "", wish: undefined });
+    const added = Promise.withResolvers<void>();
+    const watching = broker.feed.watch(() => added.resolve());
+    await send(broker, "ann", "ann", "hi");
+    await added.promise;
+    watching.close();
+    await broker.feed.release("push");
+    const again = await reopen?.();
+    if (again) assertEquals((await again.feed.claim("push", 60_000))?.state, "here");
   });
 
   // ---- what outlives the process ----

@@ -59,5 +59,10 @@ export const AUTHORS_LOOKED_MAX = 1_000;
  */
 export const ENDED_KEPT = 400;
 
+/** Characters of content in a page of the whole log. */
+export const FEED_CHARS_MAX = 262_144;
+/** Changes of groups that are kept: who follows is seldom further behind, and more fill no disk. */
+export const CHANGES_KEPT = 100_000;
+
 /** Milliseconds of a day, the unit of {@linkcode BrokerLimits.retentionDays}. */
 export const DAY_MS = 86_400_000;

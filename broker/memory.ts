@@ -33,6 +33,7 @@ import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT, shareOf } from "./limi
 import { authorsBetween, countOthers, firstAfter, firstBy } from "./memory/counting.ts";
 import { eraseUser } from "./memory/erasing.ts";
 import { endedPassed } from "./memory/ended.ts";
+import { MemoryFeed } from "./memory/feed.ts";
 import { agree, MemoryGroups } from "./memory/groups.ts";
 import type { MessageLog } from "./memory/message_log.ts";
 import { MemoryReading, rangesOf } from "./memory/reading.ts";
@@ -89,6 +90,7 @@ export class MemoryBroker implements Broker {
   readonly #retention: Retention;
   readonly #reading: MemoryReading;
   readonly #groups: MemoryGroups;
+  readonly feed: MemoryFeed;
 
   constructor(options: MemoryOptions = {}) {
     const limits = { ...DEFAULT_LIMITS, ...options };
@@ -97,6 +99,7 @@ export class MemoryBroker implements Broker {
     this.#retention = new Retention(this.#state, limits.retentionDays, options.messagesMax ?? MEMORY_MESSAGES_MAX);
     this.#reading = new MemoryReading(this.#state);
     this.#groups = new MemoryGroups(this.#state, this.#retention, limits);
+    this.feed = new MemoryFeed(this.#state, this.#clocks);
   }
 
   // ---- Users and devices ----
@@ -168,6 +171,7 @@ export class MemoryBroker implements Broker {
     this.#retention.expireIfDue(this.#clocks.monotonic());
     const results = new Array<Appended>(drafts.length);
     for (let i = 0; i < drafts.length; i++) results[i] = this.#append(drafts[i]!, ts);
+    this.feed.notify();
     return Promise.resolve(results);
   }
 
@@ -363,7 +367,11 @@ export class MemoryBroker implements Broker {
   // ---- Groups ----
 
   group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {
-    return Promise.resolve(this.#groups.answer(request));
+    // Who was brought in and joins is a member already: nothing that others see has changed.
+    const isMember = request.op === "join" && this.#users.get(request.user)?.threads.has(request.group) === true;
+    const answer = this.#groups.answer(request);
+    if (request.op !== "list" && "changed" in answer && answer.changed && !isMember) this.feed.note(request, answer);
+    return Promise.resolve(answer);
   }
 
   // ---- Erasure ----

@@ -38,6 +38,7 @@ import { Directory } from "./postgres/directory.ts";
 import { Doorbell, type NodeEvent } from "./postgres/doorbell.ts";
 import { type Durability, readDurability } from "./postgres/durability.ts";
 import { eraseUser } from "./postgres/erasing.ts";
+import { PostgresFeed } from "./postgres/feed.ts";
 import { Groups } from "./postgres/groups.ts";
 import { type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
 import { Connector, Link, type Sql } from "./postgres/link.ts";
@@ -46,6 +47,7 @@ import { advanceKind, type AttachItem, attachKind, markAllKind, markKind, SEE } 
 import { Nodes } from "./postgres/nodes.ts";
 import { Reading } from "./postgres/reading.ts";
 import { Reads } from "./postgres/reads.ts";
+import { Search } from "./postgres/search.ts";
 import { Retention } from "./postgres/retention.ts";
 import { migrate, type Migration, newEpoch } from "./postgres/schema.ts";
 import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSettings } from "./postgres/settings.ts";
@@ -53,6 +55,8 @@ import { Tail } from "./postgres/tail.ts";
 import { describeFailure } from "./postgres/trouble.ts";
 import { UNAVAILABLE } from "./refusals.ts";
 
+export { openPostgresFeedDesk } from "./postgres/feed.ts";
+export { inspectPostgres, type PostgresState } from "./postgres/inspect.ts";
 export { type Moved, moveToPostgres } from "./postgres/move.ts";
 export { DEFAULT_SCHEMA } from "./postgres/settings.ts";
 export { type Durability } from "./postgres/durability.ts";
@@ -126,6 +130,7 @@ export class PostgresBroker implements Broker {
   readonly #soft: Lane;
   readonly #doorbell: Doorbell;
   readonly #tail: Tail;
+  readonly feed: PostgresFeed;
   readonly #nodes: Nodes;
   readonly #reading: Reading;
   readonly #appending: Appending;
@@ -144,6 +149,7 @@ export class PostgresBroker implements Broker {
   #isAway = false;
   #probe: ReturnType<typeof setTimeout> | undefined;
   readonly #retention: Retention;
+  readonly #search: Search;
   readonly #place: string;
   #isOpen = false;
   #closed = false;
@@ -183,7 +189,14 @@ export class PostgresBroker implements Broker {
         prepare: async (sql) => void this.#backends.set("soft", await backendOf(sql)),
       }),
     );
-    this.#tail = new Tail({ reads, directory, mailboxes, report: (error) => this.#trouble("tail", error) });
+    const feed = this.feed = new PostgresFeed({ reads, node: this.#id, now });
+    this.#tail = new Tail({
+      reads,
+      directory,
+      mailboxes,
+      report: (error) => this.#trouble("tail", error),
+      arrived: () => feed.notify(),
+    });
     this.#doorbell = new Doorbell({
       connector,
       channel: schema,
@@ -216,7 +229,8 @@ export class PostgresBroker implements Broker {
       removed: () => mailboxes.forget(),
       notice: options.notice ?? (() => {}),
     });
-    this.#groups = new Groups(this.#limits, directory, () => this.#changed());
+    this.#search = new Search({ reads, reading: this.#reading, lane: this.#soft, node: this.#id, seen });
+    this.#groups = new Groups(this.#limits, directory, now, () => this.#changed());
     this.#attaching = attachKind(seen, DEVICES_KEPT);
     this.#advancing = advanceKind(seen);
     const read = (user: string) => {
@@ -247,6 +261,7 @@ export class PostgresBroker implements Broker {
     await this.#nodes.open();
     await this.#tail.wake();
     this.#retention.start();
+    this.#search.start();
   }
 
   /** Readies a connection that writes: the server may be another one than before, and may have forgotten something. */
@@ -335,8 +350,9 @@ export class PostgresBroker implements Broker {
     this.#probe ??= setTimeout(() => void this.#tryAgain(), PROBE_MS);
   }
 
-  #worked(where: string): void {
+  #worked(where: "durable" | "soft"): void {
     this.#troubles.delete(where);
+    if (where === "soft") this.#tail.release(); // markers hold the horizon too
   }
 
   async #tryAgain(): Promise<void> {
@@ -386,7 +402,7 @@ export class PostgresBroker implements Broker {
   }
 
   search(user: string, query: SearchQuery): Promise<Found | BrokerRefusal> {
-    return this.#reading.search(user, query);
+    return this.#search.search(user, query);
   }
 
   advance(moves: readonly DeviceMove[]): Promise<void> {
@@ -452,6 +468,7 @@ export class PostgresBroker implements Broker {
     if (this.#closed) return;
     this.#closed = true;
     this.#retention.stop();
+    this.#search.stop();
     if (this.#isOpen) await this.#nodes.close();
     clearTimeout(this.#probe);
     await Promise.all([this.#durable.close(), this.#soft.close()]);

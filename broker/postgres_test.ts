@@ -4,13 +4,22 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { delay } from "@std/async/delay";
 import type { Appended, Draft, Stored } from "../broker.ts";
 import { LACKS_POSTGRES, PostgresServer, runAsPostgres, sharedPostgres } from "../testing/postgres.ts";
+import { SmallDisk } from "../testing/small_disk.ts";
 import { testBroker } from "./contract.ts";
 import { BrokerError } from "./errors.ts";
-import { moveToPostgres, openPostgresBroker, type PostgresBroker, type PostgresOptions } from "./postgres.ts";
+import {
+  moveToPostgres,
+  openPostgresBroker,
+  openPostgresFeedDesk,
+  type PostgresBroker,
+  type PostgresOptions,
+} from "./postgres.ts";
 import { MIGRATIONS } from "./postgres/schema.ts";
 import { openSqliteBroker } from "./sqlite.ts";
 
 const ignore = LACKS_POSTGRES;
+/** MiB of the disk of a test that fills one. */
+const DISK_MIB = 160;
 /** Milliseconds between two looks, and looks before a test gives up. */
 const LOOK_MS = 20, LOOKS = 1_500;
 /** Milliseconds within which every call has to settle, with some for a busy machine. */
@@ -361,57 +370,37 @@ test("goes on in another epoch where a standby was promoted that lacks what was 
   await until(() => ann.length === 3, "what is sent again");
 });
 
-/** True where this process may mount a small disk. */
-function canMount(): boolean {
-  if (ignore || Deno.build.os !== "linux" || Deno.uid() !== 0) return false;
-  const dir = Deno.makeTempDirSync();
-  const run = (command: string, ...args: string[]) => new Deno.Command(command, { args, stderr: "null" }).outputSync().success;
-  const can = run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", dir) && run("umount", dir);
-  Deno.removeSync(dir);
-  return can;
-}
-
 Deno.test({
   name: "PostgresBroker answers unavailable while the disk is full, loses nothing, and goes on by itself",
-  ignore: !canMount(),
+  ignore: ignore || !SmallDisk.isPossible(),
   async fn() {
-    const disk = await Deno.makeTempDir({ prefix: "parley-disk-" });
-    const run = (command: string, ...args: string[]) => new Deno.Command(command, { args }).outputSync();
-    run("mount", "-t", "tmpfs", "-o", "size=160m,mode=755", "tmpfs", disk);
-    try {
-      await using server = new PostgresServer({ dir: disk });
-      await using broker = await openPostgresBroker({ url: server.url() });
-      await broker.attach("ann", "laptop");
-      const acked: string[] = [];
-      let sent = 0;
-      const send = async () => {
-        const id = String(sent++), [result] = await broker.append([draft("ann", "ann", "x".repeat(16_000), id)]);
-        if (codeOf(result) === "ok") acked.push(id);
-        return codeOf(result);
-      };
-      assertEquals(await send(), "ok");
-      run("dd", "if=/dev/zero", `of=${disk}/full`, "bs=64k");
-      await until(async () => await send() === "unavailable", "a refusal");
-      assert(broker.trouble !== undefined);
-      Deno.removeSync(`${disk}/full`);
-      // Without room for its log PostgreSQL may end; whoever runs it starts it again.
-      if (server.pids().length === 0) {
-        Deno.removeSync(`${server.folder}/data/postmaster.pid`);
-        server.start();
-      }
-      await until(async () => await send() === "ok", "an append that succeeds");
-      const kept = new Set<string>();
-      for (let after = 0, more = true; more;) {
-        const page = await broker.read("ann", after, 100);
-        for (const { id } of page.messages) kept.add(id!);
-        after = page.messages.at(-1)?.seq ?? after;
-        more = page.more;
-      }
-      assertEquals(acked.filter((id) => !kept.has(id)), []);
-    } finally {
-      run("umount", "-l", disk);
-      await Deno.remove(disk);
+    using disk = SmallDisk.make(DISK_MIB)!;
+    await using server = new PostgresServer({ dir: disk.folder });
+    await using broker = await openPostgresBroker({ url: server.url() });
+    await broker.attach("ann", "laptop");
+    const acked: string[] = [];
+    let sent = 0;
+    const send = async () => {
+      const id = String(sent++), [result] = await broker.append([draft("ann", "ann", "x".repeat(16_000), id)]);
+      if (codeOf(result) === "ok") acked.push(id);
+      return codeOf(result);
+    };
+    assertEquals(await send(), "ok");
+    disk.fill();
+    await until(async () => await send() === "unavailable", "a refusal");
+    assert(broker.trouble !== undefined);
+    disk.free();
+    // Without room for its log PostgreSQL may end; whoever runs it starts it again.
+    if (server.pids().length === 0) server.revive();
+    await until(async () => await send() === "ok", "an append that succeeds");
+    const kept = new Set<string>();
+    for (let after = 0, more = true; more;) {
+      const page = await broker.read("ann", after, 100);
+      for (const { id } of page.messages) kept.add(id!);
+      after = page.messages.at(-1)?.seq ?? after;
+      more = page.more;
     }
+    assertEquals(acked.filter((id) => !kept.has(id)), []);
   },
 });
 
@@ -439,6 +428,24 @@ test("says in words why it cannot be opened, and never the password", async () =
   }
 });
 
+test("lets one node at a time follow the log under a name, and another one when the first is over or lets go", async () => {
+  await using nodes = await twoNodes();
+  const { one, two, server, schema } = nodes;
+  assert(await one.feed.claim("push", 60_000));
+  assertEquals([await two.feed.claim("push", 60_000), await two.feed.save("push", "two")], [undefined, false]);
+  assert(await two.feed.claim("other", 60_000), "another name is another matter");
+  assertEquals(await one.feed.save("push", "one"), true);
+  await one.feed.release("push");
+  assertEquals((await two.feed.claim("push", 0))?.state, "one");
+  assertEquals((await one.feed.claim("push", 60_000))?.state, "one", "the other's time was over");
+  assertEquals(await two.feed.save("push", "late"), false);
+  await using desk = await openPostgresFeedDesk({ url: server.url(), schema });
+  assertEquals([await desk.wish("push", "again"), await desk.wish("nobody", "x")], [true, false]);
+  assertEquals((await one.feed.claim("push", 60_000))?.wish, "again");
+  await one.feed.save("push", "done", "again");
+  assertEquals((await desk.list()).find(({ name }) => name === "push"), { name: "push", state: "done", wish: undefined });
+});
+
 // ---- The schema -------------------------------------------------------------------------------------------------------------
 
 test("is migrated by one of several nodes that start at once", async () => {
@@ -456,10 +463,10 @@ test("works on a schema that a newer version has added to, and refuses one that 
   await using newer = await openPostgresBroker({ url, schema, migrations: expanded });
   for (const node of [old, newer]) assertEquals(codeOf((await node.append([draft("ann", "ann", "hi")]))[0]), "ok");
   await (await openPostgresBroker({ url, schema })).close();
-  const contracted = [...expanded, { oldest: 2, sql: "SELECT 1" }];
+  const contracted = [...expanded, { oldest: expanded.length, sql: "SELECT 1" }];
   await (await openPostgresBroker({ url, schema, migrations: contracted })).close();
   const error = await assertRejects(() => openPostgresBroker({ url, schema }), BrokerError);
-  assertStringIncludes(error.message, "this one knows 1. Start a newer version");
+  assertStringIncludes(error.message, `this one knows ${MIGRATIONS.length}. Start a newer version`);
 });
 
 // ---- What operators do --------------------------------------------------------------------------------------------------------
@@ -538,6 +545,7 @@ test("takes over a folder of SQLite, with everything at its place", async () => 
     group: await broker.group({ op: "members", user: "ann", group: "#g" }),
     seen: await broker.lastSeen(["ann", "ben", "nobody"]),
   });
+  await sqlite.feed.save("push", '{"position":2,"change":3,"begun":[]}');
   const before = await ask(sqlite);
   await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "Another server uses");
   await sqlite.close();
@@ -547,6 +555,8 @@ test("takes over a folder of SQLite, with everything at its place", async () => 
   const [again, next] = await broker.append([draft("ann", "ben", "1", "a"), draft("ann", "ben", "4")]);
   assert(again && "seq" in again && again.duplicate && again.seq === seqs[0]);
   assert(next && "seq" in next && next.seq > seqs[2]!);
+  const cursor = await broker.feed.claim("push", 60_000);
+  assertEquals(cursor?.state, '{"position":2,"begun":[]}', "changes have other numbers here");
   await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "is in use");
   await Deno.remove(dir, { recursive: true });
 });

@@ -16,6 +16,7 @@ import type {
   ConversationPage,
   DeviceMove,
   Draft,
+  Feed,
   Found,
   GroupAnswer,
   GroupRequest,
@@ -36,6 +37,7 @@ import { isGroup } from "./names.ts";
 import { UNAVAILABLE } from "./refusals.ts";
 import { Subscribers } from "./subscribers.ts";
 import { DATABASE_NAME, dropStaleLog, makePrivate, takeLock, tighten } from "./sqlite/files.ts";
+import type { FeedRequest } from "./sqlite/feed.ts";
 import type { MarkerCursor, MarkerRows } from "./sqlite/markers.ts";
 import {
   type AppendAnswer,
@@ -50,6 +52,8 @@ import {
 
 export { backup } from "./sqlite/backup.ts";
 export { type Exported, openExport } from "./sqlite/export.ts";
+export { openSqliteFeedDesk } from "./sqlite/feed_desk.ts";
+export { type FolderState, inspectFolder } from "./sqlite/inspect.ts";
 export { DATABASE_NAME } from "./sqlite/files.ts";
 
 /** Milliseconds between two looks for messages that are too old: an hour more is nothing to an age in days. */
@@ -125,6 +129,8 @@ export class SqliteBroker implements Broker {
   readonly #lock: DatabaseSync;
   readonly #report: (error: unknown, where: string) => void;
   readonly #subscribers = new Subscribers();
+  readonly #watchers = new Set<() => void>();
+  readonly feed: Feed = feedOf((request) => this.#ask({ op: "feed", request }), this.#watchers);
   /** Members of groups that were written to, as the last answer had them. */
   readonly #members = new Map<string, readonly string[]>();
   /** Requests without an answer, in the order of their lane. */
@@ -207,6 +213,7 @@ export class SqliteBroker implements Broker {
 
   #appended(drafts: readonly Draft[], { seqs, times, refusals, ts, members }: AppendAnswer): Appended[] {
     if (this.#indexing === undefined) this.#indexIn(INDEX_DELAY_MS);
+    for (const changed of this.#watchers) changed();
     for (const [group, names] of Object.entries(members)) this.#members.set(group, names);
     const results = new Array<Appended>(drafts.length);
     for (let i = 0; i < drafts.length; i++) {
@@ -282,6 +289,7 @@ export class SqliteBroker implements Broker {
   async group(request: GroupRequest): Promise<GroupAnswer | BrokerRefusal> {
     const answer = await this.#ask<GroupAnswer | BrokerRefusal>({ op: "group", request });
     if ("changed" in answer && answer.changed && answer.members.length === 0) this.#expireIn(EXPIRE_PAUSE_MS);
+    if ("changed" in answer && answer.changed) { for (const changed of this.#watchers) changed(); }
     return answer;
   }
 
@@ -351,4 +359,22 @@ export class SqliteBroker implements Broker {
     this.#worker.terminate();
     this.#lock.close();
   }
+}
+
+/** Makes the feed of a broker whose worker `ask` asks. */
+function feedOf(ask: <T>(request: FeedRequest) => Promise<T>, watchers: Set<() => void>): Feed {
+  return {
+    ends: () => ask({ kind: "ends" }),
+    messages: (after, limit) => ask({ kind: "messages", after, limit }),
+    changes: (after, limit) => ask({ kind: "changes", after, limit }),
+    undelivered: (messages) =>
+      ask({ kind: "undelivered", messages: messages.map(({ sender, recipient, seq }) => ({ sender, recipient, seq })) }),
+    claim: (name) => ask({ kind: "claim", name }),
+    save: (name, state, carriedOut) => ask({ kind: "save", name, state, carriedOut }),
+    release: () => Promise.resolve(),
+    watch(changed) {
+      watchers.add(changed);
+      return { close: () => void watchers.delete(changed) };
+    },
+  };
 }

@@ -91,6 +91,8 @@ export interface Surroundings {
   readonly env?: (name: string) => string | undefined;
   /** Values of a settings file by option. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** Told of every value that cannot be, whose option has its default then. Without it the first of them is thrown. */
+  readonly wrong?: (error: UsageError) => void;
 }
 
 // ---- Parsing -----------------------------------------------------------------------------------------------------------------
@@ -105,7 +107,7 @@ export function commandOf(program: ProgramSpec, args: readonly string[]): string
 export function parseOptions<const T extends OptionTable>(
   options: T,
   args: readonly string[],
-  { env = () => undefined, settings = {} }: Surroundings = {},
+  { env = () => undefined, settings = {}, wrong }: Surroundings = {},
 ): Parsed<T> {
   const given = scan(options, args);
   const values: Record<string, unknown> = {};
@@ -114,11 +116,17 @@ export function parseOptions<const T extends OptionTable>(
     const fromEnv = spec.env === undefined ? undefined : env(spec.env) || undefined;
     const onLine = given.values[name];
     const set = (value: unknown, origin: Origin) => [values[name], origins[name]] = [value, origin];
-    if (onLine !== undefined) set(convert(spec, onLine, `--${name}`), "command line");
-    else if (fromEnv !== undefined) set(convert(spec, fromEnv, spec.env!), "environment");
-    else if (spec.env !== undefined && Object.hasOwn(settings, name)) { // an option without a variable is for one call
-      set(convert(spec, settings[name], `"${name}" in the settings`), "settings");
-    } else set(defaultOf(spec), "default");
+    try {
+      if (onLine !== undefined) set(convert(spec, onLine, `--${name}`), "command line");
+      else if (fromEnv !== undefined) set(convert(spec, fromEnv, spec.env!), "environment");
+      else if (spec.env !== undefined && Object.hasOwn(settings, name)) { // an option without a variable is for one call
+        set(convert(spec, settings[name], `"${name}" in the settings`), "settings");
+      } else set(defaultOf(spec), "default");
+    } catch (error) {
+      if (!wrong || !(error instanceof UsageError)) throw error;
+      wrong(error);
+      set(defaultOf(spec), "default");
+    }
   }
   return { operands: given.operands, values: values as Values<T>, origins: origins as Parsed<T>["origins"] };
 }

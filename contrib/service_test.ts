@@ -27,7 +27,7 @@ Deno.test({
     const dir = await Deno.makeTempDir({ prefix: "unit-" });
     try {
       // It looks whether the program is there, which it is on no machine that runs tests.
-      const unit = (await Deno.readTextFile(UNIT)).replace(/^ExecStart=\S+/m, `ExecStart=${Deno.execPath()}`);
+      const unit = (await Deno.readTextFile(UNIT)).replace(/^(Exec\w+=)\S+chat-server/gm, `$1${Deno.execPath()}`);
       await Deno.writeTextFile(`${dir}/parley.service`, unit);
       const { code, stderr } = await new Deno.Command("systemd-analyze", {
         args: ["verify", "--man=no", `${dir}/parley.service`],

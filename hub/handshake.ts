@@ -147,7 +147,8 @@ export class Handshake {
   #start(session: Session, hello: ClientFrameOf<"hello"> | undefined): void {
     this.#welcome(session, hello).catch((error) => {
       this.#host.report(error, "start");
-      session.close("internal", "The server could not open your mailbox; try again");
+      session.answer(new Refusal("unavailable", "The server could not open your mailbox now; connect again later"));
+      session.close("overloaded", "The server could not open your mailbox now");
     });
   }
 

@@ -294,3 +294,22 @@ Deno.test("Hub skips nothing that is still there for a device that has missed so
   assertEquals([bob.last("welcome").recovered, bob.contents[0], bob.contents.at(-1)], [false, "waits", "29"]);
   close(bob);
 });
+
+Deno.test("Hub tells whom it cannot let in, as the store fails, that this is unavailable, and to come back later", async () => {
+  class FullDisk extends MemoryBroker {
+    override attach(): ReturnType<MemoryBroker["attach"]> {
+      return Promise.reject(new Error("database or disk is full"));
+    }
+  }
+  const { hub, reports } = setUp({ broker: new FullDisk() });
+  const hello = new Device(hub), named = new Device(hub, "bob");
+  hello.say({ type: "hello", v: 1, name: "ann" });
+  named.say({ sender: "bob", recipient: "ann", content: "hi" });
+  await settle();
+  for (const device of [hello, named]) {
+    const error = JSON.parse(device.sent[0]!);
+    assertEquals([error.type, error.code, error.retryable], ["error", "unavailable", true]);
+    assertEquals(device.closed?.code, CLOSE_CODES.overloaded.code);
+  }
+  assert(reports.some((line) => line.includes("disk is full")));
+});

@@ -25,6 +25,16 @@ export interface Meter {
   written(seconds: number): void;
 }
 
+/** Told how long things took. Called on the hot path: none may throw or take long. */
+export interface SlowWatch {
+  /** Observes one append: milliseconds until it was durable or refused, and how many messages it had. */
+  appended(ms: number, messages: number): void;
+  /** Observes one turn of the event loop, from the first frame in it: milliseconds, messages, and connections written to. */
+  turned(ms: number, messages: number, connections: number): void;
+  /** Observes the answer to a frame of this type for which the broker was asked, in milliseconds. */
+  answered(ms: number, request: string): void;
+}
+
 /** A meter that counts nothing. */
 export const NO_METER: Meter = {
   received() {},

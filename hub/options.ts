@@ -1,7 +1,7 @@
 /** Parts and limits that a hub is made of. */
 
 import type { Broker, Cluster } from "../broker.ts";
-import type { Meter } from "./meter.ts";
+import type { Meter, SlowWatch } from "./meter.ts";
 
 /** Bytes queued to one connection before it is closed to resume later: minutes of chat, a thousandth of a small machine. */
 export const QUEUE_BYTES_MAX = 1_048_576;
@@ -48,8 +48,12 @@ export interface HubOptions {
   readonly rate?: { readonly rate: number; readonly burst: number };
   /** Told that the administrator `by` has disconnected `user`, who had so many connections. */
   readonly disconnected?: (user: string, by: string, connections: number) => void;
+  /** Told that a message of `sender` was refused, as the mailbox of `user` is full. */
+  readonly mailboxFull?: (user: string, sender: string) => void;
   /** Counts what happens. Default: nothing does. */
   readonly meter?: Meter;
+  /** Told how long things took. Default: nobody is. */
+  readonly slow?: SlowWatch | undefined;
   /** Receives failures that no peer can be blamed for. Never given content. */
   readonly report?: (error: unknown, where: string) => void;
 }

@@ -122,16 +122,20 @@ export class Admission {
     return this.#addresses.size;
   }
 
+  /** Returns why nobody is let in now, wherever they come from, as a sentence; undefined while people are. */
+  full(): string | undefined {
+    const limits = this.#limits;
+    if (this.#memoryNow() > limits.memoryBytes) return "The server is short of memory";
+    if (this.#connections >= limits.connections) return "The server has no room for more connections";
+    if (this.#stalled >= limits.stalled) return "Too many connections are not read by their peers";
+    return undefined;
+  }
+
   /** Lets a connection in, or returns why not. */
   admit(address: string): Slot | Denial {
     const limits = this.#limits;
-    if (this.#memoryNow() > limits.memoryBytes) return deny(503, "The server is short of memory; try again later");
-    if (this.#connections >= limits.connections) {
-      return deny(503, "The server has no room for more connections; try again later");
-    }
-    if (this.#stalled >= limits.stalled) {
-      return deny(503, "Too many connections are not read by their peers; try again later");
-    }
+    const full = this.full();
+    if (full) return deny(503, `${full}; try again later`);
     const now = this.#now();
     const entry = this.#addresses.get(addressKey(address), now);
     if (entry.nameless >= limits.namelessPerAddress) {

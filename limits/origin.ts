@@ -9,6 +9,12 @@ const HOST_REGEXP = /^[^/\\?#@\s]+$/;
 /** Schemes of URLs that no page is at, with the one that its pages have. */
 const PAGE_SCHEMES: Readonly<Record<string, string>> = { "ws:": "http:", "wss:": "https:" };
 
+/** Schemes that no origin begins with, and why. */
+const NO_ORIGIN: Readonly<Record<string, string>> = {
+  "file:": 'browsers say "null" for pages of files',
+  "ftp:": "browsers open no pages of it",
+};
+
 /** Failure to understand an origin: one sentence for the operator. */
 export class OriginError extends Error {
   override readonly name = "OriginError";
@@ -23,10 +29,12 @@ export function canonicalOrigin(text: string): string {
   const given = text.trim();
   if (given === "*" || given === "null") return given;
   const quoted = JSON.stringify(text);
-  if (!ORIGIN_REGEXP.test(given) || !URL.canParse(given)) {
+  if (!ORIGIN_REGEXP.test(given) && !/^file:\/\//i.test(given) || !URL.canParse(given)) {
     throw new OriginError(`${quoted} is no origin, such as https://chat.example.org`);
   }
   const url = new URL(given);
+  const why = NO_ORIGIN[url.protocol];
+  if (why !== undefined) throw new OriginError(`${quoted} would match no page: ${why}`);
   if (url.hostname.includes("*")) throw new OriginError(`${quoted} has a wildcard; name each origin, or "*" alone for all`);
   const pages = PAGE_SCHEMES[url.protocol];
   if (pages) throw new OriginError(`${quoted} is no page's origin; those of its host begin with ${pages}//`);

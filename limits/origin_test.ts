@@ -74,7 +74,10 @@ Deno.test("canonicalOrigin refuses what no browser sends, and says why", () => {
     ["https://user@chat.example.org", "user"],
     ["chat.example.org", "no origin"],
     ["https://", "no origin"],
-    ["file:///x", "no origin"],
+    ["file:///x", 'browsers say "null"'],
+    ["file://", "would match no page"],
+    ["FTP://chat.example.org", "would match no page"],
+    ["blob:https://chat.example.org", "no origin"],
   ];
   for (const [given, words] of wrong) assertThrows(() => canonicalOrigin(given), OriginError, words);
 });

@@ -35,6 +35,8 @@ export interface Sampled {
   readonly databaseBytes: number | undefined;
   readonly walBytes: number | undefined;
   readonly freeBytes: number | undefined;
+  /** Endpoints of webhooks, with the events that wait for each and the age of the oldest in seconds. */
+  readonly webhooks?: readonly { readonly endpoint: string; readonly events: number; readonly seconds: number }[] | undefined;
   /** Seconds since 1970 at which the TLS certificate ends. */
   readonly certificateEnds: number | undefined;
 }
@@ -69,6 +71,9 @@ export class Metrics implements Meter, Disposable {
   readonly #lag: Histogram;
   readonly #loop: Histogram;
   readonly #gauges: readonly (readonly [Gauge.Internal<string>, (sampled: Sampled) => number | undefined])[];
+  readonly #webhooks: Counter<"endpoint" | "result">;
+  readonly #webhooksWaiting: Gauge<"endpoint">;
+  readonly #webhooksOldest: Gauge<"endpoint">;
   readonly #timer: ReturnType<typeof setInterval>;
 
   constructor({ version, deno, sample, apiRoutes = [] }: MetricsOptions) {
@@ -110,6 +115,11 @@ export class Metrics implements Meter, Disposable {
     started.set((performance.timeOrigin || Date.now()) / 1_000);
     this.#gauges = gauges(registers);
 
+    this.#webhooks = counter("parley_webhook_events_total", "Attempts and ends of events, by endpoint", "endpoint", "result");
+    const gauge = (name: string, help: string) => new Gauge({ name, help, labelNames: ["endpoint"] as const, registers });
+    this.#webhooksWaiting = gauge("parley_webhook_waiting", "Events that wait for an endpoint, those under way included");
+    this.#webhooksOldest = gauge("parley_webhook_oldest_seconds", "Age of the oldest of them");
+
     let expected = performance.now() + LOOP_LOOK_MS;
     this.#timer = setInterval(() => {
       const now = performance.now();
@@ -129,6 +139,11 @@ export class Metrics implements Meter, Disposable {
     for (const [gauge, valueOf] of this.#gauges) {
       const value = valueOf(sampled);
       if (value !== undefined) gauge.set(value);
+    }
+    for (const gauge of [this.#webhooksWaiting, this.#webhooksOldest]) gauge.reset();
+    for (const { endpoint, events, seconds } of sampled.webhooks ?? []) {
+      this.#webhooksWaiting.labels(endpoint).set(events);
+      this.#webhooksOldest.labels(endpoint).set(seconds);
     }
     this.#cpu.reset();
     this.#cpu.inc(sampled.cpuSeconds ?? 0);
@@ -176,6 +191,11 @@ export class Metrics implements Meter, Disposable {
 
   written(seconds: number): void {
     this.#lag.observe(seconds);
+  }
+
+  /** Counts events of webhooks; endpoints are few, as an operator names them. */
+  webhook(endpoint: string, result: string, count: number): void {
+    this.#webhooks.labels(endpoint, result).inc(count);
   }
 
   /** Stops looking at the event loop. */

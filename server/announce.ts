@@ -1,20 +1,31 @@
 /** Announcement of a server that has started, and hints for whoever started it. */
 
+import { lineOf, type LogFormat } from "../ops/log.ts";
 import { type ServerValues, VERSION } from "./options.ts";
 
+/** Facts about a server that has started. */
+export interface Announced {
+  readonly url: string;
+  readonly transport: string;
+  readonly hasPage: boolean;
+  /** Sentence on where messages are kept and what an acknowledgement promises, if the broker says it. */
+  readonly kept: string | undefined;
+}
+
 /**
- * Prints where the server listens at `url`, and unless it is to be quiet, how to go on. `kept`: where messages are kept and what an
- * acknowledgement promises, if the broker says it.
+ * Prints where the server listens, and unless it is to be quiet, how to go on; for programs, all of it as the event `listening`.
  */
-export function announce(url: string, values: ServerValues, hasPage: boolean, kept: string | undefined): void {
+export function announce(format: LogFormat, values: ServerValues, { url, transport, hasPage, kept: promise }: Announced): void {
   const { quiet, broker, data } = values;
+  const isKept = broker === "sqlite" && data !== ":memory:";
+  const kept = promise ?? (isKept ? `Messages are kept in ${data}` : "Messages are kept in memory and gone when it ends");
+  if (format === "json") {
+    const fields = { version: VERSION, deno: Deno.version.deno, url, transport, kept };
+    return console.log(lineOf("json", "listening", fields));
+  }
   console.log(`Parley ${VERSION} listens on ${url}`);
   if (quiet) return;
-  if (kept !== undefined) console.log(kept);
-  const isKept = broker === "sqlite" && data !== ":memory:";
-  if (kept === undefined) {
-    console.log(isKept ? `Messages are kept in ${data}` : "Messages are kept in memory and gone when it ends");
-  }
+  console.log(kept);
   if (hasPage) console.log(`Open ${pageAddress(url)} in a browser`);
   else if (!values["no-web"]) console.log("There is no page for browsers; deno task web builds it");
   const server = url === "ws://127.0.0.1:8080/ws" ? "" : ` --server ${url}`;

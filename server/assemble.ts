@@ -11,24 +11,24 @@ import { UsageError } from "../cli/options.ts";
 import { CONFIRM_MESSAGES, type HubOptions } from "../hub.ts";
 import { isLoopback } from "../limits/address.ts";
 import type { AdmissionLimits } from "../limits/admission.ts";
-import { canonicalOrigin, OriginError } from "../limits/origin.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
 import type { ApiOptions, TokenMaker } from "./api.ts";
+import { SlowLog } from "../ops/slow.ts";
 import { readCertificate } from "./certificate.ts";
 import { readKey, withFile } from "./credentials.ts";
 import { FreeSpace } from "./free_space.ts";
 import type { GateOptions } from "./gate.ts";
 import type { MetricsAddress } from "./metrics.ts";
 import { SERVER, type ServerValues } from "./options.ts";
+import { keepsNothing, RULES } from "./rules.ts";
 import type { Certificate } from "./transport.ts";
 import { defaultTransport, type TransportName, whyNoWs } from "./transport_choice.ts";
+import { readEndpoints } from "./webhooks.ts";
 import { openWebAssets, type WebAssets } from "./web_assets.ts";
 
 /** The part of a mailbox that may have been confirmed without the broker knowing it. */
 const CONFIRM_MAILBOX_PARTS = 4;
-/** Frames that a connection's queue has room for at least: one that waits, and the next. */
-const QUEUE_FRAMES_MIN = 2;
 /** Seconds of a day. */
 const DAY_S = 86_400;
 /** Bytes of a MiB. */
@@ -37,7 +37,7 @@ const MIB = 1_048_576;
 /** Parts and limits of a server. Without options nothing is limited, except what no well-behaved client causes. */
 export interface ServerOptions
   extends
-    Omit<HubOptions, "broker" | "report" | "disconnected" | "refusesMessages">,
+    Omit<HubOptions, "broker" | "report" | "disconnected" | "refusesMessages" | "mailboxFull">,
     Omit<GateOptions, "admission" | "log" | "hostname"> {
   readonly hostname?: string;
   /** 0 for any free port. */
@@ -53,6 +53,8 @@ export interface ServerOptions
   readonly web?: WebAssets;
   /** Refuses messages while there is too little room for them. The caller's to close. */
   readonly space?: FreeSpace;
+  /** File with the endpoints that are told of events. Default: nobody is. */
+  readonly webhooks?: string;
   /** Serves metrics at an address of their own. Default: nothing is counted. */
   readonly metrics?: MetricsAddress & { readonly database?: string };
   /** The HTTP API; its keys are the caller's to close. Default: there is none. */
@@ -80,6 +82,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   const web = openWebAssets(values, tokens !== undefined);
   const metrics = metricsOf(values);
   const makeToken = tokenMakerOf(values);
+  if (values.webhooks !== undefined) readEndpoints(values.webhooks);
   const revoked = openRevoked(values, tokens !== undefined, log);
   let apiKeys: ApiKeys | undefined;
   try {
@@ -96,8 +99,15 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       trustedHops: values["trust-proxy"],
       broker,
       log,
+      slow: new SlowLog({
+        log,
+        appendMs: values["slow-append"],
+        turnMs: values["slow-turn"],
+        requestMs: values["slow-request"],
+      }),
       ...space && { space },
       ...metrics && { metrics },
+      ...values.webhooks !== undefined && { webhooks: values.webhooks },
       ...tokens && { tokens },
       ...web && { web },
       ...revoked && { revoked },
@@ -112,7 +122,7 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
 }
 
 /** Returns where metrics are served, and which file they measure; undefined where they are not asked for. */
-function metricsOf(values: ServerValues): ServerOptions["metrics"] {
+export function metricsOf(values: ServerValues): ServerOptions["metrics"] {
   const address = values["metrics-listen"];
   if (address === undefined) return undefined;
   const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? [];
@@ -125,7 +135,7 @@ function metricsOf(values: ServerValues): ServerOptions["metrics"] {
 }
 
 /** Returns the transport that was asked for, or the one that suits the address; refuses one that this Deno cannot serve. */
-function transportOf({ transport, host }: ServerValues): TransportName {
+export function transportOf({ transport, host }: ServerValues): TransportName {
   if (transport === undefined) return defaultTransport(host);
   const why = transport === "ws" ? whyNoWs() : undefined;
   if (why !== undefined) throw new StartError(why);
@@ -134,31 +144,11 @@ function transportOf({ transport, host }: ServerValues): TransportName {
 
 /** Refuses values that each may be, and together would leave somebody outside for ever. */
 function checkTogether(values: ServerValues): void {
-  const { "queue-bytes": queue, "frame-bytes": frame, "allow-origin": origins } = values;
-  for (const option of ["postgres-password-file", "postgres-ca", "postgres-allow-async", "node"] as const) {
-    if (values.postgres === undefined && values[option]) {
-      throw new UsageError(`--${option} is about PostgreSQL, and needs --postgres`);
-    }
-  }
-  if (values.postgres !== undefined && keepsNothing(values)) {
-    throw new UsageError("--postgres keeps messages, and --broker memory keeps none: choose one");
-  }
-  const least = frame * QUEUE_FRAMES_MIN;
-  if (queue < least) {
-    throw new UsageError(`--queue-bytes ${queue} is too few for frames of ${frame} bytes; it has to be at least ${least}`);
-  }
-  for (const origin of origins) {
-    try {
-      canonicalOrigin(origin);
-    } catch (error) {
-      if (error instanceof OriginError) throw new UsageError(`--allow-origin ${error.message}`);
-      throw error;
-    }
-  }
+  for (const rule of RULES) for (const words of rule(values)) throw new UsageError(words);
 }
 
 /** Opens the keys of tokens; undefined in open mode, which is for this machine alone unless the operator insists. */
-async function openTokens(values: ServerValues): Promise<Tokens | undefined> {
+export async function openTokens(values: ServerValues): Promise<Tokens | undefined> {
   const { "jwt-secret-file": secret, "jwt-public-key": publicKey, jwks, "jwt-audience": audience, "jwt-issuer": issuer } =
     values;
   if (secret === undefined && publicKey === undefined && jwks === undefined) {
@@ -277,10 +267,6 @@ function nodeOf({ node, port }: ServerValues): string {
   }
 }
 
-function keepsNothing({ broker, data }: ServerValues): boolean {
-  return broker === "memory" || data === ":memory:";
-}
-
 async function watchSpace({ data: dir, "free-bytes": floorBytes }: ServerValues, log: Log): Promise<FreeSpace | undefined> {
   if (floorBytes === 0) return undefined;
   const space = new FreeSpace({ dir, floorBytes, log });
@@ -321,7 +307,8 @@ export function cannotListen(error: unknown, { host, port }: ServerValues): Star
   return new StartError(whyNot(error, host, port));
 }
 
-function whyNot(error: unknown, host: string, port: number): string {
+/** Says why listening failed. */
+export function whyNot(error: unknown, host: string, port: number): string {
   if (error instanceof Deno.errors.AddrInUse) return `Port ${port} on ${host} is in use; choose another with --port`;
   if (error instanceof Deno.errors.AddrNotAvailable) return `${host} is no address of this machine; choose another with --host`;
   if (error instanceof Deno.errors.PermissionDenied) {

@@ -6,22 +6,35 @@ import { ABOUT_OPTIONS, type AboutCommand, aboutText } from "../cli/about.ts";
 import { helpText } from "../cli/help.ts";
 import { type OptionTable, parseOptions, UsageError, type Values } from "../cli/options.ts";
 import { APIKEY_OPTIONS, apikeyCommand } from "./apikey.ts";
+import { checkCommand, type Outcome } from "./check.ts";
+import { healthCommand } from "./health.ts";
 import { KEYS_OPTIONS, keysCommand, TOKEN_OPTIONS, tokenCommand } from "./credentials.ts";
 import { addressOf } from "./assemble.ts";
 import { serverManual } from "./manual.ts";
-import { BACKUP_OPTIONS, MOVE_OPTIONS, SERVER } from "./options.ts";
+import { BACKUP_OPTIONS, HEALTH_OPTIONS, MOVE_OPTIONS, SERVER, WEBHOOK_OPTIONS } from "./options.ts";
+import { webhookCommand } from "./webhook_command.ts";
 
 /**
- * Runs the command that a command line names; `args` follow it. Returns what to print. Throws {@linkcode UsageError}, and for
- * what cannot be done `KeyError` or `BrokerError`.
+ * Runs the command that a command line names; `args` follow it. Throws {@linkcode UsageError}, and for what cannot be done
+ * `StartError`, `KeyError` or `BrokerError`.
  */
 export async function runCommand(
   command: string,
   args: readonly string[],
   env: (name: string) => string | undefined,
-): Promise<string> {
+): Promise<Outcome> {
+  if (command === "check") return await checkCommand(args, env);
+  return { text: await textOf(command, args, env), status: 0 };
+}
+
+async function textOf(command: string, args: readonly string[], env: (name: string) => string | undefined): Promise<string> {
+  if (command === "health") return await runHealth(args, env);
   if (command === "backup") return await runBackup(args, env);
   if (command === "move") return await runMove(args, env);
+  if (command === "webhook") {
+    const { values, operands } = parseOptions(WEBHOOK_OPTIONS, args, { env });
+    return values.help ? helpText(SERVER, command) : await webhookCommand(operands, values);
+  }
   if (command === "help" || command === "completions" || command === "man") return runAbout(command, args);
   const options = command === "token" ? TOKEN_OPTIONS : command === "apikey" ? APIKEY_OPTIONS : KEYS_OPTIONS;
   const { values, operands } = parseOptions<OptionTable>(options, args, { env });
@@ -30,6 +43,13 @@ export async function runCommand(
   if (command === "token") return await tokenCommand(values as Values<typeof TOKEN_OPTIONS>, console.error);
   if (command === "apikey") return apikeyCommand(values as Values<typeof APIKEY_OPTIONS>, console.error);
   return await keysCommand(values as Values<typeof KEYS_OPTIONS>);
+}
+
+async function runHealth(args: readonly string[], env: (name: string) => string | undefined): Promise<string> {
+  const { values, operands } = parseOptions(HEALTH_OPTIONS, args, { env });
+  if (values.help) return helpText(SERVER, "health");
+  if (operands.length > 1) throw new UsageError(`health takes one URL, not "${operands[1]}" too`);
+  return await healthCommand(values, operands[0]);
 }
 
 async function runMove(args: readonly string[], env: (name: string) => string | undefined): Promise<string> {

@@ -69,7 +69,8 @@ export class FreeSpace {
   }
 }
 
-async function freeBytes(dir: string): Promise<number> {
+/** Resolves with the bytes that are free for this user on the disk of a folder. */
+export async function freeBytes(dir: string): Promise<number> {
   const { bavail, bsize } = await promisify(statfs)(dir);
   return bavail * bsize;
 }

@@ -44,7 +44,16 @@ export class Gate {
 
   /** Lets a request through, or returns the answer that refuses it. */
   async enter(request: Request, remote: string): Promise<Admitted | Response> {
-    const { admission, trustedHops = 0, tokens } = this.#options;
+    const { trustedHops = 0, log } = this.#options;
+    const address = clientAddress(remote, request.headers.get("x-forwarded-for"), trustedHops);
+    const admitted = await this.#enter(request, address);
+    if (admitted instanceof Response) log?.("refused", { address, status: admitted.status });
+    else log?.("admitted", { address, user: admitted.identity.user ?? "" });
+    return admitted;
+  }
+
+  async #enter(request: Request, address: string): Promise<Admitted | Response> {
+    const { admission, tokens } = this.#options;
     const { headers } = request;
     const stranger = this.#refuseElsewhere(headers);
     if (stranger) return stranger;
@@ -58,7 +67,6 @@ export class Gate {
     const name = new URL(request.url).searchParams.get("name");
     const asked = name === null ? undefined : parseName(name);
     if (asked instanceof Refusal) return refusal(400, asked.code, asked.message);
-    const address = clientAddress(remote, headers.get("x-forwarded-for"), trustedHops);
     const slot = admission.admit(address);
     if ("status" in slot) return denial(slot);
     let admitted: Admitted | Response | undefined;

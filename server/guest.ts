@@ -60,7 +60,7 @@ export interface GuestsOptions {
 export class Guests {
   readonly revoked: Revoked | undefined;
   readonly openTimeoutMs: number;
-  readonly #log: Log;
+  readonly log: Log;
   readonly #host: Host;
   readonly #present = new Set<Guest>();
   #isClosing = false;
@@ -71,7 +71,7 @@ export class Guests {
     { revoked, log = () => {}, openTimeoutMs = OPEN_TIMEOUT_MS, publish = () => {} }: GuestsOptions = {},
   ) {
     this.#host = host;
-    this.#log = log;
+    this.log = log;
     this.revoked = revoked;
     this.openTimeoutMs = openTimeoutMs;
     revoked?.onChange((isOwn) => {
@@ -98,10 +98,11 @@ export class Guests {
     return this.#host.connect(connection, identity);
   }
 
-  /** Forgets a guest that is gone. Idempotent. */
-  leave(guest: Guest): void {
-    this.#present.delete(guest);
+  /** Forgets a guest that is gone. Returns false for one that was forgotten before. */
+  leave(guest: Guest): boolean {
+    const wasPresent = this.#present.delete(guest);
     if (this.#present.size === 0) this.#emptied?.();
+    return wasPresent;
   }
 
   /** Closes a guest that turns out to be revoked. Returns whether it is. */
@@ -120,7 +121,7 @@ export class Guests {
       guest.close(REVOKED);
     }
     for (const [user, connections] of closed) {
-      this.#log("revoked_closed", { user, connections, file: revoked.file ?? "another node's" });
+      this.log("revoked_closed", { user, connections, file: revoked.file ?? "another node's" });
     }
     return closed.size;
   }
@@ -152,6 +153,9 @@ export class Guest {
   #closeAtOpening: Closing | undefined;
   #isNamed = false;
   #isGone = false;
+  /** Close code of the server's; 0 while it has not closed the connection. */
+  #code = 0;
+  readonly #since = performance.now();
   /** The deadline of the handshake, then the expiry of the token. */
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -209,9 +213,10 @@ export class Guest {
     if (!this.#isNamed) this.#noteName();
   }
 
-  /** Notes that the server begins to close: the connection is stalled until {@linkcode Guest.closed}. */
-  closing(): void {
+  /** Notes that the server begins to close with this code: the connection is stalled until {@linkcode Guest.closed}. */
+  closing(code: number): void {
     this.#isOpen = false;
+    this.#code = code;
     clearTimeout(this.#timer);
     this.#admitted.slot.stalled();
   }
@@ -224,7 +229,9 @@ export class Guest {
   /** Notes that the connection is closed and its socket freed; `clean` where the peer said goodbye. Idempotent. */
   closed(clean: boolean): void {
     clearTimeout(this.#timer);
-    this.#guests.leave(this);
+    if (this.#guests.leave(this)) {
+      this.#guests.log("closed", { user: this.user, ms: Math.round(performance.now() - this.#since), code: this.#code });
+    }
     this.#gone(clean);
     this.#admitted.slot.release();
   }

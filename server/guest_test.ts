@@ -2,8 +2,8 @@ import { assertEquals } from "@std/assert";
 import type { Revoked } from "../auth/revoked.ts";
 import type { Receiver } from "../hub.ts";
 import type { Slot } from "../limits/admission.ts";
-import { sentenceOf } from "../ops/log.ts";
 import { FakeConnection } from "../testing/fake_connection.ts";
+import { toldTo } from "../testing/told.ts";
 import { CLOSE_CODES } from "../protocol.ts";
 import { type Admitted, Guests } from "./guest.ts";
 
@@ -36,7 +36,7 @@ function place(openTimeoutMs?: number, isRevoked?: (user: string) => boolean) {
       return receiver;
     },
   }, {
-    log: (event, fields) => told.push(sentenceOf(event, fields)),
+    log: toldTo(told),
     ...openTimeoutMs !== undefined && { openTimeoutMs },
     ...isRevoked &&
       { revoked: { file: "revoked", has: isRevoked, onChange: (f: () => void) => changed = f } as unknown as Revoked },
@@ -73,7 +73,7 @@ Deno.test("a guest that the server closes is stalled until its socket is freed",
   const { told, guests, admitted } = place();
   const guest = guests.admit(new FakeConnection(), admitted);
   guest.opened();
-  guest.closing();
+  guest.closing(4003);
   assertEquals(told, ["connected", "stalled"]);
   guest.closed(false);
   assertEquals(told, ["connected", "stalled", "gone false", "released"]);
@@ -131,7 +131,7 @@ Deno.test("revoking a name counts its open connections in the log, once", () => 
   });
   revoked = "bob";
   change();
-  for (const guest of all) guest.closing();
+  for (const guest of all) guest.closing(4003);
   change();
   assertEquals(told.filter((entry) => entry.startsWith("bob is")), ["bob is revoked by revoked: connections closed: 2"]);
   for (const guest of all) guest.closed(false);

@@ -52,6 +52,7 @@ export function httpHandler(
       ...READ,
       answer: (request) => web?.page(request) ?? landingPage(request, schemeOf(request, scheme, trustedHops)),
     }],
+    ["/livez", { ...READ, answer: () => plain(200, "ok") }], // that the loop turns is all it says: a drain is no reason to kill
     ["/healthz", {
       ...READ,
       answer: (request, address) => isDraining() ? plain(503, "draining") : alive(unreadiness(), request, address),

@@ -23,6 +23,8 @@ export interface Measured {
   /** Bytes that are free where it is; undefined where that is not known. */
   readonly freeBytes: () => number | undefined;
   readonly certificate: () => Certificate | undefined;
+  /** Returns what waits for endpoints of webhooks. */
+  readonly webhooks?: () => Sampled["webhooks"];
 }
 
 /** Address to serve metrics at. */
@@ -63,6 +65,11 @@ export class MetricsServer {
     return this.#metrics;
   }
 
+  /** Counts events of webhooks. */
+  webhook(endpoint: string, result: string, count: number): void {
+    this.#metrics.webhook(endpoint, result, count);
+  }
+
   /** Begins to measure a server that has started. */
   measure(measured: Measured): void {
     this.#measured = measured;
@@ -97,7 +104,7 @@ export class MetricsServer {
   }
 
   #sample(): Sampled {
-    const { hub, admission, database, freeBytes, certificate } = this.#measured ?? {};
+    const { hub, admission, database, freeBytes, certificate, webhooks } = this.#measured ?? {};
     const { user, system } = process.cpuUsage();
     return {
       ...hub?.measure() ?? { base: 0, extended: 0, undecided: 0, behind: 0, queuedBytes: 0 },
@@ -110,6 +117,7 @@ export class MetricsServer {
       databaseBytes: database === undefined ? undefined : attempt(() => Deno.statSync(database).size),
       walBytes: database === undefined ? undefined : attempt(() => Deno.statSync(`${database}-wal`).size),
       freeBytes: freeBytes?.(),
+      webhooks: webhooks?.(),
       certificateEnds: endOf(certificate?.()),
     };
   }

@@ -8,6 +8,8 @@ import { DEFAULT_SCHEMA } from "../broker/postgres.ts";
 import { DEVICES_MAX, HELLO_TIMEOUT_MS, QUEUE_BYTES_MAX, REFUSALS_MAX } from "../hub.ts";
 import { STALLED_MAX, STALLED_PER_USER_MAX } from "../limits/admission.ts";
 import { aboutCommands } from "../cli/about.ts";
+import { LOG_FORMATS, LOG_LEVELS } from "../ops/log.ts";
+import { SLOW_APPEND_MS, SLOW_REQUEST_MS, SLOW_TURN_MS } from "../ops/slow.ts";
 import type { OptionTable, ProgramSpec, Values } from "../cli/options.ts";
 import { TRANSPORTS } from "./transport_choice.ts";
 import { CONTENT_BYTES_MAX, FRAME_BYTES_MAX } from "../protocol.ts";
@@ -47,8 +49,54 @@ export const SERVER_OPTIONS = {
     env: "PARLEY_METRICS_LISTEN",
     help: "Serve metrics for Prometheus at /metrics of this address, to whoever reaches it",
   },
+  webhooks: {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_WEBHOOKS",
+    help: "File (JSON) with the endpoints that are told of messages and users; re-read when it changes",
+  },
   "no-web": { kind: "flag", env: "PARLEY_NO_WEB", help: "Serve no page for browsers" },
   quiet: { kind: "flag", short: "q", env: "PARLEY_QUIET", help: "Print no hints at start" },
+
+  "log-format": {
+    kind: "string",
+    env: "PARLEY_LOG_FORMAT",
+    choices: LOG_FORMATS,
+    group: "Log",
+    help: "Sentences, or a JSON object per line; without it text on a terminal, json elsewhere",
+  },
+  "log-level": {
+    kind: "string",
+    env: "PARLEY_LOG_LEVEL",
+    default: "info",
+    choices: LOG_LEVELS,
+    group: "Log",
+    help: "Least urgent level that is logged",
+  },
+  "slow-append": {
+    kind: "limit",
+    value: "MS",
+    env: "PARLEY_SLOW_APPEND",
+    default: SLOW_APPEND_MS,
+    group: "Log",
+    help: "Milliseconds of storing messages from which it is logged; 0 for never",
+  },
+  "slow-turn": {
+    kind: "limit",
+    value: "MS",
+    env: "PARLEY_SLOW_TURN",
+    default: SLOW_TURN_MS,
+    group: "Log",
+    help: "Milliseconds of a turn of the event loop from which it is logged; 0 for never",
+  },
+  "slow-request": {
+    kind: "limit",
+    value: "MS",
+    env: "PARLEY_SLOW_REQUEST",
+    default: SLOW_REQUEST_MS,
+    group: "Log",
+    help: "Milliseconds of answering a request, such as history, from which it is logged; 0 for never",
+  },
 
   data: { ...DATA, group: "Storage" },
   broker: {
@@ -393,6 +441,36 @@ export const BACKUP_OPTIONS = {
   help: { kind: "flag", short: "h", help: "Show this help" },
 } as const satisfies OptionTable;
 
+/** Options of `chat-server webhook`. */
+export const WEBHOOK_OPTIONS = {
+  from: { kind: "string", value: "POSITION", help: "Position, or time, after which everything is sent again" },
+  pair: { kind: "flag", help: "Make a pair of keys instead of a secret that both sides have" },
+  webhooks: SERVER_OPTIONS.webhooks,
+  data: DATA,
+  postgres: SERVER_OPTIONS.postgres,
+  "postgres-password-file": SERVER_OPTIONS["postgres-password-file"],
+  "postgres-ca": SERVER_OPTIONS["postgres-ca"],
+  "postgres-schema": SERVER_OPTIONS["postgres-schema"],
+  help: { kind: "flag", short: "h", help: "Show this help" },
+} as const satisfies OptionTable;
+
+/** Options of `chat-server health`: without a URL those of the server say whom to ask. */
+export const HEALTH_OPTIONS = {
+  live: { kind: "flag", help: "Ask only whether it answers (/livez), not whether it can do its work (/readyz)" },
+  timeout: { kind: "integer", value: "SECONDS", default: 5, min: 1, max: 600, help: "Seconds that it has to answer" },
+  ca: { kind: "string", value: "FILE", help: "Certificates (PEM) that its own is checked with, beside the system's" },
+  host: SERVER_OPTIONS.host,
+  port: SERVER_OPTIONS.port,
+  cert: SERVER_OPTIONS.cert,
+  help: { kind: "flag", short: "h", help: "Show this help" },
+} as const satisfies OptionTable;
+
+/** Options of `chat-server check`: those of the server that it looks at. */
+export const CHECK_OPTIONS = (() => {
+  const { version: _, ...options } = SERVER_OPTIONS;
+  return options;
+})();
+
 /** `chat-server` with its options, commands and examples. */
 export const SERVER: ProgramSpec = {
   name: "chat-server",
@@ -412,6 +490,28 @@ export const SERVER: ProgramSpec = {
       operands: "",
       options: MOVE_OPTIONS,
       examples: ["chat-server move --from /var/lib/parley --to postgres://parley@db/parley"],
+    },
+    webhook: {
+      summary: "Look at endpoints of webhooks, try one, send it again what it was sent, or make a secret",
+      operands: "list|test|replay|enable|secret [NAME]",
+      options: WEBHOOK_OPTIONS,
+      examples: [
+        "chat-server webhook secret",
+        "chat-server webhook test push --webhooks webhooks.json",
+        "chat-server webhook replay push --from 2026-09-01T10:00Z",
+      ],
+    },
+    check: {
+      summary: "Say what is wrong before a start would, all of it; with the options and variables of the server",
+      operands: "",
+      options: CHECK_OPTIONS,
+      examples: ["chat-server check", "chat-server check --quiet --cert cert.pem --key key.pem && systemctl restart parley"],
+    },
+    health: {
+      summary: "Ask a running server whether it can do its work; the exit status says it too",
+      operands: "[URL]",
+      options: HEALTH_OPTIONS,
+      examples: ["chat-server health", "chat-server health --ca ca.pem https://chat.example.org"],
     },
     ...aboutCommands("chat-server"),
   },

@@ -5,11 +5,11 @@ import { SignJWT } from "jose";
 import { Revoked } from "../auth/revoked.ts";
 import { Tokens } from "../auth/tokens.ts";
 import { TokenBuckets } from "../limits/rate.ts";
-import { sentenceOf } from "../ops/log.ts";
 import { CLOSE_CODES } from "../protocol.ts";
 import type { TransportName } from "./transport_choice.ts";
 import { main, type Server, type ServerOptions, startServer } from "../server.ts";
 import { certificate, filesIn } from "../testing/certificate.ts";
+import { toldTo } from "../testing/told.ts";
 import { testOverTransports } from "../testing/over_transports.ts";
 import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
 import { fromSource, RunningServer } from "../testing/process.ts";
@@ -75,7 +75,7 @@ testOverTransports({
   ignore,
   async fn(transport) {
     const lines: string[] = [];
-    await using server = await serve(transport, { log: (event, fields) => lines.push(sentenceOf(event, fields)) });
+    await using server = await serve(transport, { log: toldTo(lines) });
     const good = await token("alice"), other = await token("mallory", -120);
     const refused: [Record<string, string>, string, number][] = [
       [{}, "/ws", 401],
@@ -134,7 +134,7 @@ testOverTransports({
   ignore,
   async fn(transport) {
     const lines: string[] = [];
-    await using server = await serve(transport, { log: (event, fields) => lines.push(sentenceOf(event, fields)) });
+    await using server = await serve(transport, { log: toldTo(lines) });
     const root = connect(server, "", await token("root", 60, { role: "admin" }));
     const alice = connect(server, "", await token("alice", 60, { role: ["admin"], admin: true }));
     await Promise.all([root.open, alice.open]);
@@ -181,7 +181,7 @@ testOverTransports({
   async fn(transport) {
     const file = await Deno.makeTempFile();
     const lines: string[] = [];
-    const log = (...[event, fields]: Parameters<typeof sentenceOf>) => void lines.push(sentenceOf(event, fields));
+    const log = toldTo(lines);
     const revoked = new Revoked(file, log);
     await using server = await serve(transport, { revoked, log });
     const alice = connect(server, "", await token("alice", 60, { jti: "t1" })), bob = connect(server, "", await token("bob"));
@@ -240,7 +240,7 @@ testOverTransports({
     const lines: string[] = [];
     await using open = await serve(
       transport,
-      { trustedHops: 1, log: (event, fields) => lines.push(sentenceOf(event, fields)) },
+      { trustedHops: 1, log: toldTo(lines) },
       true,
     );
     for (const headers of strange) {
@@ -300,7 +300,7 @@ testOverTransports({
     const lines: string[] = [];
     await using guarded = await serve(transport, {
       trustedHops: 1,
-      log: (event, fields) => lines.push(sentenceOf(event, fields)),
+      log: toldTo(lines),
     });
     assertEquals((await ask(guarded, { "x-forwarded-for": "192.0.2.7" })).status, 401);
     assertEquals(lines, ["login of 192.0.2.7 refused: no token"]);
@@ -387,7 +387,7 @@ Deno.test({
     const { error } = console;
     console.error = (line: string) => lines.push(line);
     try {
-      assertEquals(await main(["--host", "0.0.0.0", "--port", "0", "--broker", "memory"]), 1);
+      assertEquals(await main(["--host", "0.0.0.0", "--port", "0", "--broker", "memory", "--log-format", "text"]), 1);
     } finally {
       console.error = error;
     }

@@ -44,7 +44,7 @@ export class SocketConnection implements Connection {
   close(code: number, reason: string): void {
     if (this.#socket.readyState > WebSocket.OPEN) return;
     // Deno cannot end a socket whose peer does not answer: until it goes it counts as stalled.
-    this.#guest.closing();
+    this.#guest.closing(code);
     this.#socket.close(code, reason);
   }
 }

@@ -131,7 +131,7 @@ export class WsConnection implements Connection {
 
   close(code: number, reason: string): void {
     if (this.#socket.readyState !== WebSocket.OPEN) return;
-    this.#guest.closing();
+    this.#guest.closing(code);
     this.#endIn(this.#all.closeMs);
     this.#socket.close(code, reason);
   }

@@ -5,7 +5,7 @@
 
 import { openSqliteBroker } from "../broker/sqlite.ts";
 import { TokenBuckets } from "../limits/rate.ts";
-import { logToStderr } from "../ops/log.ts";
+import { openLog } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 import { SERVER_OPTIONS } from "../server/options.ts";
 import type { TransportName } from "../server/transport_choice.ts";
@@ -19,7 +19,7 @@ const server = await startServer({
   rateLimit: new TokenBuckets(rate, burst),
   rate: { rate, burst },
   admission: { connections: SERVER_OPTIONS["max-connections"].default },
-  log: logToStderr,
+  log: openLog({ format: "text", level: "info" }),
 });
 // Not SIGUSR1: Deno starts its debugger at that.
 Deno.addSignalListener("SIGUSR2", () => console.log(JSON.stringify({ ...server.hub.counts, ...server.admission.counts })));

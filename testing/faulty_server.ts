@@ -5,7 +5,7 @@
  */
 
 import { openSqliteBroker } from "../broker/sqlite.ts";
-import { logToStderr } from "../ops/log.ts";
+import { openLog } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 import type { TransportName } from "../server/transport_choice.ts";
 
@@ -18,7 +18,7 @@ if (fault !== "none") {
   };
 }
 // A disk that fails on purpose is no news.
-const log = fault === "failing-disk" ? () => {} : logToStderr;
+const log = fault === "failing-disk" ? () => {} : openLog({ format: "text", level: "info" });
 const server = await startServer({ port: 0, transport, broker: await openSqliteBroker({ dir }), log });
 Deno.addSignalListener("SIGTERM", () => void server.shutdown().then(() => Deno.exit(0)));
 console.log(server.url);

@@ -226,6 +226,14 @@ export class PostgresServer implements AsyncDisposable {
     Deno.removeSync(`${this.folder}/data/postmaster.pid`);
   }
 
+  /** Starts it again after it has ended by itself. */
+  revive(): void {
+    try {
+      Deno.removeSync(`${this.folder}/data/postmaster.pid`);
+    } catch { /* it has removed it */ }
+    this.start();
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     try {
       this.signalAll("SIGCONT");

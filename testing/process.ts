@@ -88,7 +88,7 @@ export class Running implements AsyncDisposable {
   constructor({ command, args }: Command, more: readonly string[] = [], env: Record<string, string> = {}) {
     this.#child = new Deno.Command(command, {
       args: [...args, ...more],
-      env: { NO_COLOR: "1", ...env },
+      env: { NO_COLOR: "1", PARLEY_LOG_FORMAT: "text", ...env },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",

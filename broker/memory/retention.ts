@@ -164,6 +164,7 @@ export class Retention {
   #removeOne({ sender, id, seq }: Stored): void {
     if (id !== undefined) this.#state.users.get(sender)!.ids?.delete(id);
     this.#state.log.delete(seq);
+    this.#state.removed = Math.max(this.#state.removed, seq);
     this.#isJammed = false;
   }
 }

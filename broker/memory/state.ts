@@ -96,6 +96,8 @@ export class MemoryState {
   /** Groups that have ended, of which a device is due something, by name; the ones that ended first come first. */
   readonly endedGroups = new Map<string, readonly Thread[]>();
   readonly log = new MessageLog();
+  /** Highest position of a message that was removed; 0 for none. */
+  removed = 0;
 
   /** Returns a user, who is registered if unknown. */
   user(name: string): User {

@@ -41,6 +41,8 @@ export class Doorbell {
   readonly #options: DoorbellOptions;
   readonly #out: Link;
   readonly #in: Link;
+  /** Beginning of what this node says itself. */
+  readonly #begin: string;
   #events: string[] = [];
   #isRung = false;
   #sending = false;
@@ -50,6 +52,7 @@ export class Doorbell {
   constructor(options: DoorbellOptions) {
     this.#options = options;
     const { connector, channel } = options;
+    this.#begin = `[${JSON.stringify(options.node)},`;
     this.#out = new Link(connector, { max: 1, session: { synchronous_commit: "off" } });
     this.#in = new Link(connector, {
       max: 1,
@@ -74,8 +77,8 @@ export class Doorbell {
   }
 
   #heard(payload: string): void {
+    if (payload.startsWith(this.#begin)) return;
     const [node, isRing, ...events] = JSON.parse(payload) as [string, number, ...NodeEvent[]];
-    if (node === this.#options.node) return;
     if (isRing) this.#options.rung();
     for (const event of events) this.#options.heard(node, event);
   }
@@ -113,15 +116,18 @@ export class Doorbell {
     const events = this.#events, ring = this.#isRung ? 1 : 0;
     this.#events = [];
     this.#isRung = false;
-    const begin = `[${JSON.stringify(this.#options.node)},`;
+    const begin = this.#begin;
     const payloads: string[] = [];
-    let payload = `${begin}${ring}`;
+    let payload = `${begin}${ring}`, size = payload.length;
     for (const event of events) {
-      if (bytes(payload) + bytes(event) + 2 > PAYLOAD_BYTES_MAX) {
+      const length = bytes(event);
+      if (size + length + 2 > PAYLOAD_BYTES_MAX) {
         payloads.push(payload + "]");
         payload = `${begin}0`;
+        size = payload.length;
       }
       payload += "," + event;
+      size += length + 1;
     }
     payloads.push(payload + "]");
     return payloads;
@@ -149,7 +155,10 @@ function split(event: NodeEvent): string[] {
 }
 
 const ENCODER = new TextEncoder();
+// deno-lint-ignore no-control-regex
+const ASCII_REGEXP = /^[\x00-\x7f]*$/;
 
+/** Returns the length of a text in UTF-8. Most events are ASCII, and there are as many as messages. */
 function bytes(text: string): number {
-  return ENCODER.encode(text).length;
+  return ASCII_REGEXP.test(text) ? text.length : ENCODER.encode(text).length;
 }

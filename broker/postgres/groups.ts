@@ -35,12 +35,14 @@ export class Groups implements Kind<GroupRequest, GroupAnswer | BrokerRefusal> {
   readonly most = 1;
   readonly #limits: BrokerLimits;
   readonly #directory: Directory;
+  readonly #now: (() => number) | undefined;
   readonly #changed: () => void;
 
-  /** `changed` is called after a change: the other nodes have to look. */
-  constructor(limits: BrokerLimits, directory: Directory, changed: () => void) {
+  /** `now` is undefined for PostgreSQL's clock; `changed` is called after a change: the other nodes have to look. */
+  constructor(limits: BrokerLimits, directory: Directory, now: (() => number) | undefined, changed: () => void) {
     this.#limits = limits;
     this.#directory = directory;
+    this.#now = now;
     this.#changed = changed;
   }
 
@@ -104,11 +106,12 @@ export class Groups implements Kind<GroupRequest, GroupAnswer | BrokerRefusal> {
     if (decision.change === "none" || decision.change === "agree") return true;
     const user = decision.change === "create" ? decision.owner : decision.user;
     const inviter = decision.change === "enter" ? decision.inviter : "";
-    await this.#directory.find(sql, inviter === "" ? [user] : [user, inviter]);
+    await this.#directory.find(sql, inviter === "" ? [user, request.user] : [user, inviter, request.user]);
     const most = Number.isFinite(this.#limits.groupsPerUser) ? this.#limits.groupsPerUser : ANY_NUMBER;
-    const [row] = await sql`SELECT change(${decision.change}, ${request.group}, ${group?.id ?? 0}, ${group?.changed ?? 0},
+    const [row] = await sql`SELECT change_by(${decision.change}, ${request.group}, ${group?.id ?? 0}, ${group?.changed ?? 0},
       ${this.#directory.userId(user)!}, ${inviter === "" ? 0 : this.#directory.userId(inviter)!},
-      ${decision.change === "create" && decision.open}, ${decision.change === "exit" && decision.declined}, ${most}) AS place`;
+      ${decision.change === "create" && decision.open}, ${decision.change === "exit" && decision.declined}, ${most},
+      ${this.#directory.userId(request.user)!}, ${request.op}, ${this.#now?.() ?? null}::bigint) AS place`;
     return row!.place !== 0;
   }
 

@@ -76,6 +76,8 @@ export class Connector {
       // The plans are index walks that suit every value; planning them anew each time costs more than the small appends.
       plan_cache_mode: PLANS,
       jit: "off",
+      // A plan is kept for as long as its connection: one of an empty table must not walk through a full one.
+      enable_seqscan: "off",
       tcp_user_timeout: USER_TIMEOUT_MS,
     };
   }

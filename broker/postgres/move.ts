@@ -85,6 +85,12 @@ const TABLES: readonly Table[] = [
     from: "SELECT user, thread, since, until FROM ended ORDER BY user, until",
   },
   {
+    name: "cursors",
+    columns: [["name", "text"], ["state", "text"], ["wish", "text"]],
+    // Changes of groups are numbered otherwise here: followers begin at the end of them.
+    from: "SELECT name, iif(state LIKE '{%', json_remove(state, '$.change'), state), wish FROM cursors ORDER BY name",
+  },
+  {
     name: "declined",
     columns: [["usr", "int"], ["inviter", "int"], ["name", "text"]],
     from: "SELECT user, inviter, name FROM declined ORDER BY user",

@@ -9,6 +9,8 @@ import { ints, type Sql, texts } from "./link.ts";
 
 /** Calls that are made together: some milliseconds. */
 const TOGETHER = 200;
+/** Markers of one transaction, which holds the horizon: some milliseconds. */
+const MARKERS_TOGETHER = 250;
 
 /** A device that connects. */
 export interface AttachItem {
@@ -87,21 +89,46 @@ export function markKind(
   return {
     most: TOGETHER,
     run: async (sql, calls) => {
-      const moves = calls.flat();
-      const threads = moves.map(({ user, with: other }) => isGroup(other) ? other : directName(user, other));
-      const rows = await sql`SELECT n, moved, authors, ts FROM mark(${texts(moves.map(({ user }) => user))}::text[],
-        ${texts(threads)}::text[], ${`{${moves.map(({ kind }) => kind === "read")}}`}::boolean[],
-        ${`{${moves.map((move) => move.kind === "read" && move.private === true)}}`}::boolean[],
-        ${ints(moves.map(({ seq }) => seq))}::bigint[], ${now ? now() : null}::bigint, ${seen()})`;
-      const results = new Array<MarkerResult>(moves.length);
-      for (const row of rows) {
-        results[row.n - 1] = { moved: row.moved, authors: row.authors?.split(" ") ?? [], ts: row.ts };
-        if (row.moved) moved(moves[row.n - 1]!.user);
+      const moves = calls.flat(), results = new Array<MarkerResult>(moves.length);
+      for (const some of inRounds(moves)) {
+        const rows = await moveMarkers(sql, some.map((index) => moves[index]!), seen(), now?.());
+        const stays = { moved: false, authors: [], ts: rows.find(({ n }) => n === 0)!.ts };
+        for (const index of some) results[index] = stays;
+        for (const { n, authors, ts } of rows) {
+          if (n === 0) continue;
+          const index = some[n - 1]!;
+          results[index] = { moved: true, authors: authors?.split(" ") ?? [], ts };
+          moved(moves[index]!.user);
+        }
       }
       let start = 0;
       return calls.map(({ length }) => results.slice(start, start += length));
     },
   };
+}
+
+/** Returns the indexes of moves in groups in which each conversation of a user is once, those of one conversation in order. */
+function inRounds(moves: readonly MarkerMove[]): number[][] {
+  const rounds: number[][] = [[]];
+  let taken = new Set<string>();
+  for (const [index, { user, with: other }] of moves.entries()) {
+    const key = `${user} ${other}`;
+    if (taken.has(key) || rounds.at(-1)!.length === MARKERS_TOGETHER) {
+      rounds.push([]);
+      taken = new Set();
+    }
+    rounds.at(-1)!.push(index);
+    taken.add(key);
+  }
+  return rounds;
+}
+
+function moveMarkers(sql: Sql, moves: readonly MarkerMove[], seen: number, now: number | undefined) {
+  const threads = moves.map(({ user, with: other }) => isGroup(other) ? other : directName(user, other));
+  return sql`SELECT n, authors, ts FROM move_markers(${texts(moves.map(({ user }) => user))}::text[],
+    ${texts(threads)}::text[], ${`{${moves.map(({ kind }) => kind === "read")}}`}::boolean[],
+    ${`{${moves.map((move) => move.kind === "read" && move.private === true)}}`}::boolean[],
+    ${ints(moves.map(({ seq }) => seq))}::bigint[], ${now ?? null}::bigint, ${seen})`;
 }
 
 /** Makes the kind of `Markers.markAll`. */

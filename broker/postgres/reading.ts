@@ -1,39 +1,36 @@
 /** Backlogs, history, lists of conversations and of markers. All are bounded by the horizon, or by what this node has seen. */
 
-import type {
-  BrokerRefusal,
-  ConversationCursor,
-  ConversationPage,
-  Found,
-  HistoryQuery,
-  Marker,
-  Page,
-  SearchQuery,
-  Stored,
-} from "../../broker.ts";
+import type { BrokerRefusal, ConversationCursor, ConversationPage, HistoryQuery, Marker, Page, Stored } from "../../broker.ts";
 import { UNREAD_MAX } from "../limits.ts";
 import { isGroup } from "../names.ts";
-import { isFound, parseQuery } from "../search_rules.ts";
 import { notMember, unknownGroup, unknownUser } from "../refusals.ts";
 import { directName, type Directory, groupName } from "./directory.ts";
-import { texts } from "./link.ts";
+import { ints, texts } from "./link.ts";
 import type { Reads } from "./reads.ts";
 
 /** Characters of a page of backlog: a device far behind costs a page, and many may come back at once. */
 const PAGE_CHARS_MAX = 131_072;
 /** Characters of a page of history: what one answer has at most. */
 const HISTORY_CHARS_MAX = 262_144;
-/** Messages that one search looks at, and at once. */
-const LOOKED_AT_MAX = 5_000, SEARCH_STEP = 500;
-/** Number that no conversation has. */
-const NO_THREAD = -1;
+/** Places of a backlog that are found at once, milliseconds for which they are remembered, and how many backlogs are. */
+const PLACES_MAX = 4_000, BACKLOG_MS = 10_000, BACKLOGS_MAX = 16;
 /** Markers that are yielded at once. */
 const MARKERS_PAGE = 512;
 /** Above every position. */
 const HIGHEST = Number.MAX_SAFE_INTEGER;
 
+/** Conversation and position of a message. */
+type Place = readonly [thread: number, seq: number];
+
+/** The rest of a backlog, which ends at no place: there may be more. */
+interface Backlog {
+  readonly places: readonly Place[];
+  /** Time of `performance.now()`. */
+  readonly until: number;
+}
+
 /** A row of a page. */
-interface Row {
+export interface Row {
   readonly seq: number;
   readonly ts: number;
   readonly sender: number;
@@ -57,6 +54,8 @@ export interface ReadingOptions {
 /** Answers questions about messages. */
 export class Reading {
   readonly #options: ReadingOptions;
+  /** Backlogs that are being read, by user and position. */
+  readonly #backlogs = new Map<string, Backlog>();
   /** Groups by number, for the names of messages: a number is never given to another. */
   readonly #groupNames = new Map<number, string>();
 
@@ -67,13 +66,49 @@ export class Reading {
   /** Reads a page as `MessageLog.read` of broker.ts says. */
   async backlog(user: string, after: number, limit: number): Promise<Page> {
     const { reads, seen } = this.#options;
+    const known = this.#backlogs.get(`${user} ${after}`);
+    if (known) return await this.#nextPage(user, after, known, limit);
     const rows = await reads.ask((sql) =>
-      sql`SELECT * FROM backlog(${user}, ${after}, ${limit}, ${PAGE_CHARS_MAX}, ${seen()})`
-    );
-    return this.#page(rows as unknown as Row[]);
+      sql`SELECT * FROM backlog_page(${user}, ${after}, ${limit}, ${PAGE_CHARS_MAX}, ${seen()})`
+    ) as unknown as (Row & { readonly many: boolean })[];
+    const page = await this.page(rows);
+    if (page.more && rows[0]!.many) await this.#lookAhead(user, rows.at(-1)!.seq);
+    return page;
   }
 
-  async #page(rows: readonly Row[]): Promise<Page> {
+  /** Finds the next places of the backlog of a user who is in many conversations: to ask each of them for every page takes long. */
+  async #lookAhead(user: string, after: number): Promise<void> {
+    const { reads, seen } = this.#options;
+    const places = await reads.ask((sql) =>
+      sql`SELECT thread, seq FROM places(${user}, ${after}, ${PLACES_MAX}, ${seen()})`.values()
+    ) as unknown as Place[];
+    this.#remember(user, after, { places, until: performance.now() + BACKLOG_MS });
+  }
+
+  #remember(user: string, after: number, backlog: Backlog): void {
+    if (backlog.places.length === 0 || performance.now() > backlog.until) return;
+    for (const oldest of this.#backlogs.keys()) if (this.#backlogs.size >= BACKLOGS_MAX) this.#backlogs.delete(oldest);
+    this.#backlogs.set(`${user} ${after}`, backlog);
+  }
+
+  /** Makes a page of places that were found before. What was removed since is not in it. */
+  async #nextPage(user: string, after: number, { places, until }: Backlog, limit: number): Promise<Page> {
+    this.#backlogs.delete(`${user} ${after}`);
+    const some = places.slice(0, limit), last = some.at(-1)![1], rest = places.slice(limit);
+    const rows = await this.#options.reads.ask((sql) =>
+      sql`SELECT m.*, 0::bigint AS found FROM unnest(${ints(some.map(([thread]) => thread))}::int[],
+        ${ints(some.map(([, seq]) => seq))}::bigint[]) p(thread, seq)
+        JOIN messages m ON m.thread = p.thread AND m.seq = p.seq ORDER BY m.seq`
+    ) as unknown as Row[];
+    let chars = 0;
+    const cut = rows.findIndex(({ content }) => (chars += content.length) - content.length >= PAGE_CHARS_MAX);
+    const page = await this.page(cut < 0 ? rows : rows.slice(0, cut));
+    if (cut < 0 && rows.at(-1)?.seq === last) this.#remember(user, last, { places: rest, until });
+    return { messages: page.messages, more: true };
+  }
+
+  /** Makes a page of rows. */
+  async page(rows: readonly Row[]): Promise<Page> {
     const { reads, directory } = this.#options;
     await this.#learnGroups(rows);
     const names = await directory.namesOf(reads, rows.flatMap(({ sender, recipient }) => [sender, recipient]));
@@ -104,53 +139,13 @@ export class Reading {
       sql`SELECT * FROM history(${user}, ${thread}, ${after ?? 0}, ${before ?? HIGHEST}, ${forward}, ${limit},
         ${HISTORY_CHARS_MAX}, ${seen()})`
     );
-    if (first!.thread === null) return await this.#whyNot(other);
-    const page = await this.#page(rows as unknown as Row[]);
+    if (first!.thread === null) return await this.whyNot(other);
+    const page = await this.page(rows as unknown as Row[]);
     return forward ? page : { messages: page.messages.toReversed(), more: page.more };
   }
 
-  /** Searches as `Search.search` of broker.ts says: messages are looked at, the newest first, as many as one call may. */
-  async search(user: string, { query, with: other, before, limit }: SearchQuery): Promise<Found | BrokerRefusal> {
-    const sought = parseQuery(query);
-    if ("code" in sought) return sought;
-    const { reads, seen } = this.#options;
-    let thread = 0;
-    if (other !== undefined) {
-      const [first] = await reads.ask((sql) =>
-        sql`SELECT thread FROM history(${user}, ${isGroup(other) ? other : directName(user, other)}, 0, 0, true, 1, 1, 0)`
-      );
-      if (first!.thread === null) {
-        const why = await this.#whyNot(other);
-        if ("code" in why) return why;
-      }
-      thread = first!.thread ?? NO_THREAD;
-    }
-    const found: Row[] = [];
-    let below = before ?? HIGHEST, indexed = 0, chars = 0;
-    for (let looked = 0; looked < LOOKED_AT_MAX; looked += SEARCH_STEP) {
-      const [top, ...rows] = await reads.ask((sql) =>
-        sql`SELECT * FROM newest(${user}, ${thread}, ${below}, ${SEARCH_STEP}, ${seen()})`
-      ) as unknown as Row[];
-      indexed ||= top!.seq;
-      for (const row of rows) {
-        below = row.seq;
-        if (!isFound(row.content, sought)) continue;
-        found.push(row);
-        chars += row.content.length;
-        if (found.length === limit || chars > HISTORY_CHARS_MAX) return await this.#found(found, below, indexed);
-      }
-      if (rows.length < SEARCH_STEP) return await this.#found(found, undefined, indexed);
-    }
-    return await this.#found(found, below, indexed);
-  }
-
-  async #found(rows: readonly Row[], before: number | undefined, indexed: number): Promise<Found> {
-    const { messages } = await this.#page(rows.toReversed());
-    return { messages, before, indexed };
-  }
-
   /** Returns why a user has no conversation with `other`; an empty one where they have only not begun it. */
-  async #whyNot(other: string): Promise<Page | BrokerRefusal> {
+  async whyNot(other: string): Promise<Page | BrokerRefusal> {
     const { reads } = this.#options;
     const [found] = await reads.ask((sql) =>
       sql`SELECT EXISTS (SELECT 1 FROM users WHERE name = ${other}) AS is_user,

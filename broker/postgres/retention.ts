@@ -138,6 +138,9 @@ export class Retention {
   /** Takes one small step; returns 0 when there is nothing left to do for now. */
   async #remove(sql: Sql): Promise<number> {
     if (this.#upTo === 0) this.#upTo = await this.#begin(sql);
+    await sql`INSERT INTO meta SELECT 'removed', greatest(${this.#upTo}::bigint, (SELECT max(m.seq) FROM threads t
+        JOIN messages m ON m.thread = t.id WHERE t.owner < 0 AND NOT EXISTS (SELECT 1 FROM ended e WHERE e.thread = t.id)))::text
+      ON CONFLICT (key) DO UPDATE SET value = greatest(meta.value::bigint, excluded.value::bigint)::text`;
     const [row] = await sql`SELECT expire(${this.#upTo}, ${EXPIRE_STEP}) AS removed`;
     if (row!.removed > 0) this.#options.removed();
     if (row!.removed > 0 || this.#upTo === 0) return row!.removed;

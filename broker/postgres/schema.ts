@@ -7,8 +7,11 @@
  */
 
 import { BrokerError, reasonOf } from "../errors.ts";
+import { FEED_SCHEMA } from "./feed_schema.ts";
 import { FUNCTIONS } from "./functions.ts";
 import type { Sql } from "./link.ts";
+import { LOG_SCHEMA } from "./log_schema.ts";
+import { SEARCH_SCHEMA } from "./search_schema.ts";
 
 /** One step. */
 export interface Migration {
@@ -128,7 +131,10 @@ export const MIGRATIONS: readonly Migration[] = [{
   CREATE TABLE revoked (node text COLLATE "C" NOT NULL, entry text NOT NULL, PRIMARY KEY (node, entry));
   ${FUNCTIONS}
   `,
-}];
+}, {
+  oldest: 1,
+  sql: SEARCH_SCHEMA + LOG_SCHEMA,
+}, { oldest: 1, sql: FEED_SCHEMA }];
 
 /** Name of the advisory lock that one node holds while it changes the schema. */
 const MIGRATION_LOCK = "parley migration";
@@ -147,7 +153,7 @@ export interface SchemaState {
  */
 export async function migrate(sql: Sql, schema: string, migrations: readonly Migration[] = MIGRATIONS): Promise<SchemaState> {
   const state = await stateOf(sql, schema);
-  if (state && state.version >= migrations.length) return check(state, migrations.length);
+  if (state && state.version >= migrations.length) return requireKnown(state, migrations.length);
   try {
     await sql.begin(async (tx) => {
       await tx`SELECT set_config('statement_timeout', '0', true)`;
@@ -165,10 +171,11 @@ export async function migrate(sql: Sql, schema: string, migrations: readonly Mig
       }. docs/CLUSTER.md has the grants, and how to do it beforehand`,
     );
   }
-  return check((await stateOf(sql, schema))!, migrations.length);
+  return requireKnown((await stateOf(sql, schema))!, migrations.length);
 }
 
-async function stateOf(sql: Sql, schema: string): Promise<SchemaState & { readonly oldest: number } | undefined> {
+/** Returns what a schema says of itself; undefined where there is none. */
+export async function stateOf(sql: Sql, schema: string): Promise<SchemaState & { readonly oldest: number } | undefined> {
   const [found] = await sql`SELECT oid::bigint AS oid, to_regclass(${`${schema}.meta`}) IS NOT NULL AS has_meta
     FROM pg_namespace WHERE nspname = ${schema}`;
   if (!found?.has_meta) return undefined;
@@ -182,7 +189,8 @@ async function stateOf(sql: Sql, schema: string): Promise<SchemaState & { readon
   };
 }
 
-function check(state: SchemaState & { readonly oldest: number }, known: number): SchemaState {
+/** Returns the state of a schema that this version may use. Throws {@linkcode BrokerError} for one that needs a newer one. */
+export function requireKnown(state: SchemaState & { readonly oldest: number }, known: number): SchemaState {
   if (state.oldest <= known) return state;
   throw new BrokerError(
     `The schema has version ${state.version}, which needs nodes that know version ${state.oldest}; this one knows ${known}. ` +

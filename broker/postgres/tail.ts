@@ -14,6 +14,13 @@ import type { Reads } from "./reads.ts";
 const PAGE = 1_000;
 /** Milliseconds between two looks without a ring. */
 const POLL_MS = 500;
+/** The same where something held the horizon back: whoever does so need not ring. It doubles up to the other. */
+const HELD_POLL_MS = 10;
+/**
+ * Rows of a page from which on the next one waits until there are more: where much is sent, few rows at a time cost every node and
+ * every connection as much as many. Milliseconds from one page to the next then.
+ */
+const BUSY_ROWS = 48, BUSY_MS = 20;
 /** Groups whose members are remembered. */
 const GROUPS_MAX = 10_000;
 
@@ -34,6 +41,8 @@ export interface TailOptions {
   readonly directory: Directory;
   readonly mailboxes: Mailboxes;
   readonly report: (error: unknown) => void;
+  /** Called after something new was handed out. */
+  readonly arrived: () => void;
 }
 
 /** The tail of one node. */
@@ -46,7 +55,9 @@ export class Tail {
   #lastSeq = 0;
   #running: Promise<void> | undefined;
   #again = false;
+  #pollMs = POLL_MS;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #resume: (() => void) | undefined;
   #closed = false;
 
   constructor(options: TailOptions) {
@@ -73,7 +84,12 @@ export class Tail {
 
   #poll(): void {
     clearTimeout(this.#timer);
-    if (!this.#closed) this.#timer = setTimeout(() => void this.wake(), POLL_MS);
+    if (!this.#closed) this.#timer = setTimeout(() => void this.wake(), this.#pollMs);
+  }
+
+  /** Reads on where the horizon stood still for something that may be done now. */
+  release(): void {
+    if (this.#pollMs < POLL_MS) void this.wake();
   }
 
   /** Reads on. Resolves when everything that was visible at the time of the call was handed out, or PostgreSQL is away. */
@@ -86,7 +102,9 @@ export class Tail {
     try {
       while (this.#again && !this.#closed) {
         this.#again = false;
-        if (await this.#page()) this.#again = true;
+        const begun = performance.now(), rows = await this.#page();
+        if (rows >= PAGE) this.#again = true;
+        else if (rows >= BUSY_ROWS) await this.#pause(begun + BUSY_MS - performance.now());
       }
     } catch (error) {
       if (!this.#closed) this.#options.report(error);
@@ -95,19 +113,30 @@ export class Tail {
     this.#poll();
   }
 
-  /** Hands out one page; true where there may be more. */
-  async #page(): Promise<boolean> {
+  #pause(ms: number): Promise<void> | undefined {
+    if (ms <= 0 || this.#closed) return;
+    return new Promise((resolve) => {
+      this.#resume = resolve;
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(resolve, ms);
+    });
+  }
+
+  /** Hands out one page and returns the number of its rows, or 0 where the log began anew meanwhile. */
+  async #page(): Promise<number> {
     const after = this.#seen;
     const found = await this.#options.reads.ask((sql) =>
-      sql`SELECT seq, ts, thread, sender, recipient, id, origin, content FROM tail(${after}, ${PAGE})`.values()
+      sql`SELECT seq, ts, thread, sender, recipient, id, origin, content FROM tail_on(${after}, ${PAGE})`.values()
     );
-    const rows = found.slice(1) as unknown as Row[], horizon = (found[0] as unknown as Row)[0];
+    const rows = found.slice(1) as unknown as Row[], [horizon, last] = found[0] as unknown as Row;
+    const isHeld = last > horizon;
+    this.#pollMs = isHeld ? Math.min(POLL_MS, this.#pollMs < POLL_MS ? this.#pollMs * 2 : HELD_POLL_MS) : POLL_MS;
     const names = rows.length > 0 ? await this.#prepare(rows) : NO_NAMES;
-    if (this.#seen !== after || this.#closed) return false; // the log began anew meanwhile
+    if (this.#seen !== after || this.#closed) return 0;
     for (const row of rows) this.#handOut(row, names);
-    const isFull = rows.length >= PAGE;
-    this.#seen = Math.max(after, isFull ? rows.at(-1)![0] : horizon);
-    return isFull;
+    this.#seen = Math.max(after, rows.length >= PAGE ? rows.at(-1)![0] : horizon);
+    if (rows.length > 0) this.#options.arrived();
+    return rows.length;
   }
 
   /** Learns the members that the rows need, as they are after all of the rows, and returns the names. */
@@ -175,6 +204,7 @@ export class Tail {
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    this.#resume?.();
     await this.#running;
   }
 }

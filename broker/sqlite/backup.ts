@@ -19,6 +19,8 @@ export async function backup(dir: string, file: string): Promise<void> {
   } catch {
     throw new BrokerError(`There are no messages in ${dir}; name their folder with --data`);
   }
+  const odd = kindOf(file);
+  if (odd !== undefined) throw new BrokerError(`${file} is ${odd}: a backup goes into a new file; name one`);
   let isOurs = false;
   try {
     Deno.openSync(file, { write: true, createNew: true, mode: 0o600 }).close();
@@ -40,8 +42,26 @@ export async function backup(dir: string, file: string): Promise<void> {
   } catch (error) {
     if (error instanceof Deno.errors.AlreadyExists) throw new BrokerError(`${file} is there already; choose another name`);
     if (isOurs) removeCopy(file);
-    throw new BrokerError(`Cannot copy the messages to ${file}: ${reasonOf(error)}`);
+    throw new BrokerError(`Cannot copy the messages to ${file}: ${whyNot(error)}`);
   }
+}
+
+/** Returns what stands at a path that is neither free nor a file; undefined for those. */
+function kindOf(path: string): string | undefined {
+  try {
+    const { isFile, isDirectory } = Deno.statSync(path);
+    return isFile ? undefined : isDirectory ? "a folder" : "a device, a pipe or a socket";
+  } catch (error) {
+    // Deno asks for every permission before it looks at some of the kernel's files.
+    return error instanceof Deno.errors.NotCapable ? "a file of the kernel's" : undefined;
+  }
+}
+
+function whyNot(error: unknown): string {
+  if (error instanceof Deno.errors.NotFound) return "its folder is not there";
+  if (error instanceof Deno.errors.PermissionDenied) return "this user may not write there";
+  if (error instanceof Deno.errors.NotCapable) return "the program was started without the permission to";
+  return reasonOf(error);
 }
 
 /** Removes a copy that is not whole, and what SQLite has put beside it. */

@@ -19,6 +19,15 @@ Deno.test({
     await backup(`${folder.dir}/data`, file);
     await assertRejects(() => backup(`${folder.dir}/data`, file), BrokerError, "is there already");
     await assertRejects(() => backup(`${folder.dir}/nothing`, `${file}2`), BrokerError, "There are no messages");
+    await assertRejects(
+      () => backup(`${folder.dir}/data`, folder.dir),
+      BrokerError,
+      "is a folder: a backup goes into a new file",
+    );
+    await assertRejects(() => backup(`${folder.dir}/data`, `${folder.dir}/none/x`), BrokerError, "its folder is not there");
+    if (Deno.build.os === "linux") {
+      await assertRejects(() => backup(`${folder.dir}/data`, "/dev/full"), BrokerError, "a backup goes into a new file");
+    }
     if (Deno.build.os !== "windows") assertEquals((Deno.statSync(file).mode ?? 0) & 0o777, 0o600);
     await Deno.mkdir(`${folder.dir}/restored`);
     await Deno.copyFile(file, `${folder.dir}/restored/${DATABASE_NAME}`);

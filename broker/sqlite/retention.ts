@@ -208,6 +208,7 @@ export class Retention {
     this.#options.dropReadAhead();
     this.#dropLook("old");
     const now = this.#options.clocks.now(), old = this.#oldPosition(now);
+    this.#db.run("DELETE FROM changes WHERE ts < ? AND number < (SELECT max(number) FROM changes)", this.#oldest(now));
     if (old > 0) this.#storeLook("old", old, now);
     return 0;
   }
@@ -236,6 +237,8 @@ export class Retention {
       WHERE id IN (SELECT user FROM members WHERE thread = ? AND since < ?)`;
     this.#db.run(horizon, last, thread, last);
     this.#ended.removed(thread as number, last as number);
+    const removed = "INSERT INTO meta VALUES ('removed', ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)";
+    this.#db.run(removed, last);
     return this.#db.run("DELETE FROM messages WHERE thread = ? AND seq <= ?", thread, last);
   }
 }

@@ -2,6 +2,7 @@
 
 import type { DatabaseSync } from "node:sqlite";
 import { BrokerError } from "../errors.ts";
+import { FEED_SCHEMA } from "./feed_schema.ts";
 import { SEARCH_SCHEMA } from "./search_schema.ts";
 
 /** Steps in their order; `PRAGMA user_version` is the number of those that a file has had. */
@@ -117,6 +118,8 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // Search: an index of words, built behind the appends.
   SEARCH_SCHEMA,
+  // Following the whole log: changes of groups, and how far each follower is.
+  FEED_SCHEMA,
 ];
 
 /** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */

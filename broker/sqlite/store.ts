@@ -32,6 +32,7 @@ import { Database, directName, groupName, type Thread } from "./database.ts";
 import { Devices } from "./devices.ts";
 import { Ended } from "./ended.ts";
 import { eraseUser } from "./erasing.ts";
+import { Feed, type FeedRequest } from "./feed.ts";
 import { Gaps } from "./gaps.ts";
 import { Groups } from "./groups.ts";
 import { Mailboxes } from "./mailboxes.ts";
@@ -84,6 +85,7 @@ export class SqliteStore {
   readonly #devices: Devices;
   readonly #retention: Retention;
   readonly #search: Search;
+  readonly #feed: Feed;
 
   /** Takes a database with the newest schema. */
   constructor(database: DatabaseSync, limits: BrokerLimits, options: StoreOptions = {}) {
@@ -96,6 +98,7 @@ export class SqliteStore {
     this.#ended = new Ended(db);
     this.#reading = new Reading(db, this.#memberships, this.#ended);
     this.#search = new Search(db, this.#reading, this.#memberships);
+    this.#feed = new Feed(db, this.#reading, clocks.now);
     this.#markers = new Markers(db, this.#reading, this.#mailboxes);
     this.#groups = new Groups(db, this.#memberships, this.#ended, limits);
     this.#gaps = new Gaps(db);
@@ -293,12 +296,22 @@ export class SqliteStore {
   }
 
   group(request: GroupRequest): GroupAnswer | BrokerRefusal {
-    return this.#groups.answer(request);
+    // Who was brought in and joins is a member already: nothing that others see has changed.
+    const isMember = request.op === "join" &&
+      this.#db.thread(request.group)?.members?.has(this.#db.userId(request.user) ?? 0) === true;
+    const answer = this.#groups.answer(request);
+    if (request.op !== "list" && "changed" in answer && answer.changed && !isMember) this.#feed.note(request, answer);
+    return answer;
   }
 
   /** Lists groups, as {@linkcode SqliteStore.group} does at once. */
   listGroups(name: string, after: string | undefined): Steps<GroupAnswer> {
     return this.#groups.list(name, after);
+  }
+
+  /** Answers about the log as a whole, as `Feed` of broker.ts says. */
+  feed(request: FeedRequest): Steps<unknown> {
+    return this.#feed.answer(request);
   }
 
   /** Returns the members of a group by name, in the order of joining; nobody where there is no such group. */

@@ -148,3 +148,21 @@ Deno.test("SqliteStore reads no more of a long history than fits into an answer,
   assertEquals(oldest.messages[0]?.seq, 1);
   database.close();
 });
+
+Deno.test("SqliteStore reads the whole log after a position by looking at no message before it", () => {
+  const plans: string[] = [];
+  const database = new DatabaseSync(":memory:");
+  migrate(database);
+  const prepare = database.prepare.bind(database);
+  database.prepare = (sql: string) => {
+    if (/\bJOIN messages\b/.test(sql)) {
+      plans.push(...prepare(`EXPLAIN QUERY PLAN ${sql}`).all().map(({ detail }) => String(detail)));
+    }
+    return prepare(sql);
+  };
+  const store = new SqliteStore(database, DEFAULT_LIMITS);
+  for (const user of ["ann", "ben"]) finish(store.attach(user, "laptop"));
+  store.append([{ sender: "ann", recipient: "ben", content: "hi", id: "1", origin: "" }]);
+  finish(store.feed({ kind: "messages", after: 0, limit: 10 }));
+  assert(plans.some((plan) => /^SEARCH m USING .*(seq|rowid)>\?/.test(plan)), plans.join("\n"));
+});

@@ -115,6 +115,8 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
       truncateAfter = 0;
       return count;
     }
+    case "feed":
+      return yield* store.feed(request.request);
     case "group":
       if (request.request.op === "list") return yield* store.listGroups(request.request.user, request.request.after);
       if (request.request.op !== "members") known.delete(request.request.group);
@@ -127,7 +129,7 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
 function answer(
   request: Exclude<
     WorkerRequest,
-    { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" | "erase" | "group" }
+    { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" | "feed" | "erase" | "group" }
   >,
 ): unknown {
   switch (request.op) {

@@ -10,6 +10,7 @@ import type {
   SearchQuery,
 } from "../../broker.ts";
 import type { BrokerLimits } from "../limits.ts";
+import type { FeedRequest } from "./feed.ts";
 import type { MarkerCursor } from "./markers.ts";
 import type { AppendedRows } from "./store.ts";
 
@@ -44,6 +45,7 @@ export type WorkerRequest =
   | { readonly op: "lastSeen"; readonly users: readonly string[] }
   | { readonly op: "seen"; readonly users: readonly string[]; readonly at: number }
   | { readonly op: "erase"; readonly user: string }
+  | { readonly op: "feed"; readonly request: FeedRequest }
   | { readonly op: "expire" }
   | { readonly op: "probe" }
   | { readonly op: "close" };
@@ -78,6 +80,7 @@ const BULK: ReadonlySet<WorkerRequest["op"]> = new Set([
   "markAll",
   "markers",
   "erase",
+  "feed",
   "expire",
   "close",
 ]);

@@ -120,7 +120,8 @@ async function setRevoked({ revoked, log }: Service, key: ApiKey, user: string, 
     log("failed", { task: `writing ${file}`, reason: reasonOf(error) });
     return new Refusal("unavailable", "The list of the revoked cannot be written; the server's log says why");
   }
-  log(isRevoked ? "user_revoked" : "user_restored", { user, by: byKey(key), file });
+  if (isRevoked) log("user_revoked", { user, by: byKey(key), file });
+  else log("user_restored", { user, by: byKey(key), file });
   // Who is on the operator's own list, or on another node's, stays revoked.
   return { status: 200, body: { user, revoked: revoked.has(user, undefined), kept_in: file.replace(/^.*[/\\]/, "") } } as const;
 }

@@ -68,7 +68,7 @@ async function addService(tree: Tree, { root }: Build): Promise<void> {
 export function unitOf(unit: string): string {
   const [, body] = unit.split(/^(?=\[Unit\])/m);
   return body!
-    .replace("/usr/local/bin/", "/usr/bin/")
+    .replaceAll("/usr/local/bin/", "/usr/bin/")
     .replace(/^Documentation=.*$/m, "Documentation=man:chat-server(8) file:/usr/share/doc/parley/OPERATIONS.md.gz")
     .replace(/^Environment=PARLEY_JWT_PUBLIC_KEY=.*\n/m, "");
 }

@@ -1,0 +1,261 @@
+/**
+ * `chat-server check`: says what is wrong before a start would, all of it. {@linkcode CHECKS} is the table of what is looked at; a
+ * new option that names a file or a place is a row there.
+ */
+
+import { X509Certificate } from "node:crypto";
+import { readApiKeys } from "../auth/api_keys.ts";
+import { Revoked } from "../auth/revoked.ts";
+import { AuthFailure, makeToken } from "../auth/tokens.ts";
+import { inspectPostgres } from "../broker/postgres.ts";
+import { inspectFolder } from "../broker/sqlite.ts";
+import { readVariable } from "../cli/environment.ts";
+import { helpText } from "../cli/help.ts";
+import { parseOptions, UsageError } from "../cli/options.ts";
+import { printable, reasonOf, sentenceOf } from "../ops/log.ts";
+import { addressOf, metricsOf, openTokens, transportOf, whyNot } from "./assemble.ts";
+import { readCertificate } from "./certificate.ts";
+import { readKey, withFile } from "./credentials.ts";
+import { freeBytes } from "./free_space.ts";
+import { ask, ownServer } from "./health.ts";
+import { CHECK_OPTIONS, SERVER, type ServerValues } from "./options.ts";
+import { keepsNothing, RULES } from "./rules.ts";
+import { readEndpoints } from "./webhooks.ts";
+
+/** Days before the end of a certificate from which it is worth a warning: authorities renew a month before. */
+const CERTIFICATE_DAYS = 14;
+/** Milliseconds of a day. */
+const DAY_MS = 86_400_000;
+/** Milliseconds that whoever listens on the server's port has to say who it is. */
+const ASK_MS = 2_000;
+/** Bytes of a MiB. */
+const MIB = 1_048_576;
+
+/**
+ * One thing that was seen. With an error the server would not start, or nobody could use it; with a warning it starts, and somebody
+ * should look.
+ */
+export interface Finding {
+  readonly level: "error" | "warning" | "ok";
+  /** One sentence. */
+  readonly words: string;
+}
+
+/** One look. What it throws is an error that was found. */
+export interface Check {
+  readonly name: string;
+  readonly look: (values: ServerValues) => readonly Finding[] | Promise<readonly Finding[]>;
+}
+
+/** The looks, in the order in which they are told. */
+export const CHECKS: readonly Check[] = [
+  { name: "options", look: lookAtOptions },
+  { name: "tokens", look: lookAtTokens },
+  { name: "revoked", look: lookAtRevoked },
+  { name: "api-keys", look: lookAtApiKeys },
+  { name: "certificate", look: lookAtCertificate },
+  { name: "webhooks", look: lookAtWebhooks },
+  { name: "messages", look: lookAtMessages },
+  { name: "space", look: lookAtSpace },
+  { name: "address", look: lookAtAddress },
+];
+
+/** Result of a command: what to print, and the exit status. */
+export interface Outcome {
+  readonly text: string;
+  readonly status: number;
+}
+
+/** Runs the command. The text has a line for each finding; with `--quiet` there are none of what is well. */
+export async function checkCommand(
+  args: readonly string[],
+  env: (name: string) => string | undefined,
+): Promise<Outcome> {
+  const wrong: Finding[] = [];
+  const { values, operands } = parseOptions(CHECK_OPTIONS, args, { env, wrong: ({ message }) => wrong.push(failure(message)) });
+  if (values.help) return { text: helpText(SERVER, "check"), status: 0 };
+  if (operands.length > 0) throw new UsageError(`check takes options only, not "${operands[0]}"`);
+  const findings = [["options", wrong] as const, ...await checkAll({ ...values, version: false })];
+  const lines = findings.flatMap(([name, found]) =>
+    found.filter(({ level }) => !values.quiet || level !== "ok").map(({ level, words }) =>
+      `${level.padEnd(8)} ${name}: ${printable(words)}`
+    )
+  );
+  return { text: lines.join("\n"), status: findings.some(([, found]) => found.some(({ level }) => level === "error")) ? 1 : 0 };
+}
+
+/** Looks at everything, also after something was wrong. */
+export async function checkAll(
+  values: ServerValues,
+  checks: readonly Check[] = CHECKS,
+): Promise<(readonly [name: string, found: readonly Finding[]])[]> {
+  const all: (readonly [string, readonly Finding[]])[] = [];
+  for (const { name, look } of checks) {
+    try {
+      all.push([name, await look(values)]);
+    } catch (error) {
+      all.push([name, [failure(reasonOf(error))]]);
+    }
+  }
+  return all;
+}
+
+function failure(words: string): Finding {
+  return { level: "error", words };
+}
+
+function warning(words: string): Finding {
+  return { level: "warning", words };
+}
+
+function fine(words: string): Finding {
+  return { level: "ok", words };
+}
+
+// ---- The looks ---------------------------------------------------------------------------------------------------------------
+
+function lookAtOptions(values: ServerValues): Finding[] {
+  const found = RULES.flatMap((rule) => rule(values)).map(failure);
+  for (const option of [transportOf, metricsOf]) {
+    try {
+      option(values);
+    } catch (error) {
+      found.push(failure(reasonOf(error)));
+    }
+  }
+  return found.length > 0 ? found : [fine("they can be together")];
+}
+
+/** Opens the keys, and makes a token with the private key, where the environment names one, to see that it is of the same pair. */
+async function lookAtTokens(values: ServerValues): Promise<Finding[]> {
+  const tokens = await openTokens(values);
+  if (!tokens) return [fine(`open mode: ${values["insecure-open"] ? "anybody" : "this machine"} is believed`)];
+  const file = readVariable("PARLEY_JWT_PRIVATE_KEY");
+  if (!file || values["jwt-public-key"] === undefined) return [fine("the keys can be used")];
+  const { "jwt-audience": audience, "jwt-issuer": issuer } = values;
+  const { token } = await withFile("jwt-private-key", file, () =>
+    makeToken({
+      name: "check",
+      seconds: 60,
+      admin: false,
+      privateKey: readKey(file),
+      ...audience !== undefined && { audience },
+      ...issuer !== undefined && { issuer },
+    }));
+  const claims = await tokens.verify(token);
+  if (!(claims instanceof AuthFailure)) return [fine("the public key checks what the private key makes")];
+  return [failure(`--jwt-public-key ${values["jwt-public-key"]} does not belong to --jwt-private-key ${file}`)];
+}
+
+function lookAtRevoked({ revoked: file }: ServerValues): Finding[] {
+  if (file === undefined) return [];
+  const odd: Finding[] = [];
+  try {
+    new Revoked(file, (event, fields) => void odd.push(warning(sentenceOf(event, fields)))).close();
+  } catch (error) {
+    return [failure(`Cannot read --revoked ${file}: ${reasonOf(error)}`)];
+  }
+  return odd.length > 0 ? odd : [fine(`${file} can be read`)];
+}
+
+function lookAtApiKeys({ "api-keys": file }: ServerValues): Finding[] {
+  if (file === undefined) return [];
+  try {
+    return [fine(`${file} can be read; keys of the API in it: ${readApiKeys(file).length}`)];
+  } catch (error) {
+    return [failure(`--api-keys ${file}: ${reasonOf(error)}`)];
+  }
+}
+
+function lookAtWebhooks({ webhooks: file }: ServerValues): Finding[] {
+  if (file === undefined) return [];
+  const endpoints = readEndpoints(file);
+  return [fine(`${file} can be read; endpoints of webhooks in it: ${endpoints.length}`)];
+}
+
+function lookAtCertificate(values: ServerValues): Finding[] {
+  const unread = [values.cert, values.key].filter((file) => file !== undefined).flatMap(unreadable);
+  if (unread.length > 0) return unread;
+  const certificate = readCertificate(values);
+  if (!certificate) return [];
+  const { validFrom, validTo, ca } = new X509Certificate(certificate.cert), now = Date.now(), file = values.cert;
+  const found: Finding[] = [];
+  const days = Math.floor((Date.parse(validTo) - now) / DAY_MS);
+  if (Date.parse(validFrom) > now) {
+    found.push(failure(`${file} begins to be valid on ${dateOf(validFrom)}; is the clock right?`));
+  }
+  if (Date.parse(validTo) <= now) found.push(failure(`${file} has ended on ${dateOf(validTo)}; clients refuse it`));
+  else if (days < CERTIFICATE_DAYS) found.push(warning(`${file} ends on ${dateOf(validTo)}, in ${days} days`));
+  if (ca) found.push(warning(`${file} is an authority's own (CA:TRUE); clients refuse it as a server's`));
+  return found.length > 0 ? found : [fine(`certificate and key belong together, and are good until ${dateOf(validTo)}`)];
+}
+
+function unreadable(file: string): Finding[] {
+  try {
+    readKey(file);
+    return [];
+  } catch (error) {
+    return [failure(reasonOf(error))];
+  }
+}
+
+function dateOf(time: string): string {
+  return new Date(time).toISOString().slice(0, 10);
+}
+
+async function lookAtMessages(values: ServerValues): Promise<Finding[]> {
+  if (values.postgres !== undefined) {
+    const place = addressOf(values, values.postgres);
+    const { version, known, promise } = await inspectPostgres({ ...place, allowAsync: values["postgres-allow-async"] });
+    return [fine(`PostgreSQL can be reached; ${schemaWords(version, known)}`), fine(promise)];
+  }
+  if (keepsNothing(values)) return [fine("none are kept")];
+  const { hasMessages, isInUse, version, known } = inspectFolder(values.data);
+  if (!hasMessages) return [fine(`${values.data} has none yet; the start makes what is needed`)];
+  return [fine(`${values.data} can be used; ${schemaWords(version, known)}${isInUse ? "; a server uses it now" : ""}`)];
+}
+
+function schemaWords(version: number, known: number): string {
+  if (version === 0) return `the start makes the schema (version ${known})`;
+  return version < known
+    ? `the start brings the schema from version ${version} to ${known}`
+    : `the schema has version ${version}`;
+}
+
+async function lookAtSpace(values: ServerValues): Promise<Finding[]> {
+  if (keepsNothing(values) || values.postgres !== undefined) return [];
+  const { data, "free-bytes": floor } = values;
+  const bytes = await freeBytes(data).catch((error) => {
+    if ((error as { code?: string }).code === "ENOENT") return undefined; // a folder that is to be made
+    const why = error instanceof Deno.errors.NotCapable ? "the program was started without the permission to" : reasonOf(error);
+    throw new Error(`Cannot see how much is free for ${data}: ${why}`);
+  });
+  if (bytes === undefined) return [];
+  const free = `${Math.floor(bytes / MIB)} MiB are free for ${data}`;
+  if (bytes >= floor) return [fine(free)];
+  return [warning(`${free}, fewer than --free-bytes (${Math.floor(floor / MIB)} MiB): messages would be refused`)];
+}
+
+/** Tries to listen. A port in use is well where a server of ours has it, which is to be restarted. */
+async function lookAtAddress(values: ServerValues): Promise<Finding[]> {
+  const { host: hostname, port } = values;
+  try {
+    Deno.listen({ hostname, port }).close();
+    return [fine(`${hostname} port ${port} is free`)];
+  } catch (error) {
+    const why = whyNot(error, hostname, port);
+    if (!(error instanceof Deno.errors.AddrInUse)) return [failure(why)];
+    const isOurs = await answersAsOurs(values);
+    return [isOurs ? fine(`port ${port} on ${hostname} is in use, by a server that runs`) : failure(why)];
+  }
+}
+
+async function answersAsOurs(values: ServerValues): Promise<boolean> {
+  try {
+    const { url, ...how } = ownServer(values);
+    const { status, text } = await ask({ ...how, url: new URL("/livez", url), timeoutMs: ASK_MS });
+    return status === 200 && text === "ok";
+  } catch {
+    return false;
+  }
+}
