@@ -36,6 +36,7 @@ import {
 } from "./protocol.ts";
 
 export * from "./chat_client/conversations.ts";
+export { newId };
 export { type SocketClass, socketsOf } from "./chat_client/defaults.ts";
 export * from "./chat_client/error.ts";
 export { lookOnReturn } from "./chat_client/page.ts";
@@ -317,7 +318,7 @@ export class ChatClient {
    * server that does not answer soon is left.
    */
   lookNow(): void {
-    if (this.#isOnline) return this.#ping(LOOK_PONG_MS);
+    if (this.#isOnline) return this.#ping(LOOK_PONG_MS, () => this.retryNow());
     this.#attempts = 0;
     this.retryNow();
   }
@@ -522,11 +523,11 @@ export class ChatClient {
     this.#cancelLiveness = this.#clock.after(QUIET_MS, () => this.#ping(PONG_MS));
   }
 
-  /** Asks for a sign of life. */
-  #ping(withinMs: number): void {
+  /** Asks for a sign of life. `lost`: called where none came, after the connection was left. */
+  #ping(withinMs: number, lost = () => {}): void {
     this.#cancelLiveness();
     this.#write({ type: "ping" });
-    this.#cancelLiveness = this.#clock.after(withinMs, () => void this.#lost(0, "The server went silent", true));
+    this.#cancelLiveness = this.#clock.after(withinMs, () => void this.#lost(0, "The server went silent", true).then(lost));
   }
 
   // ---- Frames ----

@@ -42,6 +42,7 @@ import type { MarkerCursor, MarkerRows } from "./sqlite/markers.ts";
 import {
   type AppendAnswer,
   laneOf,
+  type OpenAnswer,
   type OpenRequest,
   SEPARATOR,
   type WorkerAnswer,
@@ -93,7 +94,7 @@ export async function openSqliteBroker(
     makePrivate(file);
     dropStaleLog(file);
     const request: OpenRequest = { file, sync, limits: { ...DEFAULT_LIMITS, ...limits }, secondLookMs };
-    const epoch = await opened(worker, request);
+    const epoch = await opened(worker, request, notice);
     return new SqliteBroker(worker, lock, epoch, report, notice);
   } catch (error) {
     worker.terminate();
@@ -102,11 +103,14 @@ export async function openSqliteBroker(
   }
 }
 
-/** Resolves with the epoch once the worker has opened the database. */
-function opened(worker: Worker, request: OpenRequest): Promise<string> {
+/** Resolves with the epoch once the worker has opened the database, which takes long where it takes an older one over. */
+function opened(worker: Worker, request: OpenRequest, notice: (words: string) => void): Promise<string> {
   return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }: MessageEvent<{ value: string } | { error: string }>) =>
-      "value" in data ? resolve(data.value) : reject(new BrokerError(`Cannot open the messages: ${data.error}`));
+    worker.onmessage = ({ data }: MessageEvent<OpenAnswer>) => {
+      if ("notice" in data) notice(data.notice);
+      else if ("value" in data) resolve(data.value);
+      else reject(new BrokerError(`Cannot open the messages: ${data.error}`));
+    };
     worker.onerror = (event) => {
       event.preventDefault();
       reject(new BrokerError(`Cannot start the database: ${event.message}`));

@@ -30,7 +30,7 @@ export const VARIABLES_OF_OTHERS: readonly string[] = [
   ...["MAX_GROUP_MEMBERS", "MAX_REFUSALS", "MAX_STALLED", "MAX_STALLED_PER_USER", "MAX_MEMORY"],
   ...["FRAME_BYTES", "CONTENT_BYTES", "QUEUE_BYTES", "HELLO_TIMEOUT"],
   ...["SENDER", "RECIPIENT", "CONVERSATION", "ID", "SEQ", "TS"],
-  ...["BINARIES", "SEED", "FAULT", "ROWS", "BROWSERS"],
+  ...["BINARIES", "SEED", "FAULT", "ROWS"],
 ].map((name) => PREFIX + name);
 
 /** Lists the variables that the client and its commands read. */

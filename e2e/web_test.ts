@@ -1,7 +1,6 @@
 /**
  * The page in browsers: runs the tests of e2e/web/, whose drivers have a configuration and a lock of their own, and tells each
- * of them as a step. They run where PARLEY_BROWSERS=1 asks for them: some of their steps still depend on how busy the machine is
- * ("Without a connection …", "Behind a proxy …"), so they do not decide about a change yet.
+ * of them as a step. One runs at a time: a browser and a server fill two cores.
  */
 
 import { assert } from "@std/assert";
@@ -12,7 +11,7 @@ const FOLDER = new URL("web/", import.meta.url);
 
 Deno.test({
   name: "the page does in browsers what people need",
-  ignore: !CAN_RUN || Deno.env.get("PARLEY_BROWSERS") !== "1" || lacksProgram("/usr/bin/chromium"),
+  ignore: !CAN_RUN || lacksProgram("/usr/bin/chromium"),
   fn: async (t) => {
     const page = await ensurePage();
     assert(page.state !== "missing", "reason" in page ? `the page cannot be built: ${page.reason}` : "");

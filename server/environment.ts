@@ -9,7 +9,7 @@ export const VARIABLES_OF_OTHERS: readonly string[] = [
   ...["SERVER", "NAME", "TOKEN", "TOKEN_FILE", "DEVICE", "CA", "TO", "LAST", "JSON", "TIMEOUT"],
   ...["NO_RECEIPTS", "NOTIFY", "COLOR", "PLAIN", "QUIET", "SPLIT"],
   ...["SENDER", "RECIPIENT", "CONVERSATION", "ID", "SEQ", "TS"],
-  ...["BINARIES", "SEED", "FAULT", "ROWS", "BROWSERS"],
+  ...["BINARIES", "SEED", "FAULT", "ROWS"],
 ].map((name) => PREFIX + name);
 
 /** Lists the variables that the server and its commands read. */

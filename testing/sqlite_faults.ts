@@ -63,7 +63,10 @@ function commitSlowly(): void {
 /** Lets an id be stored again. */
 function storeAgain(): void {
   DatabaseSync.prototype.exec = function (sql: string) {
-    exec.call(this, sql.replace("CREATE UNIQUE INDEX messages_id", "CREATE INDEX messages_id"));
+    exec.call(
+      this,
+      sql.replace("CREATE UNIQUE INDEX IF NOT EXISTS messages_by_id", "CREATE INDEX IF NOT EXISTS messages_by_id"),
+    );
   };
   DatabaseSync.prototype.prepare = function (sql: string) {
     return prepare.call(this, sql.replace(/ON CONFLICT \(sender, id\) WHERE id IS NOT NULL DO NOTHING/, ""));

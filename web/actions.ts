@@ -1,10 +1,10 @@
 /** Actions of a person, and requests that the page makes by itself. Everything goes through the leading tab. */
 
+import { newId } from "../chat_client.ts";
 import { isOverBytes, type Message, type ServerFrameOf } from "../protocol.ts";
 import { accountOf, deviceName, forgetAccount, keepAccount } from "./account.ts";
 import { clearDraft } from "./drafts.ts";
 import { addNewest, addOlder, clearLogs, logOf, setLog, showLog } from "./logs.ts";
-import { randomId } from "./place.ts";
 import * as state from "./state.ts";
 import { isStored, type Store } from "./store.ts";
 import type { Tab } from "./tabs/channel.ts";
@@ -18,6 +18,8 @@ const OLDER_PAGE = 100;
 const TYPING_MS = 3_000;
 /** Milliseconds in which reading is told once: scrolling through a thousand messages is not a thousand frames. */
 const READ_MS = 400;
+/** Milliseconds in which changes of the list are kept together. */
+const KEEP_LIST_MS = 100;
 /** Bytes of content where the server has not said how many it takes. */
 const CONTENT_BYTES = 16_384;
 
@@ -54,25 +56,41 @@ export function refresh(): void {
 
 /** Loads the list of conversations. */
 export async function refreshList(): Promise<void> {
+  const asked = state.conversations.value;
   try {
     const { conversations } = await call({ do: "conversations" }) as ServerFrameOf<"conversations">;
     const listed = new Map<string, state.Conversation>();
     for (const { with: other, seq, read, unread, last } of conversations) {
       listed.set(other, { with: other, seq, read, unread, last: last && isStored(last) ? last : undefined });
     }
+    for (const [other, now] of state.conversations.value) {
+      if (now !== asked.get(other) && isAhead(now, listed.get(other))) listed.set(other, now);
+    }
     state.conversations.value = listed;
-    void store.putValue(`conversations ${state.me.value}`, [...listed.values()]);
     watchPeople();
     if (state.current.value !== undefined) drawNewLine(state.current.value);
   } catch { /* the next welcome loads it */ }
 }
 
-/** Shows what this browser keeps until the server answers. */
+/** Returns whether a conversation went on after the server had looked for its answer. */
+function isAhead(now: state.Conversation, listed: state.Conversation | undefined): boolean {
+  return now.seq > (listed?.seq ?? 0) || now.read > (listed?.read ?? 0);
+}
+
+/** Shows what this browser keeps until the server answers, and keeps the list from then on. */
 export async function showKept(): Promise<void> {
-  const listed = await store.value<state.Conversation[]>(`conversations ${state.me.value}`);
+  const key = `conversations ${state.me.value}`;
+  const listed = await store.value<state.Conversation[]>(key);
   if (listed && state.conversations.value.size === 0) {
     state.conversations.value = new Map(listed.map((conversation) => [conversation.with, conversation]));
   }
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  state.conversations.subscribe(() => {
+    timer ??= setTimeout(() => {
+      timer = undefined;
+      void store.putValue(key, [...state.conversations.value.values()]);
+    }, KEEP_LIST_MS);
+  });
 }
 
 /** Returns the open groups that the user is not in. Rejects with words. */
@@ -123,7 +141,8 @@ export async function reloadOpen(): Promise<void> {
   const conversation = state.current.value;
   if (conversation === undefined || state.connection.value.phase !== "online") return;
   const { isLoaded, isLoading } = logOf(conversation);
-  if (isLoaded || isLoading) return;
+  if (isLoading) return;
+  if (isLoaded) return setLog(conversation, { error: undefined }); // what failed without a connection can be tried again
   setLog(conversation, { isLoading: true });
   try {
     const query = { with: conversation, limit: NEWEST_PAGE };
@@ -142,7 +161,8 @@ export async function loadOlder(): Promise<void> {
   const before = messages[0]?.seq;
   if (state.connection.value.phase !== "online") {
     const older = await store.messages(state.me.value, other, before, OLDER_PAGE);
-    return older.length > 0 ? addOlder(other, older, true) : undefined;
+    if (older.length > 0) return addOlder(other, older, true);
+    return setLog(other, { error: "Older messages are on the server, and there is no connection to it." });
   }
   if (before === undefined) return await reloadOpen();
   setLog(other, { isLoading: true });
@@ -168,7 +188,7 @@ export function send(recipient: string, content: string): string | undefined {
   const bytes = state.limits.value?.content ?? CONTENT_BYTES;
   if (isOverBytes(content, bytes)) return `This is too long: a message has at most ${bytes.toLocaleString()} bytes`;
   lastAt = Math.max(Date.now(), lastAt + 1);
-  const waiting: Waiting = { id: randomId(), recipient, content: content.toWellFormed().replaceAll("\0", ""), at: lastAt };
+  const waiting: Waiting = { id: newId(), recipient, content: content.toWellFormed().replaceAll("\0", ""), at: lastAt };
   state.waiting.value = [...state.waiting.value, waiting];
   void keepAndSend(waiting);
   return undefined;

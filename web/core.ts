@@ -76,6 +76,7 @@ export class Core {
   /** Ends the connection and forgets everything, as at the end of a session. */
   async forget(): Promise<void> {
     this.#isStopped = true;
+    this.#store.close();
     this.#waiting.clear();
     await this.#client?.forget();
   }
@@ -274,8 +275,8 @@ export class Core {
 
   #receipt(frame: ServerFrameOf<"receipt">): void {
     const { conversation } = conversationOfReceipt(frame, this.#account.user);
-    const marks = this.#marks[conversation] ??= {};
-    marks[frame.user] = moved(marks[frame.user], frame);
+    const marks = ownOf(this.#marks, conversation) ?? {};
+    this.#marks[conversation] = { ...marks, [frame.user]: moved(ownOf(marks, frame.user), frame) };
     this.#tell({ is: "frame", frame });
   }
 
@@ -391,6 +392,11 @@ export class Core {
   #queue(write: () => Promise<void>): void {
     this.#writing = this.#writing.then(write);
   }
+}
+
+/** Returns what a record has itself under a name: people may be called `constructor`, which every object knows. */
+export function ownOf<T>(record: Readonly<Record<string, T>>, name: string): T | undefined {
+  return Object.hasOwn(record, name) ? record[name] : undefined;
 }
 
 /** Moves the markers of a user. */

@@ -35,6 +35,7 @@ function begin(account: Account): void {
       if (state.connection.value.phase === "online") actions.refresh();
     },
     signedOut() {
+      store.close();
       forgetAccount();
       location.reload();
     },

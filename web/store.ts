@@ -40,15 +40,18 @@ const NAME = `parley:${SCOPE}`;
 
 /** Keeps what has to outlive the page. Every method works, or does nothing, where the browser keeps nothing. */
 export class Store {
-  readonly #db: IDBPDatabase<Schema> | undefined;
+  #db: IDBPDatabase<Schema> | undefined;
+  #isClosed = false;
   readonly #counts = new Map<string, number>();
-
-  private constructor(db: IDBPDatabase<Schema> | undefined) {
-    this.#db = db;
-  }
 
   /** Opens the database, or a store that keeps nothing. */
   static async open(): Promise<Store> {
+    const store = new Store();
+    await store.#open();
+    return store;
+  }
+
+  async #open(): Promise<void> {
     try {
       const db = await openDB<Schema>(NAME, 1, {
         upgrade(db) {
@@ -56,12 +59,24 @@ export class Store {
           db.createObjectStore("waiting", { keyPath: "id" });
           db.createObjectStore("values");
         },
-        blocking: () => db.close(),
+        // Another tab erases everything, or is of a newer version. This one may have been loaded a moment before, and goes on.
+        blocking: () => {
+          db.close();
+          this.#db = undefined;
+          this.#counts.clear();
+          if (!this.#isClosed) void this.#open();
+        },
       });
-      return new Store(db);
-    } catch {
-      return new Store(undefined);
-    }
+      if (this.#isClosed) db.close();
+      else this.#db = db;
+    } catch { /* the browser keeps nothing */ }
+  }
+
+  /** Keeps nothing from now on: what is on its way is not to come back after everything was erased. */
+  close(): void {
+    this.#isClosed = true;
+    this.#db?.close();
+    this.#db = undefined;
   }
 
   /** True where something outlives the page. */
@@ -138,7 +153,7 @@ export class Store {
 
   /** Erases everything. */
   async erase(): Promise<void> {
-    this.#db?.close();
+    this.close();
     try {
       await deleteDB(NAME);
     } catch { /* nothing was kept */ }

@@ -3,7 +3,7 @@
 import { conversationOf, conversationOfReceipt } from "../chat_client.ts";
 import type { ServerFrameOf } from "../protocol.ts";
 import { refresh, refreshList, reloadOpen, watchPeople } from "./actions.ts";
-import { moved } from "./core.ts";
+import { moved, ownOf } from "./core.ts";
 import { addToLog, doubtLogs, logOf, setLog, unreadAfter } from "./logs.ts";
 import { closeNotification, notifyOf } from "./notify.ts";
 import * as state from "./state.ts";
@@ -127,8 +127,9 @@ function takeFrame(frame: ServerFrameOf<"receipt" | "presence" | "typing" | "gro
 
 function takeReceipt(frame: ServerFrameOf<"receipt">, leads: boolean): void {
   const { conversation, own } = conversationOfReceipt(frame, state.me.value);
-  const ofAll = state.marks.value[conversation] ?? {};
-  state.marks.value = { ...state.marks.value, [conversation]: { ...ofAll, [frame.user]: moved(ofAll[frame.user], frame) } };
+  const ofAll = ownOf(state.marks.value, conversation) ?? {};
+  const ofUser = moved(ownOf(ofAll, frame.user), frame);
+  state.marks.value = { ...state.marks.value, [conversation]: { ...ofAll, [frame.user]: ofUser } };
   if (!own || frame.kind !== "read") return;
   const before = state.conversations.value.get(conversation);
   if (!before || frame.seq <= before.read) return;

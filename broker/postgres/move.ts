@@ -77,7 +77,7 @@ const TABLES: readonly Table[] = [
     // Both users of a direct conversation stay in it for ever; whoever has left a group leaves messages without a membership.
     from:
       `SELECT m.seq, m.ts, m.thread, m.sender, coalesce((SELECT other FROM members WHERE thread = m.thread AND user = m.sender), 0),
-      m.id, m.origin, m.content FROM messages m ORDER BY m.thread, m.seq`,
+      m.id, m.origin, m.content FROM messages m ORDER BY m.seq`,
   },
   {
     name: "ended",

@@ -13,7 +13,7 @@ const AHEAD_CHARS_MAX = 131_072;
 /** Conversations that are merged at once, some ten MiB; with more, the merge ends earlier and another one follows. */
 const SOURCES_MAX = 50_000;
 
-const MESSAGE = "seq, sender, ts, id, origin, content";
+const MESSAGE = "m.seq, m.sender, m.ts, m.id, m.origin, m.content";
 
 /** Place of a message in a backlog. */
 export interface Item {
@@ -47,8 +47,9 @@ export class Part implements Source<Item> {
     const low = from ?? this.#low;
     if (low >= this.#high) return [];
     if (this.#chars > 0) return this.#messages(low, count);
-    const sql = `SELECT seq, octet_length(content) AS size FROM messages
-      WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0`;
+    const sql = `SELECT m.seq, octet_length(m.content) AS size FROM
+      (SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0) p
+      CROSS JOIN messages m ON m.seq = p.seq ORDER BY p.seq`;
     const rows = this.#db.all(sql, this.thread.id, low, this.#high, count);
     return rows.map(({ seq, size }) => ({ seq: seq as number, size: size as number, part: this, row: undefined }));
   }
@@ -72,7 +73,9 @@ export class Part implements Source<Item> {
 
   /** Reads messages after `low` and up to `high`, the oldest first. */
   rows(low: number, high: number, limit: number): Row[] {
-    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0`;
+    const sql = `SELECT ${MESSAGE} FROM
+      (SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0) p
+      CROSS JOIN messages m ON m.seq = p.seq ORDER BY p.seq`;
     return this.#db.all(sql, this.thread.id, low, high, limit);
   }
 }

@@ -35,6 +35,8 @@ export class Database {
   readonly #userIds = new Map<string, number>();
   readonly #userNames = new Map<number, string>();
   readonly #threads = new Map<number, Thread>();
+  /** Direct conversations by their users' ids; those of the threads that were written to. */
+  readonly #directs = new Map<number, Thread>();
   /** Those of the threads that were asked for by name. */
   readonly #named = new Map<string, Thread>();
   readonly #dirty = new Set<Thread>();
@@ -70,6 +72,11 @@ export class Database {
   /** Carries out a statement and returns the number of rows that it changed. */
   run(sql: string, ...values: SQLInputValue[]): number {
     return Number(this.#statement(sql).run(...values).changes);
+  }
+
+  /** Carries out statements without values. */
+  exec(sql: string): void {
+    this.#database.exec(sql);
   }
 
   /** Inserts a row and returns its id. */
@@ -131,7 +138,7 @@ export class Database {
 
   /** Clears all caches. */
   clear(): void {
-    for (const cache of [this.#userIds, this.#userNames, this.#threads, this.#named, this.#dirty]) cache.clear();
+    for (const cache of [this.#userIds, this.#userNames, this.#threads, this.#named, this.#directs, this.#dirty]) cache.clear();
     this.#head = -1;
   }
 
@@ -179,6 +186,16 @@ export class Database {
     return thread;
   }
 
+  /** Returns the direct conversation of two users by their ids, which is faster than by name, or by name where there is none. */
+  direct(one: number, two: number | undefined, from: string, to: string): Thread | undefined {
+    if (two === undefined) return undefined;
+    const key = one < two ? one * 2 ** 26 + two : two * 2 ** 26 + one;
+    if (one >= 2 ** 26 || two >= 2 ** 26) return this.thread(directName(from, to));
+    let thread = this.#directs.get(key);
+    if (!thread && (thread = this.thread(directName(from, to)))) this.#directs.set(key, thread);
+    return thread;
+  }
+
   /** Returns the cached thread of a row with `id`, `name`, `owner` and `last_seq`, which is cached if it was not. */
   keepThread(row: Row): Thread {
     const known = this.#threads.get(row.id as number);
@@ -213,7 +230,12 @@ export class Database {
 
   /** Clears what is cached of a thread that is no more: another one may get its id. */
   dropThread(id: number): void {
+    const thread = this.#threads.get(id);
     this.#threads.delete(id);
+    if (thread && !thread.isGroup) {
+      this.#named.delete(thread.name);
+      this.#directs.clear();
+    }
   }
 
   #passiveIds(thread: number): number[] {

@@ -117,7 +117,9 @@ export class Devices {
   /** Returns true where there is a message after a device's position that it did not send itself. */
   #hasWaiting(user: number, { name, position }: KeptDevice, tails: readonly Tail[]): boolean {
     const sql = `SELECT count(*) AS seen, coalesce(sum(sender <> ? OR origin <> ?), 0) AS others FROM
-      (SELECT sender, origin FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT ${WAITING_SCANNED_MAX})`;
+      (SELECT m.sender, m.origin FROM
+        (SELECT seq FROM positions WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT ${WAITING_SCANNED_MAX}) p
+        CROSS JOIN messages m ON m.seq = p.seq)`;
     for (const [index, { thread, since, last }] of tails.entries()) {
       if (last <= position) return false;
       if (index === THREADS_SEARCHED_MAX) return true;

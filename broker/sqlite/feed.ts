@@ -82,10 +82,8 @@ export class Feed {
   }
 
   #rows(low: number, high: number, limit: number): Row[] {
-    // SQLite begins with the conversations where messages are clustered by them, and with the messages where they lie by position.
     const sql = `SELECT m.seq, m.sender, m.ts, m.id, m.origin, m.content, m.thread, t.name, t.owner, t.last_seq
-      FROM threads t JOIN messages m ON m.thread = t.id
-      WHERE likelihood(t.last_seq > ?1, 0.1) AND m.seq > ?1 AND m.seq <= ?2 ORDER BY m.seq LIMIT ?3 + 0`;
+      FROM messages m CROSS JOIN threads t ON t.id = m.thread WHERE m.seq > ? AND m.seq <= ? ORDER BY m.seq LIMIT ?`;
     return this.#db.all(sql, low, high, limit);
   }
 
@@ -104,11 +102,11 @@ export class Feed {
 
   *#undelivered(messages: Extract<FeedRequest, { kind: "undelivered" }>["messages"]): Steps<string[][]> {
     const sql = `SELECT u.name FROM threads t JOIN members m ON m.thread = t.id JOIN users u ON u.id = m.user
-      WHERE t.name = ?1 AND m.since < ?2 AND m.delivered < ?2 AND u.name <> ?3 ORDER BY m.joined, u.id`;
+      WHERE t.name = ? AND m.since < ? AND m.delivered < ? AND u.name <> ? ORDER BY m.joined, u.id`;
     const all: string[][] = [];
     for (const { sender, recipient, seq } of messages) {
       const thread = isGroup(recipient) ? recipient : directName(sender, recipient);
-      all.push(this.#db.all(sql, thread, seq, sender).map(({ name }) => String(name)));
+      all.push(this.#db.all(sql, thread, seq, seq, sender).map(({ name }) => String(name)));
       if (all.length % UNDELIVERED_STEP === 0) yield;
     }
     return all;
@@ -120,8 +118,8 @@ export class Feed {
   }
 
   #save(name: string, state: string, carriedOut: string | undefined): boolean {
-    const sql = `INSERT INTO cursors (name, state) VALUES (?1, ?2)
-      ON CONFLICT DO UPDATE SET state = excluded.state, wish = nullif(wish, ?3)`;
+    const sql = `INSERT INTO cursors (name, state) VALUES (?, ?)
+      ON CONFLICT DO UPDATE SET state = excluded.state, wish = nullif(wish, ?)`;
     this.#db.run(sql, name, state, carriedOut ?? "");
     return true;
   }

@@ -73,7 +73,7 @@ export class Mailboxes {
 
   /** Counts messages of a thread that are not the user's own, after `after` and up to `upTo`. */
   countOthers(thread: SQLInputValue, user: number, after: number, upTo: number): number {
-    const sql = "SELECT count(*) AS n FROM messages WHERE thread = ? AND seq > ? AND seq <= ? AND sender <> ?";
+    const sql = "SELECT count(*) AS n FROM positions WHERE thread = ? AND seq > ? AND seq <= ? AND sender <> ?";
     return this.#db.get(sql, thread, after, upTo, user)!.n as number;
   }
 

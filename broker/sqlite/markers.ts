@@ -114,7 +114,7 @@ export class Markers {
   /** Lists authors of messages who are in the conversation still. */
   #authors(thread: SQLInputValue, user: number, after: number, upTo: number): string[] {
     const sql =
-      `SELECT sender FROM (SELECT DISTINCT sender FROM (SELECT sender FROM messages WHERE thread = ? AND seq > ? AND seq <= ?
+      `SELECT sender FROM (SELECT DISTINCT sender FROM (SELECT seq, sender FROM positions WHERE thread = ? AND seq > ? AND seq <= ?
       ORDER BY seq DESC LIMIT ${AUTHORS_LOOKED_MAX}) WHERE sender <> ?)
       WHERE EXISTS (SELECT 1 FROM members WHERE user = sender AND thread = ?) LIMIT ${MARK_AUTHORS_MAX}`;
     return this.#db.all(sql, thread, after, upTo, user, thread).map(({ sender }) => this.#db.userName(sender as number));
@@ -194,7 +194,7 @@ export class Markers {
   /** Returns the position of the user's first message among the newest of a thread, or `Infinity`. */
   #firstBy(thread: SQLInputValue, user: number): number {
     const sql = `SELECT min(seq) AS seq FROM
-      (SELECT seq, sender FROM messages WHERE thread = ? ORDER BY seq DESC LIMIT ${AUTHORS_LOOKED_MAX}) WHERE sender = ?`;
+      (SELECT seq, sender FROM positions WHERE thread = ? ORDER BY seq DESC LIMIT ${AUTHORS_LOOKED_MAX}) WHERE sender = ?`;
     return this.#db.get(sql, thread, user)!.seq as number | null ?? Infinity;
   }
 }

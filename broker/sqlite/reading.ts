@@ -1,8 +1,8 @@
 /**
  * Backlogs, history and lists of conversations.
  *
- * Messages are clustered by conversation and position, so that a backlog, a page of history and a count of unread are each a walk
- * along one index, however much else is stored.
+ * A backlog, a page of history and a count of unread are each a walk along the positions of a conversation, however much else is
+ * stored; see positions.ts.
  */
 
 import type { SQLInputValue } from "node:sqlite";
@@ -38,7 +38,7 @@ const CANDIDATES_SPARE = 256;
 /** Above every position. */
 const HIGHEST = Number.MAX_SAFE_INTEGER;
 
-const MESSAGE = "seq, sender, ts, id, origin, content";
+const MESSAGE = "m.seq, m.sender, m.ts, m.id, m.origin, m.content";
 
 /** Positions, both ends excluded. */
 interface Range {
@@ -157,14 +157,16 @@ export class Reading {
 
   /** Returns the positions of a thread after `low` and up to `high`, the newest first. */
   #newest({ id }: Thread, low: number, high: number): Source<{ readonly seq: number }> {
-    const sql = "SELECT seq FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ? + 0";
+    const sql = "SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq DESC LIMIT ? + 0";
     return { take: (from = high + 1, count) => this.#db.all(sql, id, low, from, count) as unknown as { seq: number }[] };
   }
 
   /** Reads messages of a thread between two positions, from one end: up to `limit`, or until they have more than `chars`. */
   #rows(thread: SQLInputValue, between: Range, order: "ASC" | "DESC", limit: number, chars: number): Rows {
     // Not with iterate(): on older runtimes a statement that was left early goes on from there the next time.
-    const sql = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ? + 0`;
+    const sql = `SELECT ${MESSAGE} FROM
+      (SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ? + 0) p
+      CROSS JOIN messages m ON m.seq = p.seq ORDER BY p.seq ${order}`;
     const rows: Row[] = [];
     let { low, high } = between;
     for (let total = 0; rows.length < limit && total <= chars;) {
@@ -262,12 +264,13 @@ export class Reading {
   #conversation(user: number, { thread, since }: Membership): { conversation: Conversation; looked: number } | undefined {
     const own = "SELECT max(read, own_read) AS read, other FROM members WHERE user = ? AND thread = ?";
     const row = this.#db.get(own, user, thread.id);
-    const newest = `SELECT ${MESSAGE} FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT 1`;
+    const newest = `SELECT ${MESSAGE} FROM messages m
+      WHERE m.seq = (SELECT seq FROM positions WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT 1)`;
     const last = this.#db.get(newest, thread.id, since);
     if (!row || (!last && !thread.isGroup)) return undefined;
     const read = row.read as number;
     const count = `SELECT count(*) AS looked, count(*) FILTER (WHERE sender <> ?) AS unread FROM
-      (SELECT sender FROM messages WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT ${UNREAD_MAX})`;
+      (SELECT seq, sender FROM positions WHERE thread = ? AND seq > ? ORDER BY seq DESC LIMIT ${UNREAD_MAX})`;
     const { looked, unread } = this.#db.get(count, user, thread.id, Math.max(since, read))!;
     const other = thread.isGroup ? thread.name : this.#db.userName(row.other as number);
     const conversation = { with: other, last: last && this.stored(last, thread), read, unread: unread as number };

@@ -155,7 +155,7 @@ export class Retention {
     if (!Number.isFinite(this.#options.days)) return 0;
     if (this.#upTo === 0 && (this.#upTo = this.#begin()) === 0) return 0;
     const sql = `SELECT id FROM threads WHERE id > ? AND id <= ? AND
-      EXISTS (SELECT 1 FROM messages WHERE thread = threads.id AND seq <= ?) ORDER BY id LIMIT 1`;
+      EXISTS (SELECT 1 FROM positions WHERE thread = threads.id AND seq <= ?) ORDER BY id LIMIT 1`;
     const thread = this.#db.get(sql, this.#expired, this.#expired + EXPIRE_THREADS, this.#upTo)?.id;
     if (thread !== undefined) return this.#expireThread(thread);
     this.#expired += EXPIRE_THREADS;
@@ -224,13 +224,13 @@ export class Retention {
   }
 
   #isEmpty(thread: SQLInputValue): boolean {
-    return this.#db.get("SELECT 1 AS one FROM messages WHERE thread = ? LIMIT 1", thread) === undefined;
+    return this.#db.get("SELECT 1 AS one FROM positions WHERE thread = ? LIMIT 1", thread) === undefined;
   }
 
   /** Removes the oldest messages of a thread up to a position, and raises the horizon of those who could see them. */
   #removeOldest(thread: SQLInputValue, upTo: number): number {
     const oldest =
-      "SELECT max(seq) AS seq FROM (SELECT seq FROM messages WHERE thread = ? AND seq <= ? ORDER BY seq LIMIT ? + 0)";
+      "SELECT max(seq) AS seq FROM (SELECT seq FROM positions WHERE thread = ? AND seq <= ? ORDER BY seq LIMIT ? + 0)";
     const last = this.#db.get(oldest, thread, upTo, EXPIRE_STEP)!.seq;
     if (last === null || last === undefined) return 0;
     const horizon = `UPDATE users SET horizon = max(horizon, ?)
@@ -239,6 +239,7 @@ export class Retention {
     this.#ended.removed(thread as number, last as number);
     const removed = "INSERT INTO meta VALUES ('removed', ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)";
     this.#db.run(removed, last);
-    return this.#db.run("DELETE FROM messages WHERE thread = ? AND seq <= ?", thread, last);
+    const remove = "DELETE FROM messages WHERE seq IN (SELECT seq FROM positions WHERE thread = ? AND seq <= ?)";
+    return this.#db.run(remove, thread, last);
   }
 }

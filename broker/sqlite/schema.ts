@@ -3,6 +3,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { BrokerError } from "../errors.ts";
 import { FEED_SCHEMA } from "./feed_schema.ts";
+import { checkRoom, isReordering, reorder, type Takeover } from "./reordering.ts";
 import { SEARCH_SCHEMA } from "./search_schema.ts";
 
 /** Steps in their order; `PRAGMA user_version` is the number of those that a file has had. */
@@ -118,18 +119,57 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // Search: an index of words, built behind the appends.
   SEARCH_SCHEMA,
+  // Messages in the order of coming, so that appends write to the end of a table; see broker/sqlite/positions.ts. What is in the
+  // old order moves over in reordering.ts, which makes the index of ids too.
+  `
+  INSERT INTO meta SELECT 'reordering', (page_count - freelist_count) * page_size
+    FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size(); -- bytes in use before
+  DROP TRIGGER messages_removed;
+  DROP TRIGGER messages_changed;
+  ALTER TABLE messages RENAME TO clustered;
+  CREATE TABLE messages (
+    seq INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL,
+    sender INTEGER NOT NULL,
+    ts INTEGER NOT NULL,
+    id TEXT,
+    origin TEXT NOT NULL,
+    content TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE listed (                 -- positions of conversations, but for the newest; meta has 'listed', up to which none lacks
+    thread INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    sender INTEGER NOT NULL,
+    PRIMARY KEY (thread, seq)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TRIGGER messages_removed AFTER DELETE ON messages BEGIN
+    DELETE FROM search WHERE rowid = old.seq;
+    DELETE FROM listed WHERE thread = old.thread AND seq = old.seq;
+  END;
+  CREATE TRIGGER messages_changed AFTER UPDATE OF content ON messages BEGIN
+    DELETE FROM search WHERE rowid = old.seq;
+    UPDATE threads SET indexed = min(indexed, old.seq - 1) WHERE id = old.thread;
+  END;
+  `,
   // Following the whole log: changes of groups, and how far each follower is.
   FEED_SCHEMA,
 ];
 
-/** Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still. */
-export function migrate(database: DatabaseSync, migrations: readonly string[] = MIGRATIONS): void {
+/** Number of steps after which messages lie in the order of coming. */
+const REORDERED = 10;
+
+/**
+ * Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still, and where there is no room
+ * for what the takeover of an older one needs.
+ */
+export function migrate(database: DatabaseSync, takeover: Takeover = {}, migrations: readonly string[] = MIGRATIONS): void {
   const version = Number(database.prepare("PRAGMA user_version").get()!.user_version);
   if (version > migrations.length) {
     throw new BrokerError(
       `The messages were written by a newer version (schema ${version}, this one knows ${migrations.length}); update`,
     );
   }
+  if (version > 0 && (version < REORDERED || isReordering(database))) checkRoom(database, takeover);
   for (const [index, step] of migrations.entries()) {
     if (index < version) continue;
     database.exec("BEGIN IMMEDIATE");
@@ -142,6 +182,7 @@ export function migrate(database: DatabaseSync, migrations: readonly string[] = 
       throw error;
     }
   }
+  reorder(database, takeover);
   database.prepare("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)").run(newEpoch());
 }
 

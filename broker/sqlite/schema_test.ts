@@ -82,9 +82,9 @@ Deno.test("migrate brings the first schema to the newest with everything in it",
 Deno.test("migrate carries out later steps once, and a step that fails changes nothing", () => {
   const database = new DatabaseSync(":memory:");
   const steps = [...MIGRATIONS, "CREATE TABLE later (x)"];
-  migrate(database, steps);
-  migrate(database, steps);
-  assertThrows(() => migrate(database, [...steps, "CREATE TABLE half (x); CREATE TABLE later (x)"]));
+  migrate(database, {}, steps);
+  migrate(database, {}, steps);
+  assertThrows(() => migrate(database, {}, [...steps, "CREATE TABLE half (x); CREATE TABLE later (x)"]));
   assertEquals(Number(database.prepare("PRAGMA user_version").get()!.user_version), steps.length);
   assertEquals(database.prepare("SELECT name FROM sqlite_master WHERE name = 'half'").get(), undefined);
   assertThrows(() => migrate(database), BrokerError, "newer version");

@@ -88,7 +88,9 @@ export class Search {
 
   /** Adds messages of some conversations, in the order of positions, which the index takes fastest. */
   #indexSome(threads: readonly Row[]): void {
-    const sql = "SELECT seq, content FROM messages WHERE thread = ? AND seq > ? ORDER BY seq LIMIT ?";
+    const sql = `SELECT m.seq, m.content FROM
+      (SELECT seq FROM positions WHERE thread = ? AND seq > ? ORDER BY seq LIMIT ? + 0) p
+      CROSS JOIN messages m ON m.seq = p.seq ORDER BY p.seq`;
     const rows: { seq: number; words: string }[] = [];
     for (const { thread, indexed } of threads) {
       const wanted = INDEX_STEP - rows.length;
@@ -178,13 +180,13 @@ export class Search {
   /** Looks at the messages found, newest first, and makes a page of those that are what was sought. */
   #page(found: readonly Hit[], sought: Sought, limit: number, isCut: boolean): Pick<Found, "messages" | "before"> {
     const messages: Stored[] = [];
-    const sql = "SELECT seq, sender, ts, id, origin, content FROM messages WHERE thread = ? AND seq = ?";
+    const sql = "SELECT seq, sender, ts, id, origin, content FROM messages WHERE seq = ? AND thread = ?";
     let chars = 0;
     let last: number | undefined;
     for (const { seq, thread } of found) {
       if (messages.length === limit || chars > FOUND_CHARS_MAX) return { messages: messages.reverse(), before: last };
       last = seq;
-      const row = this.#db.get(sql, thread.id, seq);
+      const row = this.#db.get(sql, seq, thread.id);
       if (!row || !isFound(row.content as string, sought)) continue;
       messages.push(this.#reading.stored(row, thread));
       chars += (row.content as string).length;

@@ -37,6 +37,7 @@ import { Groups } from "./groups.ts";
 import { Mailboxes } from "./mailboxes.ts";
 import { type MarkerCursor, type MarkerRows, Markers } from "./markers.ts";
 import { Memberships } from "./memberships.ts";
+import { Positions } from "./positions.ts";
 import { Reading } from "./reading.ts";
 import { Retention } from "./retention.ts";
 import { Search } from "./search.ts";
@@ -74,6 +75,7 @@ export class SqliteStore {
   readonly #db: Database;
   readonly #mailbox: number;
   readonly #now: () => number;
+  readonly #positions: Positions;
   readonly #mailboxes: Mailboxes;
   readonly #memberships: Memberships;
   readonly #ended: Ended;
@@ -92,6 +94,7 @@ export class SqliteStore {
     const db = this.#db = new Database(database);
     this.#mailbox = limits.mailbox;
     this.#now = clocks.now;
+    this.#positions = new Positions(db);
     this.#mailboxes = new Mailboxes(db);
     this.#memberships = new Memberships(db);
     this.#ended = new Ended(db);
@@ -130,13 +133,14 @@ export class SqliteStore {
 
   /** Writes what is only cached: before every commit. */
   flush(): void {
+    this.#positions.list();
     this.#db.flush();
     if (this.#db.isOverfull) this.clearCaches();
   }
 
   /** Clears what is cached of the database: after every rollback. */
   clearCaches(): void {
-    const parts = [this.#db, this.#mailboxes, this.#memberships, this.#ended, this.#reading, this.#retention];
+    const parts = [this.#db, this.#positions, this.#mailboxes, this.#memberships, this.#ended, this.#reading, this.#retention];
     for (const part of parts) part.clear();
   }
 
@@ -170,7 +174,9 @@ export class SqliteStore {
   append(drafts: readonly Draft[]): AppendedRows {
     const ts = this.#now();
     const rows: AppendedRows = { seqs: new Float64Array(drafts.length), times: new Map(), refusals: new Map(), ts };
+    const { head } = this.#db;
     for (let i = 0; i < drafts.length; i++) this.#append(drafts[i]!, i, rows);
+    if (this.#db.head > head) this.#positions.addedAfter(head);
     this.#retention.tick();
     return rows;
   }
@@ -245,7 +251,7 @@ export class SqliteStore {
   /** Returns the thread of a draft; undefined for a direct conversation that is still to be begun. */
   #threadTo(sender: number, { sender: from, recipient: to }: Draft): Thread | BrokerRefusal | undefined {
     const isToGroup = isGroup(to);
-    const thread = this.#db.thread(isToGroup ? to : directName(from, to));
+    const thread = isToGroup ? this.#db.thread(to) : this.#db.direct(sender, this.#db.userId(to), from, to);
     if (thread) return !thread.members || thread.members.has(sender) ? thread : notMember(to);
     if (isToGroup) return unknownGroup(to);
     return this.#db.userId(to) === undefined ? unknownRecipient(to) : undefined;

@@ -84,7 +84,7 @@ function open({ file, sync, limits, secondLookMs }: OpenRequest): string {
   database.exec(`PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
   // What has expired is overwritten, and does not stay in pages that are free.
   database.exec(`PRAGMA secure_delete = ON; PRAGMA journal_size_limit = ${LOG_BYTES_MAX}`);
-  migrate(database);
+  migrate(database, { notice: (words) => worker.postMessage({ notice: words }) });
   store = new SqliteStore(database, limits, { secondLookMs, notice: (words) => notices.push(words) });
   store.claim(POSITIONS_SKIPPED);
   // Into the file itself: the log may be lost, and with it that the file is in use.

@@ -23,6 +23,9 @@ export interface OpenRequest {
   readonly secondLookMs: number | undefined;
 }
 
+/** Answers to it: sentences for the log, then the epoch, or why the database cannot be opened. */
+export type OpenAnswer = { readonly notice: string } | { readonly value: string } | { readonly error: string };
+
 /** Every later message to the worker; each gets one answer. */
 export type WorkerRequest =
   | { readonly op: "append"; readonly columns: string; readonly count: number }

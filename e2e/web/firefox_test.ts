@@ -4,11 +4,10 @@ import { assert, assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import puppeteer, { type Page } from "puppeteer-core";
 import { lacksProgram } from "../../testing/permissions.ts";
+import { TEST_MS } from "./harness.ts";
 import { PATIENCE_MS, World } from "./world.ts";
 
 const FIREFOX = "/usr/bin/firefox-esr";
-/** Milliseconds that all may take; Firefox takes some seconds to start. */
-const TEST_MS = 90_000;
 
 Deno.test({
   name: "Firefox: talks, follows, keeps the view where older messages load, and is one device in two tabs",

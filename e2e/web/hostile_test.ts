@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { auditPage } from "./axe.ts";
 import { browserTest } from "./harness.ts";
-import { enter, sees } from "./world.ts";
+import { enter, sees, write } from "./world.ts";
 
 const HOSTILE = [
   '<script>globalThis.owned = 1</script><img src=x onerror="globalThis.owned = 1">',
@@ -57,6 +57,19 @@ browserTest("Hostile content stays text: no error, no request, no node, nothing 
     await page.locator(".link", { hasText: "Show all" }).first().click();
     await page.context().close();
   }
+});
+
+browserTest("A name that every object knows is one like all others, with its marks", async (world, browser) => {
+  const known = await world.person("constructor");
+  const page = await (await world.profile(browser)).as("alice", "constructor");
+  await write(page, "are you a function?");
+  await page.locator(".mark.delivered").waitFor();
+  await known.until(({ messages }) => messages.length > 0);
+  known.client.markRead("alice", known.messages[0]!.seq);
+  await page.locator(".mark.read").waitFor();
+  const again = await page.context().newPage(); // is told of everything by the first
+  await again.goto(`${world.address}#/constructor`);
+  await again.locator(".mark.read").waitFor();
 });
 
 browserTest("Ten thousand messages: a bounded document, and all of them can be reached", async (world, browser) => {

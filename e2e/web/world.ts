@@ -7,7 +7,7 @@ import { ServerProcess } from "../../testing/server_process.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 /** Milliseconds that anything may take before the test fails; nothing waits for it to pass. */
-export const PATIENCE_MS = 15_000;
+export const PATIENCE_MS = 30_000;
 
 /** A server of its own for one test. */
 export class World implements AsyncDisposable {
@@ -63,6 +63,12 @@ export class World implements AsyncDisposable {
     const profile = new Profile(context, this);
     this.#started.push(profile);
     return profile;
+  }
+
+  /** Ends something of the test's own in its turn: after the pages that were opened since, so that none of them misses it. */
+  use<T extends AsyncDisposable>(started: T): T {
+    this.#started.push(started);
+    return started;
   }
 
   /** Ends people and profiles, the last first. Rejects where a page complained. */
@@ -214,4 +220,10 @@ export async function write(page: Page, text: string): Promise<void> {
 /** Waits until a message with this text is shown. */
 export async function sees(page: Page, text: string): Promise<void> {
   await page.locator(".row .text", { hasText: text }).last().waitFor();
+}
+
+/** Resolves when something that has no event is so; looks again with every turn. `page.waitForFunction` takes a promise for true. */
+export async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  while (!await isSo()) if (performance.now() > end) throw new Error("It did not become so");
 }

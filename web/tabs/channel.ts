@@ -39,6 +39,8 @@ export class Tab {
   readonly #looks = new Map<string, string>();
   #leading: Leading | undefined;
   #letGo: (() => void) | undefined;
+  /** This tab led when it was frozen. */
+  #hasGivenUp = false;
   #isClosed = false;
 
   constructor(user: string, listeners: TabListeners) {
@@ -53,6 +55,8 @@ export class Tab {
     if (!IS_SECURE) return void this.#lead();
     void navigator.locks.request(this.#tabLock(this.id), () => new Promise<void>(() => {}));
     this.#stand(false);
+    document.addEventListener("freeze", () => this.#giveUpLead());
+    document.addEventListener("resume", () => this.#standAgain());
   }
 
   /** True where this tab has the connection. */
@@ -128,6 +132,22 @@ export class Tab {
       this.#stand(false);
       this.#listeners.followed();
     });
+  }
+
+  /** Lets another lead before this tab is frozen: it would go on to answer, and get nothing from the server. */
+  #giveUpLead(): void {
+    if (!this.#leading) return;
+    void this.#leading.stop(); // goes on when this tab does
+    this.#leading = undefined;
+    this.#letGo?.();
+    this.#hasGivenUp = true;
+  }
+
+  #standAgain(): void {
+    if (!this.#hasGivenUp || this.#isClosed) return;
+    this.#hasGivenUp = false;
+    this.#stand(false);
+    this.#listeners.followed();
   }
 
   async #lead(): Promise<void> {

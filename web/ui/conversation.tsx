@@ -2,6 +2,7 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { ownOf } from "../core.ts";
 import { go } from "../route.ts";
 import * as state from "../state.ts";
 import { Composer } from "./composer.tsx";
@@ -51,7 +52,7 @@ export function ConversationView({ with: other }: { with: string }): JSX.Element
           me={state.me.value}
           isGroup={state.isGroup(other)}
           waiting={state.waiting.value.filter(({ recipient }) => recipient === other)}
-          marks={state.marks.value[other]}
+          marks={ownOf(state.marks.value, other)}
           phase={state.connection.value.phase}
           unread={state.conversations.value.get(other)?.unread ?? 0}
           isSeen={state.isSeen.value}

@@ -61,6 +61,8 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
   /** The view was put where it begins; from then on the person moves it. */
   #isPlaced = false;
   #isFollowing = true;
+  /** The view's place when it was last looked at: one further up is where the person has gone since. */
+  #top = 0;
   #anchor: Anchor | undefined;
   #resizes: ResizeObserver | undefined;
   #frame = 0;
@@ -69,12 +71,16 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
   #goToEnd(): void {
     this.#low = undefined;
     this.#high = Infinity;
+    this.#top = 0;
     this.#follow(true);
     this.forceUpdate();
   }
 
   override componentDidMount(): void {
-    this.#resizes = new ResizeObserver(() => this.#settle(this.#anchor));
+    this.#resizes = new ResizeObserver(() => {
+      this.#noticeMove();
+      this.#settle(this.#anchor);
+    });
     this.#resizes.observe(this.#scroller.current!);
     this.#resizes.observe(this.#content.current!);
     this.#afterUpdate(undefined);
@@ -86,6 +92,7 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
   }
 
   override getSnapshotBeforeUpdate(): Anchor | undefined {
+    this.#noticeMove();
     return this.#findAnchor();
   }
 
@@ -155,6 +162,7 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
   #center(seq: number): void {
     this.#scroller.current?.querySelector(`[data-seq="${seq}"]`)?.scrollIntoView({ block: "center" });
     this.#anchor = this.#findAnchor();
+    this.#top = this.#scroller.current?.scrollTop ?? 0;
     this.#schedule();
   }
 
@@ -172,6 +180,7 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
     }
     this.#follow(this.#isAtBottom());
     this.#anchor = this.#findAnchor();
+    this.#top = scroller.scrollTop;
     this.#isPlaced = log.isLoaded;
   }
 
@@ -187,6 +196,17 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
       }
     }
     this.#anchor = this.#findAnchor();
+    this.#top = scroller.scrollTop;
+  }
+
+  /**
+   * Lets the view go where the person has moved it up: the browser tells of that only with the next frame, and a change before it
+   * would take the view back to the bottom. A view that is further up because there is less below it has not been moved.
+   */
+  #noticeMove(): void {
+    if (this.#scroller.current!.scrollTop >= this.#top || this.#isAtBottom()) return;
+    this.#isPlaced = true;
+    this.#follow(false);
   }
 
   #findAnchor(): Anchor | undefined {
@@ -215,7 +235,9 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
   }
 
   readonly #scrolled = (): void => {
+    this.#noticeMove();
     this.#anchor = this.#findAnchor();
+    this.#top = this.#scroller.current!.scrollTop;
     this.#follow(this.#isAtBottom());
     this.#schedule();
   };
