@@ -7,7 +7,7 @@ import { ChatClient, isGroup } from "../chat_client.ts";
 import config from "../deno.json" with { type: "json" };
 import { startServer } from "../server.ts";
 import { CAN_RUN, lacksProgram } from "../testing/permissions.ts";
-import { installSdk, packSdk, ran, runTool, succeed } from "../testing/sdk_package.ts";
+import { installSdk, packSdk, ran, runTool, socketFlags } from "../testing/sdk_package.ts";
 
 const ignore = !CAN_RUN || lacksProgram("npm") || lacksProgram("node");
 const README = new URL("../sdk/README.md", import.meta.url);
@@ -99,12 +99,6 @@ async function runProgram({ number, text, output }: Program, runtime: "node" | "
     : ["node", text.includes('from "ws"') ? [] : await socketFlags()] as const;
   const { code, out, err } = await deadline(ran(command, [...args, "program.js"], cwd), PROGRAM_MS);
   assertEquals([code, out], [0, output], err);
-}
-
-/** Flags that give Node.js the WebSocket that it has by itself from version 22. */
-async function socketFlags(): Promise<string[]> {
-  const version = await succeed("node", ["--version"], ".");
-  return Number(/^v(\d+)/.exec(version)![1]) < 22 ? ["--experimental-websocket", "--no-warnings"] : [];
 }
 
 /** A server, bob, who repeats what he is told, and a backend that gives carol a token. */

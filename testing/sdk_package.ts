@@ -58,3 +58,9 @@ export async function installSdk(tarball: string, linked: readonly string[] = []
   }
   return folder;
 }
+
+/** Flags that give Node.js the WebSocket that it has by itself from version 22. */
+export async function socketFlags(): Promise<string[]> {
+  const version = await succeed("node", ["--version"], ".");
+  return Number(/^v(\d+)/.exec(version)![1]) < 22 ? ["--experimental-websocket", "--no-warnings"] : [];
+}
