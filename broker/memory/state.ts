@@ -44,8 +44,8 @@ interface ThreadParts {
   readonly two: User | undefined;
 }
 
-/** Positions that are linked at most: listing them takes some microseconds. */
-const LINKED_MAX = 1_024;
+/** Positions that are linked at most: listing as many takes a millisecond or two. */
+const LINKED_MAX = 16_384;
 
 /**
  * A direct conversation or a group.
