@@ -17,7 +17,7 @@ class Block {
   readonly origins: string[] = [];
   readonly ids: (string | undefined)[] = [];
   /** Position of the message before in the same thread, as far as it was linked; else 0. */
-  readonly previous: number[] = [];
+  readonly previous = new Float64Array(BLOCK_MESSAGES);
   live = 0;
   /** Contents one by one, until the block is full. */
   #contents: string[] = [];
@@ -26,7 +26,7 @@ class Block {
   #ends: number[] = [];
 
   push(message: Stored, previous: number): void {
-    this.previous.push(previous);
+    this.previous[this.times.length] = previous;
     this.senders.push(message.sender);
     this.recipients.push(message.recipient);
     this.origins.push(message.origin);
