@@ -57,7 +57,7 @@ import { UNAVAILABLE } from "./refusals.ts";
 
 export { openPostgresFeedDesk } from "./postgres/feed.ts";
 export { inspectPostgres, type PostgresState } from "./postgres/inspect.ts";
-export { type Moved, moveToPostgres } from "./postgres/move.ts";
+export { type Moved, type MoveOptions, moveToPostgres } from "./postgres/move.ts";
 export { DEFAULT_SCHEMA } from "./postgres/settings.ts";
 export { type Durability } from "./postgres/durability.ts";
 

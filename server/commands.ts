@@ -57,7 +57,10 @@ async function runMove(args: readonly string[], env: (name: string) => string | 
   if (values.help) return helpText(SERVER, "move");
   if (operands.length > 0) throw new UsageError(`move takes options only, not "${operands[0]}"`);
   if (values.to === undefined) throw new UsageError("move needs --to postgres://USER@HOST/DATABASE");
-  const { messages, users } = await moveToPostgres(values.from, addressOf(values, values.to));
+  const { messages, users } = await moveToPostgres(values.from, {
+    ...addressOf(values, values.to),
+    notice: console.error,
+  });
   return `${messages} messages of ${users} users were taken over; devices resume where they were`;
 }
 

@@ -99,13 +99,20 @@ const TABLES: readonly Table[] = [
   { name: "gaps", columns: [["after", "bigint"], ["upto", "bigint"]], from: "SELECT after, upto FROM gaps ORDER BY after" },
 ];
 
-/** Takes the messages of a folder over into an empty schema. Throws {@linkcode BrokerError}. */
-export async function moveToPostgres(
-  dir: string,
-  options: AddressOptions & { readonly schema?: string | undefined },
-): Promise<Moved> {
+/** Options of {@linkcode moveToPostgres}. */
+export interface MoveOptions extends AddressOptions {
+  readonly schema?: string | undefined;
+  /** Called with sentences for the operator: what takes long, and how far it is. */
+  readonly notice?: (words: string) => void;
+}
+
+/**
+ * Takes the messages of a folder over into an empty schema; the folder is brought to the newest schema of SQLite before. Throws
+ * {@linkcode BrokerError}.
+ */
+export async function moveToPostgres(dir: string, options: MoveOptions): Promise<Moved> {
   const settings = readSettings(options), schema = checkSchema(options.schema ?? DEFAULT_SCHEMA);
-  using folder = openExport(dir);
+  using folder = openExport(dir, options.notice);
   const link = new Link(new Connector(settings, schema, "move"), { max: 1 });
   try {
     const sql = await link.once();

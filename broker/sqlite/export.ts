@@ -10,8 +10,11 @@ export interface Exported extends Disposable {
   readonly database: DatabaseSync;
 }
 
-/** Opens a folder of messages for reading. Throws {@linkcode BrokerError} where there is none, or a server uses it. */
-export function openExport(dir: string): Exported {
+/**
+ * Opens a folder of messages for reading, after bringing it to the newest schema, of which `notice` is told. Throws
+ * {@linkcode BrokerError} where there is none, or a server uses it.
+ */
+export function openExport(dir: string, notice?: (words: string) => void): Exported {
   const file = `${dir}/${DATABASE_NAME}`;
   try {
     Deno.statSync(file);
@@ -21,7 +24,7 @@ export function openExport(dir: string): Exported {
   const lock = takeLock(dir);
   try {
     const database = new DatabaseSync(file);
-    migrate(database);
+    migrate(database, notice ? { notice } : {});
     return {
       database,
       [Symbol.dispose]() {

@@ -108,7 +108,9 @@ class Reordering {
   }
 
   #takeOver(): void {
-    this.#notice("The messages are put in another order, once; the server starts after it, and may be stopped meanwhile");
+    this.#notice(
+      "The messages are put in another order first, once; a stop or a kill loses nothing, and the next start goes on",
+    );
     const temporary = number(this.#database, "PRAGMA temp_store");
     // Sorting the ids of a large file takes more memory than there may be. What moves away leaves nothing in free pages.
     this.#database.exec("PRAGMA temp_store = FILE; PRAGMA secure_delete = ON");

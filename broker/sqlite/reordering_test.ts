@@ -4,6 +4,7 @@ import { CAN_RUN, lacks } from "../../testing/permissions.ts";
 import { seeded } from "../../testing/random.ts";
 import { BrokerError } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
+import { openExport } from "./export.ts";
 import { inspectFolder } from "./inspect.ts";
 import { migrate, MIGRATIONS } from "./schema.ts";
 import { finish } from "./steps.ts";
@@ -157,5 +158,18 @@ Deno.test({
     assertThrows(() => migrate(database, {}, MIGRATIONS.slice(0, BEFORE)), BrokerError, "newer version");
     database.close();
     empty.close();
+  },
+});
+
+Deno.test({
+  name: "a folder that is read to be taken elsewhere is taken over first, and says so",
+  ignore: lacks("read", "write"),
+  fn() {
+    using old = temporary();
+    makeOld(old.path, 3);
+    const said: string[] = [];
+    using folder = openExport(old.path.slice(0, old.path.lastIndexOf("/")), (words) => said.push(words));
+    assertEquals(said.length, 2);
+    assertEquals(messagesOf(folder.database).length, MESSAGES);
   },
 });
