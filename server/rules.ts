@@ -3,7 +3,7 @@
  * function; the start obeys the first that has something to say, and `chat-server check` asks all of them.
  */
 
-import { readVariable } from "../cli/environment.ts";
+import { wholeEnvironment } from "../cli/environment.ts";
 import { canonicalOrigin, OriginError } from "../limits/origin.ts";
 import type { ServerValues } from "./options.ts";
 
@@ -71,7 +71,7 @@ function originsOfPages({ "allow-origin": origins }: ServerValues): string[] {
 /** Refuses a private key beside open mode: whoever gives one means tokens to be asked for. */
 function privateKeyOpensNothing(values: ServerValues): string[] {
   const isOpen = values["jwt-secret-file"] === undefined && values["jwt-public-key"] === undefined && values.jwks === undefined;
-  if (!isOpen || values["insecure-open"] || !readVariable("PARLEY_JWT_PRIVATE_KEY")) return [];
+  if (!isOpen || values["insecure-open"] || !wholeEnvironment().PARLEY_JWT_PRIVATE_KEY) return [];
   return [
     "PARLEY_JWT_PRIVATE_KEY makes tokens and checks none, so everybody would be believed; " +
     "give the server the public key (--jwt-public-key), or unset it for open mode",
