@@ -50,7 +50,10 @@ export function Dialog(
       if (before instanceof HTMLElement) before.focus();
     };
   }, []);
-  const closeOutside = (event: MouseEvent) => event.target === ref.current && onClose();
+  // A click is also what ends outside a selection that began in a field.
+  const isBegun = useRef(false);
+  const begin = (event: MouseEvent) => void (isBegun.current = event.target === ref.current);
+  const closeOutside = (event: MouseEvent) => isBegun.current && event.target === ref.current && onClose();
   return (
     <dialog
       ref={ref}
@@ -59,6 +62,7 @@ export function Dialog(
         event.preventDefault();
         onClose();
       }}
+      onMouseDown={begin}
       onClick={closeOutside}
     >
       <div class="dialog">
