@@ -89,6 +89,33 @@ browserTest("A token in the fragment of the address signs in, and is taken out o
   assertEquals(page.url(), world.address, "it is not in the history either");
 }, ["--broker", "memory", "--jwt-secret-file", SECRET]);
 
+browserTest("A token does not stay in the address while a page begins, or that is open already", async (world, browser) => {
+  const profile = await world.profile(browser);
+  const slow = await profile.context.newPage();
+  await slow.addInitScript(() => {
+    IDBOpenDBRequest.prototype.addEventListener = () => {}; // as if what this browser keeps never opened
+  });
+  await slow.goto(`${world.address}#token=${await makeToken("alice", HOUR_S)}`);
+  await slow.waitForFunction(() => location.hash === "");
+  await slow.close();
+
+  const page = await profile.open();
+  await page.getByLabel("Token").waitFor();
+  const follow = (token: string) => page.evaluate((token) => location.hash = `#token=${token}`, token);
+  await follow("nonsense");
+  await page.waitForFunction(() => location.hash === "");
+  await follow(await makeToken("alice", HOUR_S));
+  await page.locator(".self-name .sub", { hasText: "online" }).waitFor();
+  assertEquals(page.url(), world.address);
+  await enter(page, "alice");
+  await follow(await makeToken("alice", HOUR_S));
+  await page.waitForFunction(() => location.hash === "#/alice");
+  assertEquals(await page.locator(".conversation h2").textContent(), "alice", "who is signed in stays where they are");
+  await follow(await makeToken("bob", HOUR_S));
+  await page.locator(".self-name", { hasText: /^bob/ }).waitFor();
+  assert(!page.url().includes("token"));
+}, ["--broker", "memory", "--jwt-secret-file", SECRET]);
+
 browserTest("14: a token that ends in mid-sentence is asked for in place, and nothing is lost", async (world, browser) => {
   const bob = await world.person("bob", { token: await makeToken("bob", HOUR_S) });
   const profile = await world.profile(browser);
@@ -278,6 +305,7 @@ browserTest("A conversation that has just begun is in the list without a connect
   await bob.say("alice", "the first thing ever");
   await page.locator(".entry", { hasText: "the first thing ever" }).waitFor();
   await untilKept(page, "values", "the first thing ever");
+  await untilKept(page, "messages", "the first thing ever");
   await page.close();
   await profile.context.setOffline(true);
   page = await profile.open();
