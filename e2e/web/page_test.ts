@@ -6,7 +6,7 @@ import { browserTest } from "./harness.ts";
 import { lacksProgram } from "../../testing/permissions.ts";
 import { certificate, filesIn } from "../../testing/certificate.ts";
 import { CHROMIUM, startChromium } from "./chromium.ts";
-import { enter, sees, until, World, write } from "./world.ts";
+import { drawn, enter, sees, until, World, write } from "./world.ts";
 import { auditPage } from "./axe.ts";
 
 browserTest("9: the keyboard of a phone covers nothing", async (world, browser) => {
@@ -203,9 +203,34 @@ browserTest("15: the keyboard alone gets everywhere, and nothing moves the focus
   await page.getByRole("button", { name: "Settings" }).focus();
   await page.keyboard.press("Enter");
   await page.getByRole("switch", { name: "Away" }).waitFor();
+  await page.evaluate(() => {
+    const observer = new MutationObserver(() => {
+      if (document.querySelector("dialog")) return;
+      document.body.dataset.focused = document.activeElement!.getAttribute("aria-label") ?? "nothing";
+      observer.disconnect();
+    });
+    observer.observe(document.body, { childList: true, subtree: true });
+  });
   await page.keyboard.press("Escape");
+  await page.locator("body[data-focused]").waitFor();
+  assertEquals(await page.locator("body").getAttribute("data-focused"), "Settings", "the focus is given back, and never lost");
+  assertEquals(await focus(), "Settings");
+});
+
+browserTest("A selection that ends outside a dialog does not close it, and a click there does", async (world, browser) => {
+  const page = await (await world.profile(browser)).as("alice");
+  await page.getByRole("button", { name: "New conversation or group" }).click();
+  const field = page.getByLabel("Write to somebody");
+  await field.fill("somebody");
+  const { x, y } = (await field.boundingBox())!;
+  await page.mouse.move(x + 80, y + 10);
+  await page.mouse.down();
+  await page.mouse.move(5, y + 10);
+  await page.mouse.up();
+  await drawn(page);
+  assertEquals(await field.inputValue(), "somebody");
+  await page.mouse.click(5, y + 10);
   await page.locator("dialog").waitFor({ state: "detached" });
-  assertEquals(await focus(), "Settings", "the focus is given back");
 });
 
 browserTest("15: axe finds nothing against WCAG 2.2 A and AA, in both themes and at all widths", async (world, browser) => {

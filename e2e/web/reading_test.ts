@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { CDPSession, Page } from "playwright-core";
 import { browserTest } from "./harness.ts";
-import { enter, type Person, sees, until, write } from "./world.ts";
+import { drawn, enter, type Person, sees, until, write } from "./world.ts";
 
 const LONG = "A line that is long enough to break on any screen that a person holds in a hand or puts on a desk. ".repeat(2);
 
@@ -17,11 +17,6 @@ async function look(page: Page, isHere: boolean): Promise<void> {
     Object.defineProperty(document, "hasFocus", { value: () => here, configurable: true });
     dispatchEvent(new Event(here ? "focus" : "blur"));
   }, isHere);
-}
-
-/** Resolves when the page has drawn twice: what it does of itself after a change is done then. */
-async function drawn(page: Page): Promise<void> {
-  await page.evaluate(() => new Promise<void>((done) => requestAnimationFrame(() => requestAnimationFrame(() => done()))));
 }
 
 browserTest("3: the view does not move when older messages load, at the very top either", async (world, browser) => {

@@ -1,7 +1,7 @@
 /** Small parts that stand in many places. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { isGroup } from "../../protocol.ts";
 import { presence } from "../state.ts";
 import { hueOf } from "../text.ts";
@@ -41,12 +41,12 @@ export function Dialog(
   { title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren },
 ): JSX.Element {
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Ends before the dialog is taken out of the document: the focus would be nowhere for a moment.
+  useLayoutEffect(() => {
     const dialog = ref.current!, before = document.activeElement;
     dialog.showModal();
     return () => {
       dialog.close();
-      // The browser does it where the dialog is still in the document.
       if (before instanceof HTMLElement) before.focus();
     };
   }, []);
