@@ -160,7 +160,8 @@ Connect to ${url}?name=you with anything that speaks WebSocket and send
 
 With the terminal client:
   chat-client --server ${url} --name you`;
-  return plain(200, text, { vary: "accept" });
+  // Not stored, like the page: a cache that does not heed `vary` would give the one for the other.
+  return plain(200, text, { vary: "accept", "cache-control": "no-store" });
 }
 
 /** Makes an answer of one line of text. */
