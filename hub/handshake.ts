@@ -146,7 +146,7 @@ export class Handshake {
 
   #start(session: Session, hello: ClientFrameOf<"hello"> | undefined): void {
     this.#welcome(session, hello).catch((error) => {
-      this.#host.report(error, "start");
+      this.#host.report(error, "opening a mailbox");
       session.answer(new Refusal("unavailable", "The server could not open your mailbox now; connect again later"));
       session.close("overloaded", "The server could not open your mailbox now");
     });
