@@ -228,3 +228,23 @@ Deno.test("Hub tells who watches how long appends, turns and answers took, with 
   assertEquals([most(1), most(2)], [2, 2], `${turns}`);
   close(alice, bob);
 });
+
+Deno.test("Hub tells who watches how long it took to find a device, each page of its backlog, and a backend's page", async () => {
+  const told: string[] = [];
+  const slow = { appended() {}, turned() {}, answered: (_: number, request: string) => told.push(request) };
+  const { hub } = setUp({ slow });
+  const alice = await extended(hub, "alice");
+  close(await extended(hub, "bob"));
+  await settle();
+  for (let i = 0; i < 200; i++) alice.tell("bob", `${i}`, `${i}`);
+  await settle();
+  told.length = 0;
+  const bob = await extended(hub, "bob");
+  await settle();
+  assertEquals(told, ["hello", "backlog", "backlog"]);
+  told.length = 0;
+  await hub.backend.history("bob", { with: "alice" });
+  await hub.backend.conversations("bob", {});
+  assertEquals(told, ["history", "conversations"]);
+  close(alice, bob);
+});
