@@ -49,6 +49,9 @@ export interface LinkOptions {
 const POOLED = "It leaves out settings that sessions begin with, as a pooler such as PgBouncer does: " +
   "nodes need connections to PostgreSQL itself";
 
+/** Words for a standby: it may be promoted any moment, so that it is asked again soon. */
+const STANDBY = "The server is a standby, which takes no writes. Promote it, or name the primary in --postgres";
+
 /** A client, and the sockets that only it has. */
 interface Client {
   readonly sql: Sql;
@@ -230,7 +233,7 @@ export class Link {
       const { sql } = client;
       const [state] = await sql`SELECT pg_is_in_recovery() AS standby, current_setting('plan_cache_mode') AS plans`;
       if (state!.plans !== PLANS) throw new BrokerError(POOLED);
-      if (state!.standby) throw new Error("The server is a standby, which takes no writes");
+      if (state!.standby) throw new Error(STANDBY);
       await this.#options.prepare?.(sql);
       this.#ending.signal.throwIfAborted();
       this.#client = client;
