@@ -40,7 +40,7 @@ import { type Durability, readDurability } from "./postgres/durability.ts";
 import { PostgresFeed } from "./postgres/feed.ts";
 import { Groups } from "./postgres/groups.ts";
 import { type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
-import { Connector, Link, type Sql } from "./postgres/link.ts";
+import { Connector, Link, LOCK_MS, type Sql } from "./postgres/link.ts";
 import { Mailboxes } from "./postgres/mailboxes.ts";
 import { advanceKind, type AttachItem, attachKind, markAllKind, markKind, SEE } from "./postgres/moves.ts";
 import { Nodes } from "./postgres/nodes.ts";
@@ -48,7 +48,7 @@ import { Reading } from "./postgres/reading.ts";
 import { Reads } from "./postgres/reads.ts";
 import { Search } from "./postgres/search.ts";
 import { Retention } from "./postgres/retention.ts";
-import { migrate, type Migration, newEpoch } from "./postgres/schema.ts";
+import { migrate, type Migration, MIGRATIONS, newEpoch, requireKnown } from "./postgres/schema.ts";
 import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSettings } from "./postgres/settings.ts";
 import { Tail } from "./postgres/tail.ts";
 import { describeFailure } from "./postgres/trouble.ts";
@@ -92,7 +92,7 @@ export async function openPostgresBroker(options: PostgresOptions): Promise<Post
   const settings = readSettings(options), schema = checkSchema(options.schema ?? DEFAULT_SCHEMA);
   const node = options.node ?? `node-${crypto.randomUUID().slice(0, 8)}`;
   const connector = new Connector(settings, schema, node);
-  const opening = new Link(connector, { max: 1 });
+  const opening = new Link(connector, { max: 1, session: { lock_timeout: LOCK_MS } });
   try {
     const sql = await opening.once().catch((error) => {
       throw new BrokerError(`Cannot reach ${describe(settings)}: ${reasonOf(error)}`);
@@ -270,8 +270,10 @@ export class PostgresBroker implements Broker {
     this.#mailboxes.forget();
     const { seq, ts } = this.#tail.last;
     const [row] = await sql`SELECT leave_out(${this.#tail.seen}, ${SKIPPED}),
-      (SELECT value FROM meta WHERE key = 'epoch') AS epoch, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline,
+      (SELECT value FROM meta WHERE key = 'epoch') AS epoch, (SELECT value::int FROM meta WHERE key = 'version') AS version,
+      (SELECT value::int FROM meta WHERE key = 'oldest') AS oldest, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline,
       EXISTS (SELECT 1 FROM messages WHERE messages.seq = ${seq} AND messages.ts = ${ts}) AS has_last`;
+    requireKnown(row as unknown as { version: number; oldest: number }, (this.#options.migrations ?? MIGRATIONS).length);
     // A promoted standby that does not have what was handed out here has lost what was acknowledged.
     const isPromoted = this.#timeline !== "" && this.#timeline !== row!.timeline;
     this.#timeline = row!.timeline;

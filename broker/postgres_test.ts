@@ -412,6 +412,55 @@ test("refuses a PostgreSQL that acknowledges what it may lose, unless its operat
   assertStringIncludes(broker.durability.words, "promises nothing");
 });
 
+test("refuses synchronous_commit local where there is a standby, of either kind, unless its operator insists", async () => {
+  await using primary = new PostgresServer({ settings: ["synchronous_commit = local"] });
+  await (await openPostgresBroker({ url: primary.url() })).close();
+  await using standby = new PostgresServer({ standbyOf: primary });
+  await until(() => primary.query("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") === "1", "a standby");
+  for (const names of ["", "*"]) {
+    primary.set(`synchronous_standby_names = '${names}'`);
+    await until(() => primary.query("SHOW synchronous_standby_names") === names, "the setting");
+    const error = await assertRejects(() => openPostgresBroker({ url: primary.url() }), BrokerError);
+    assertStringIncludes(
+      error.message,
+      "a failover would lose acknowledged messages. Set it to on, or start with --postgres-allow-async",
+    );
+    await using broker = await openPostgresBroker({ url: primary.url(), allowAsync: true });
+    assertStringIncludes(broker.durability.words, "loses what had not reached the standby");
+  }
+  // The standby itself takes no node, and says so; with the primary beside it in the address the primary is found.
+  const error = await assertRejects(() => openPostgresBroker({ url: standby.url(), allowAsync: true }), BrokerError);
+  assertStringIncludes(error.message, "is a standby, which takes no writes. Promote it, or name the primary");
+  const both = `postgres://postgres@127.0.0.1:${standby.port},127.0.0.1:${primary.port}/postgres`;
+  await using broker = await openPostgresBroker({ url: both, allowAsync: true });
+  await broker.attach("ann", "laptop");
+  await primary.crash();
+  assertEquals(codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]), "unavailable");
+  await until(() => {
+    const words = broker.trouble ?? "";
+    return words.includes(`127.0.0.1:${standby.port}`) && words.includes("Promote it") && words.includes("Nothing listens at");
+  }, "words about both hosts");
+});
+
+test("goes on saying why on a schema that a newer version has taken something from", async () => {
+  const server = sharedPostgres(), schema = server.newSchema(), url = server.url();
+  await using broker = await openPostgresBroker({ url, schema });
+  await broker.attach("ann", "laptop");
+  server.query(`UPDATE ${schema}.meta SET value = '99' WHERE key = 'oldest'`);
+  server.query(`ALTER TABLE ${schema}.messages RENAME TO letters`);
+  assertEquals(codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]), "unavailable");
+  assertStringIncludes(broker.trouble ?? "", "PostgreSQL says 42P01. Another version has changed the schema: start that one");
+  server.query(`ALTER TABLE ${schema}.letters RENAME TO messages`);
+  // It may write to what it can, until it connects again: then it is asked which versions may.
+  server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'append' AND pid <> pg_backend_pid()");
+  await until(
+    () => /needs nodes that know version 99.*Start a newer version/.test(broker.trouble ?? ""),
+    "words of the version",
+  );
+  server.query(`UPDATE ${schema}.meta SET value = '1' WHERE key = 'oldest'`);
+  await until(() => broker.trouble === undefined, "the end of the trouble");
+});
+
 test("says in words why it cannot be opened, and never the password", async () => {
   const server = sharedPostgres();
   for (
@@ -558,5 +607,63 @@ test("takes over a folder of SQLite, with everything at its place", async () => 
   const cursor = await broker.feed.claim("push", 60_000);
   assertEquals(cursor?.state, '{"position":2,"begun":[]}', "changes have other numbers here");
   await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "is in use");
+  await Deno.remove(dir, { recursive: true });
+});
+
+/** A folder of SQLite with some messages. */
+async function folderOf(messages: number): Promise<{ readonly dir: string; readonly epoch: string }> {
+  const dir = await Deno.makeTempDir();
+  const sqlite = await openSqliteBroker({ dir });
+  for (const user of ["ann", "ben"]) await sqlite.attach(user, "laptop");
+  await sqlite.append(Array.from({ length: messages }, (_, n) => draft("ann", "ben", `${n}`)));
+  await sqlite.close();
+  return { dir, epoch: sqlite.epoch };
+}
+
+test("takes over one folder of two at the same moment, and a node that starts meanwhile finds all of it", async () => {
+  const server = sharedPostgres(), schema = server.newSchema(), url = server.url();
+  await (await openPostgresBroker({ url, schema })).close();
+  const folders = [await folderOf(10), await folderOf(10)];
+  await using holder = new Holder(server, schema);
+  await holder.run("BEGIN; LOCK TABLE messages IN SHARE MODE");
+  const moving = folders.map(({ dir }) => moveToPostgres(dir, { url, schema }));
+  const settled = Promise.allSettled(moving);
+  const waiting = (more: string) =>
+    server.query(`SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '${schema}.messages'::regclass ${more}`);
+  await until(() => waiting("") === "1", "a move that waits");
+  const opening = openPostgresBroker({ url, schema });
+  await until(
+    () => server.query(`SELECT count(*) > 1 FROM pg_locks WHERE NOT granted AND relation = '${schema}.meta'::regclass`) === "t",
+    "a move and a start that wait",
+  );
+  await holder.run("COMMIT");
+  const results = await settled, done = results.findIndex(({ status }) => status === "fulfilled");
+  await using broker = await opening;
+  assertEquals(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
+  const failed = results.find((result) => result.status === "rejected") as PromiseRejectedResult;
+  assertStringIncludes(String(failed.reason), "is in use");
+  assertEquals(broker.epoch, folders[done]!.epoch);
+  assertEquals((await broker.read("ben", 0, 100)).messages.length, 10);
+  for (const { dir } of folders) await Deno.remove(dir, { recursive: true });
+});
+
+test("says that somebody holds a lock, when it is moved to, started and used", async () => {
+  const server = sharedPostgres(), schema = server.newSchema(), url = server.url();
+  await using broker = await openPostgresBroker({ url, schema });
+  await broker.attach("ann", "laptop");
+  const { dir } = await folderOf(1);
+  await using holder = new Holder(server, schema);
+  await holder.run("BEGIN; LOCK TABLE meta, users, messages IN ACCESS EXCLUSIVE MODE");
+  const [appended, started, moved] = await Promise.all([
+    broker.append([draft("ann", "ann", "hi")]),
+    assertRejects(() => openPostgresBroker({ url, schema }), BrokerError),
+    assertRejects(() => moveToPostgres(dir, { url, schema }), BrokerError),
+  ]);
+  assertEquals(codeOf(appended[0]), "unavailable");
+  for (const { message } of [started, moved]) assertStringIncludes(message, "(55P03). Somebody holds a lock on the schema");
+  await until(() => /another program holds a lock; see pg_stat_activity/.test(broker.trouble ?? ""), "words of the lock");
+  await holder.run("COMMIT");
+  await until(async () => codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]) === "ok", "an append that succeeds");
+  await until(() => broker.trouble === undefined, "the end of the trouble");
   await Deno.remove(dir, { recursive: true });
 });

@@ -24,6 +24,8 @@ const RETRY_MS = 100, LASTING_RETRY_MS = 1_000;
 const USER_TIMEOUT_MS = 15_000;
 /** Milliseconds that a command or a start waits for a connection. */
 const ONCE_MS = 4_500;
+/** Milliseconds that commands and starts wait for a lock that somebody else holds. */
+export const LOCK_MS = 4_500;
 /** OID of bigint. */
 const INT8 = 20;
 /** Setting of sessions that nobody else has: a pooler that leaves out what it does not know leaves this out too. */

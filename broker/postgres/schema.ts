@@ -156,7 +156,8 @@ export async function migrate(sql: Sql, schema: string, migrations: readonly Mig
   if (state && state.version >= migrations.length) return requireKnown(state, migrations.length);
   try {
     await sql.begin(async (tx) => {
-      await tx`SELECT set_config('statement_timeout', '0', true)`;
+      // Another node may take its time for the same.
+      await tx`SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)`;
       await tx`SELECT pg_advisory_xact_lock(hashtextextended(${`${MIGRATION_LOCK} ${schema}`}, 0))`;
       await step(tx as unknown as Sql, schema, migrations);
     });
@@ -190,7 +191,7 @@ export async function stateOf(sql: Sql, schema: string): Promise<SchemaState & {
 }
 
 /** Returns the state of a schema that this version may use. Throws {@linkcode BrokerError} for one that needs a newer one. */
-export function requireKnown(state: SchemaState & { readonly oldest: number }, known: number): SchemaState {
+export function requireKnown<S extends { readonly version: number; readonly oldest: number }>(state: S, known: number): S {
   if (state.oldest <= known) return state;
   throw new BrokerError(
     `The schema has version ${state.version}, which needs nodes that know version ${state.oldest}; this one knows ${known}. ` +
