@@ -48,7 +48,7 @@ import { Reading } from "./postgres/reading.ts";
 import { Reads } from "./postgres/reads.ts";
 import { Search } from "./postgres/search.ts";
 import { Retention } from "./postgres/retention.ts";
-import { migrate, type Migration, MIGRATIONS, newEpoch, requireKnown } from "./postgres/schema.ts";
+import { migrate, type Migration, MIGRATIONS, newEpoch, requireKnown, type SchemaState } from "./postgres/schema.ts";
 import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSettings } from "./postgres/settings.ts";
 import { Tail } from "./postgres/tail.ts";
 import { describeFailure } from "./postgres/trouble.ts";
@@ -100,7 +100,7 @@ export async function openPostgresBroker(options: PostgresOptions): Promise<Post
     const state = await migrate(sql, schema, options.migrations);
     const durability = await readDurability(sql);
     if (durability.refusal && !options.allowAsync) throw new BrokerError(durability.refusal);
-    const broker = new PostgresBroker(connector, { ...options, schema, node }, state.epoch, durability, describe(settings));
+    const broker = new PostgresBroker(connector, { ...options, schema, node }, state, durability, describe(settings));
     await broker.open().catch(async (error) => {
       await broker.close();
       throw error;
@@ -156,7 +156,7 @@ export class PostgresBroker implements Broker {
   constructor(
     connector: Connector,
     options: PostgresOptions & { readonly schema: string; readonly node: string },
-    epoch: string,
+    { epoch, channel }: Pick<SchemaState, "epoch" | "channel">,
     durability: Durability,
     place: string,
   ) {
@@ -198,11 +198,12 @@ export class PostgresBroker implements Broker {
     });
     this.#doorbell = new Doorbell({
       connector,
-      channel: schema,
+      channel: `${schema}_${channel}`,
       node: this.#id,
       rung: () => void this.#tail.wake(),
       reconnected: () => void this.#nodes.reconnected(),
       heard: (from, event) => this.#heard(from, event),
+      report: (words) => void this.#reportOnce(words, "doorbell"),
     });
     this.#nodes = new Nodes({
       reads,
@@ -340,15 +341,20 @@ export class PostgresBroker implements Broker {
   /** Reports a failure, the same words once a minute, and tries to write until it is over. */
   #trouble(where: string, error: unknown): void {
     if (this.#closed) return;
-    const words = describeFailure(error), now = performance.now();
-    if (now - (this.#said.get(words) ?? -Infinity) >= REPEAT_MS) {
-      if (this.#said.size >= SAID_MAX) this.#said.clear();
-      this.#said.set(words, now);
-      this.#isAway = true;
-      this.#report(words, `postgres (${where})`);
-    }
+    const words = describeFailure(error);
+    if (this.#reportOnce(words, where)) this.#isAway = true;
     this.#troubles.set(where, words);
     this.#probe ??= setTimeout(() => void this.#tryAgain(), PROBE_MS);
+  }
+
+  /** Reports words, the same ones once a minute; returns whether it did. */
+  #reportOnce(words: string, where: string): boolean {
+    const now = performance.now();
+    if (now - (this.#said.get(words) ?? -Infinity) < REPEAT_MS) return false;
+    if (this.#said.size >= SAID_MAX) this.#said.clear();
+    this.#said.set(words, now);
+    this.#report(words, `postgres (${where})`);
+    return true;
   }
 
   #worked(where: "durable" | "soft"): void {

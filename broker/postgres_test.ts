@@ -1,6 +1,6 @@
 /** The broker on PostgreSQL: the suite of all brokers, and what only this one can get wrong. */
 
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { delay } from "@std/async/delay";
 import type { Appended, Draft, Stored } from "../broker.ts";
 import { LACKS_POSTGRES, PostgresServer, runAsPostgres, sharedPostgres } from "../testing/postgres.ts";
@@ -493,6 +493,64 @@ test("lets one node at a time follow the log under a name, and another one when 
   assertEquals((await one.feed.claim("push", 60_000))?.wish, "again");
   await one.feed.save("push", "done", "again");
   assertEquals((await desk.list()).find(({ name }) => name === "push"), { name: "push", state: "done", wish: undefined });
+});
+
+test("hears nothing of roles that may not read its schema, and goes on over what it does not understand", async () => {
+  await using nodes = await twoNodes({ report: (error) => reports.push(String(error)) });
+  const reports: string[] = [], { one, two, server, schema } = nodes, signals: string[] = [];
+  two.subscribe("ben", { message() {}, signal: (signal) => signals.push(JSON.stringify(signal)) });
+  server.query("CREATE ROLE mallory LOGIN");
+  const typing = (sender: string) => ({ type: "typing", sender, recipient: "ben" }) as const;
+  const forged = JSON.stringify(["x", 0, ["signal", ["ben"], typing("mallory")]]);
+  server.query(`NOTIFY ${schema}, '${forged}'`, "mallory");
+  assertThrows(() => server.query(`SELECT * FROM ${schema}.meta`, "mallory"), Error, "permission denied");
+  const channel = `${schema}_${server.query(`SELECT value FROM ${schema}.meta WHERE key = 'channel'`)}`;
+  const listener = () => server.query("SELECT string_agg(pid::text, ',') FROM pg_stat_activity WHERE query ~ '^LISTEN'");
+  const before = listener();
+  for (const payload of ["garbage", "null", "[]", '["x",0,null]', '["x",0,["signal",null,{}]]', '["x",0,["unheard-of"]]']) {
+    server.query(`NOTIFY ${channel}, '${payload}'`);
+  }
+  await until(() => {
+    one.signal(["ben"], typing("ann"));
+    return signals.length > 0;
+  }, "a signal of a node");
+  assertEquals(signals.filter((signal) => signal.includes("mallory")), []);
+  assertEquals(listener(), before, "the connection has ended");
+  assertEquals(reports, Array(2).fill("Another node, or somebody else, said what cannot be understood"), "once for each node");
+});
+
+test("keeps what looks like SQL, like an array or like anything else of PostgreSQL's as it is, in every field", async () => {
+  await using nodes = await twoNodes();
+  const { one, two, server, schema } = nodes;
+  const odd = [
+    ...[
+      "'; DROP TABLE users; --",
+      '"\\"{},NULL',
+      "\\",
+      "NULL",
+      "{a,b}",
+      "$1 $$ %s :x ?",
+      "\u{1F600}\u2028",
+      "\x01\x7f",
+      "\\x00",
+    ],
+    "E'\\000'",
+  ];
+  for (const [n, text] of odd.entries()) {
+    const sent = { sender: "ann", recipient: "ben", content: text, id: text, origin: `${text}'` };
+    const [first, again] = [await one.append([sent]), await two.append([sent])];
+    assertEquals([codeOf(first[0]), "seq" in again[0]! && again[0].duplicate], ["ok", true], text);
+    one.signal(["ben"], { type: "typing", sender: text, recipient: text });
+    await two.feed.claim(text, 60_000);
+    assertEquals(await two.feed.save(text, text), true, `${n}`);
+    await two.search("ben", { query: text, limit: 5 });
+  }
+  const page = await two.read("ben", 0, 100);
+  assertEquals(
+    page.messages.map(({ content, id, origin }) => [content, id, origin]),
+    odd.map((text) => [text, text, `${text}'`]),
+  );
+  assertEquals(server.query(`SELECT count(*) FROM ${schema}.users`), "3");
 });
 
 // ---- The schema -------------------------------------------------------------------------------------------------------------
