@@ -17,7 +17,10 @@ const CERTIFICATE_REGEXP = /CERT|VERIFY|SELF_SIGNED|ALTNAME|UNKNOWN/, CERTIFICAT
 /** Advice by the beginning of a SQLSTATE. */
 const ADVICE: readonly (readonly [code: string, advice: string])[] = [
   ["08P01", "If it is a pooler such as PgBouncer: nodes need connections to PostgreSQL itself"],
-  [READ_ONLY, "It is a standby, or has default_transaction_read_only on"],
+  [
+    READ_ONLY,
+    "It is a standby: promote it, or name the primary in --postgres; or default_transaction_read_only is on: set it off",
+  ],
   ["28P01", "Give the right one with --postgres-password-file, with PGPASSFILE or in the URL"],
   ["28", "See its pg_hba.conf, and the user in the URL"],
   ["3D", "Create it, or name another one in the URL"],
