@@ -212,7 +212,9 @@ export class MemoryBroker implements Broker {
   #newThread(sender: User, address: string): Thread | BrokerRefusal {
     if (isGroup(address)) return this.#whyNotIn(address);
     const other = this.#users.get(address);
-    return other ? newDirect(this.#log, new Map([[sender.name, 0], [other.name, 0]]), sender, other) : unknownRecipient(address);
+    return other
+      ? newDirect(this.#log, new Map([[sender.name, 0], [other.name, 0]]), sender, other)
+      : unknownRecipient(address);
   }
 
   /** Returns the refusal for a group that is not among a user's threads. */

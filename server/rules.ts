@@ -3,6 +3,7 @@
  * function; the start obeys the first that has something to say, and `chat-server check` asks all of them.
  */
 
+import { DEFAULT_SCHEMA } from "../broker/postgres.ts";
 import { wholeEnvironment } from "../cli/environment.ts";
 import { canonicalOrigin, OriginError } from "../limits/origin.ts";
 import type { ServerValues } from "./options.ts";
@@ -33,7 +34,9 @@ export function keepsNothing({ broker, data }: Pick<ServerValues, "broker" | "da
 function postgresOptions(values: ServerValues): string[] {
   if (values.postgres !== undefined) return [];
   const options = ["postgres-password-file", "postgres-ca", "postgres-allow-async", "node"] as const;
-  return options.filter((option) => values[option]).map((option) => `--${option} is about PostgreSQL, and needs --postgres`);
+  const given: string[] = options.filter((option) => values[option]);
+  if (values["postgres-schema"] !== DEFAULT_SCHEMA) given.push("postgres-schema");
+  return given.map((option) => `--${option} is about PostgreSQL, and needs --postgres`);
 }
 
 function oneStorage(values: ServerValues): string[] {
