@@ -118,7 +118,7 @@ class World implements AsyncDisposable {
     const tokens = hasTokens ? { tokens: await Tokens.open({ secret: SECRET }) } : {};
     const { url } = stack.use(await startServer({ port: 0, ...tokens }));
     const backend = stack.use(Deno.serve({ port: 0, hostname: "127.0.0.1", onListen: () => {} }, async () => {
-      const { token } = await makeToken({ name: "carol", days: 1, admin: false, secret: SECRET });
+      const { token } = await makeToken({ name: "carol", seconds: 86_400, admin: false, secret: SECRET });
       return new Response(token);
     }));
     if (!hasTokens) await startBob(url, stack);

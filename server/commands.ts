@@ -61,7 +61,8 @@ async function runMove(args: readonly string[], env: (name: string) => string | 
     ...addressOf(values, values.to),
     notice: console.error,
   });
-  return `${messages} messages of ${users} users were taken over; devices resume where they were`;
+  return `Messages taken over: ${messages}, of ${users} ${users === 1 ? "user" : "users"}; devices resume where they were\n` +
+    `Start no server on ${values.from} again: it would be another log under the same epoch`;
 }
 
 function runAbout(command: AboutCommand, args: readonly string[]): string {
