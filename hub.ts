@@ -13,17 +13,18 @@
 import type { Appended, Broker, BrokerRefusal, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
 import { delay } from "@std/async/delay";
 import { Allowance } from "./hub/allowance.ts";
+import { Backend, type BackendHost } from "./hub/backend.ts";
 import { Confirmations } from "./hub/confirmations.ts";
 import type { Connection, Identity, Receiver } from "./hub/connection.ts";
 import { LineCache } from "./hub/encoding.ts";
 import { Handshake, type HandshakeHost, HELLO_GRACE_MS, HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 import { Elsewhere, type ElsewhereHost, higher } from "./hub/elsewhere.ts";
-import { type Meter, NO_METER, type SlowWatch } from "./hub/meter.ts";
+import { type Meter, NO_METER, type SlowWatch, timed } from "./hub/meter.ts";
 import type { NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, REFUSALS_MAX } from "./hub/options.ts";
 import { Presence } from "./hub/presence.ts";
-import { handleRequest, type RequestHost } from "./hub/requests.ts";
+import { handleRequest } from "./hub/requests.ts";
 import type { Author, SendOrderHost } from "./hub/send_order.ts";
 import { Session, type SessionHost } from "./hub/session.ts";
 import {
@@ -38,7 +39,9 @@ import {
   Refusal,
 } from "./protocol.ts";
 
+export type { Backend, UserStatus } from "./hub/backend.ts";
 export { CONFIRM_MESSAGES } from "./hub/confirmations.ts";
+export { timestamp } from "./hub/encoding.ts";
 export { HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 export { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, type RateLimit, REFUSALS_MAX } from "./hub/options.ts";
 export { RefusalCount } from "./hub/refusal_count.ts";
@@ -64,7 +67,7 @@ interface Member {
 }
 
 /** Routes between the connections of this process by recipient, through the broker. */
-export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, SendOrderHost, ElsewhereHost {
+export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, SendOrderHost, ElsewhereHost {
   readonly broker: Broker;
   readonly limits: Limits;
   readonly frameBytes: number;
@@ -74,8 +77,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   readonly helloGraceMs: number;
   readonly presence: Presence;
   readonly meter: Meter;
+  /** Questions and changes of backends, beside {@linkcode Hub.submit}. */
+  readonly backend: Backend = new Backend(this);
   readonly #options: HubOptions;
-  readonly #slow: SlowWatch | undefined;
+  readonly slow: SlowWatch | undefined;
   readonly #defer: (callback: () => void) => void;
   readonly #handshake: Handshake;
   readonly #allowance: Allowance;
@@ -110,7 +115,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     this.#options = options;
     this.broker = options.broker;
     this.meter = options.meter ?? NO_METER;
-    this.#slow = options.slow;
+    this.slow = options.slow;
     this.frameBytes = options.frameBytes ?? FRAME_BYTES_MAX;
     this.queueBytes = options.queueBytes ?? QUEUE_BYTES_MAX;
     this.refusalsMax = options.refusalsMax ?? REFUSALS_MAX;
@@ -168,6 +173,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   /** Users, sessions and watched users: all zero when nobody is connected. */
   get counts(): { users: number; sessions: number; presence: number } {
     return { users: this.#members.size, sessions: this.#sessions.size, presence: this.presence.size };
+  }
+
+  sessionsOf(user: string): readonly Session[] {
+    return [...this.#members.get(user)?.sessions ?? []];
   }
 
   claim(session: Session): Promise<number> {
@@ -320,14 +329,12 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   /** Waits for a request that asked the broker: a drain does not cut it off. */
   async #finish(handled: Promise<void>, session: Session, frame: ClientFrame): Promise<void> {
     this.#inFlight++;
-    const begun = performance.now();
     try {
-      await handled;
+      await timed(this.slow, String(frame.type), handled);
     } catch (error) {
       this.report(error, String(frame.type));
       session.refuse(Refusal.of(frame, "unavailable", "The server could not do this now; try again"));
     }
-    this.#slow?.answered(performance.now() - begun, String(frame.type));
     this.#ended();
   }
 
@@ -413,7 +420,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   #wake(): void {
     if (this.#turnDue) return;
     this.#turnDue = true;
-    if (this.#slow) this.#turnBegun = performance.now();
+    if (this.slow) this.#turnBegun = performance.now();
     this.#defer(this.#atTurnsEnd);
   }
 
@@ -449,7 +456,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
     }
     const ms = performance.now() - begun;
     this.meter.appended(ms / 1_000, drafts.length);
-    this.#slow?.appended(ms, drafts.length);
+    this.slow?.appended(ms, drafts.length);
     this.#ended();
   }
 
@@ -465,8 +472,8 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
       this.#cameAt = undefined;
     }
     this.#confirmations.gather(due);
-    if (this.#slow && this.#endingBegun > 0) {
-      this.#slow.turned(performance.now() - this.#endingBegun, this.#endingMessages, due.length);
+    if (this.slow && this.#endingBegun > 0) {
+      this.slow.turned(performance.now() - this.#endingBegun, this.#endingMessages, due.length);
     }
     this.#endingBegun = this.#endingMessages = 0;
     if (this.#scheduled.length > 0) return this.#wake();

@@ -18,6 +18,7 @@ import { commandOf, noCommand, type Parsed, parseOptions, UsageError } from "./c
 import { Hub } from "./hub.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
 import { formatFor, type Log, type LogFormat, type LogLevel, openLog, reasonOf } from "./ops/log.ts";
+import { Api } from "./server/api.ts";
 import { announce } from "./server/announce.ts";
 import { assemble, cannotListen, type ServerOptions, StartError } from "./server/assemble.ts";
 import { readCertificate } from "./server/certificate.ts";
@@ -90,21 +91,36 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const scheme = certificate ? "wss" : "ws";
   let isDraining = false;
   let isListening = () => false;
+  const unstored = () => {
+    if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
+    const unwell = broker.health?.();
+    return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
+  };
   const answers: Omit<HttpOptions, "upgrade"> = {
     scheme,
+    unstored,
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
     unreadiness() {
       if (isDraining) return "it is draining";
       if (!isListening()) return "it does not listen: there are no file descriptors";
-      if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
-      const unwell = broker.health?.();
-      if (unwell !== undefined) return `nothing can be stored (${unwell})`;
+      const unable = unstored();
+      if (unable !== undefined) return unable;
       const full = admission.full();
       return full === undefined ? undefined : `it is at a limit (${full})`;
     },
     explain: (request, address) => gate.explain(request, address),
     web: options.web,
+    api: options.api && new Api({
+      ...options.api,
+      hub,
+      revoked,
+      trustedHops: options.trustedHops ?? 0,
+      version: VERSION,
+      isDraining: () => isDraining,
+      answered: metrics && ((route, status) => metrics.apiAnswered(route, status)),
+      log,
+    }),
   };
   let served = certificate;
   metrics?.measure({
@@ -375,6 +391,7 @@ async function serve(values: ServerValues): Promise<number> {
   await ended;
   stopRenewing();
   options.revoked?.close();
+  options.api?.keys.close();
   options.space?.close();
   const begun = performance.now();
   log("draining", { connections: server.hub.counts.sessions });
@@ -390,6 +407,7 @@ async function start(values: ServerValues): Promise<{ options: ServerOptions & {
     return { options, server: await startServer(options) };
   } catch (error) {
     options.revoked?.close();
+    options.api?.keys.close();
     options.space?.close();
     await options.broker.close();
     throw error instanceof WebhookFileError ? error : cannotListen(error, values);

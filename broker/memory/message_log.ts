@@ -16,6 +16,8 @@ class Block {
   readonly recipients: string[] = [];
   readonly origins: string[] = [];
   readonly ids: (string | undefined)[] = [];
+  /** Position of the message before in the same thread, as far as it was linked; else 0. */
+  readonly previous = new Float64Array(BLOCK_MESSAGES);
   live = 0;
   /** Contents one by one, until the block is full. */
   #contents: string[] = [];
@@ -23,7 +25,8 @@ class Block {
   #text = "";
   #ends: number[] = [];
 
-  push(message: Stored): void {
+  push(message: Stored, previous: number): void {
+    this.previous[this.times.length] = previous;
     this.senders.push(message.sender);
     this.recipients.push(message.recipient);
     this.origins.push(message.origin);
@@ -39,6 +42,21 @@ class Block {
     this.#ends = this.#contents.map((content) => end += content.length);
     this.#text = this.#contents.join("");
     this.#contents = [];
+  }
+
+  /** Takes everything but names and time from a message; returns whether there was anything. */
+  empty(index: number): boolean {
+    if (this.content(index) === "" && this.ids[index] === undefined && this.origins[index] === "") return false;
+    this.origins[index] = "";
+    this.ids[index] = undefined;
+    if (this.#ends.length === 0) {
+      this.#contents[index] = "";
+      return true;
+    }
+    const start = index === 0 ? 0 : this.#ends[index - 1]!, end = this.#ends[index]!;
+    this.#text = this.#text.slice(0, start) + this.#text.slice(end);
+    for (let i = index; i < this.#ends.length; i++) this.#ends[i]! -= end - start;
+    return true;
   }
 
   content(index: number): string {
@@ -63,12 +81,15 @@ export class MessageLog {
     return this.#size;
   }
 
-  /** Adds the message at position `head + 1`. Its names and origin are kept as they are, so they should be shared strings. */
-  push(message: Stored): void {
+  /**
+   * Adds the message at position `head + 1`. Its names and origin are kept as they are, so they should be shared strings. `previous` is a
+   * position that {@linkcode previous} returns for it.
+   */
+  push(message: Stored, previous = 0): void {
     const number = Math.floor(this.#head / BLOCK_MESSAGES);
     let block = this.#blocks.get(number);
     if (!block) this.#blocks.set(number, block = new Block());
-    block.push(message);
+    block.push(message, previous);
     this.#head++;
     this.#size++;
   }
@@ -87,6 +108,16 @@ export class MessageLog {
   /** Returns the sender of the message at a position, or undefined where it is gone. */
   sender(seq: number): string | undefined {
     return this.#block(seq)?.senders[(seq - 1) % BLOCK_MESSAGES] || undefined;
+  }
+
+  /** Returns the position that was given with the message at a position. */
+  previous(seq: number): number {
+    return this.#block(seq)?.previous[(seq - 1) % BLOCK_MESSAGES] ?? 0;
+  }
+
+  /** Takes content, id and origin from a message that is kept; returns whether it had any. */
+  empty(seq: number): boolean {
+    return this.#block(seq)?.empty((seq - 1) % BLOCK_MESSAGES) ?? false;
   }
 
   /** Removes a message. Its content is held until all of its block is gone. */
@@ -108,6 +139,13 @@ export class MessageLog {
         const message = this.get(seq);
         if (message) yield message;
       }
+    }
+  }
+
+  /** Yields the positions of all messages of a sender that are kept, the oldest first. */
+  *by(sender: string): Generator<number> {
+    for (const [number, { senders }] of this.#blocks) {
+      for (const [index, name] of senders.entries()) if (name === sender) yield number * BLOCK_MESSAGES + index + 1;
     }
   }
 

@@ -119,6 +119,8 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // Search: an index of words, built behind the appends.
   SEARCH_SCHEMA,
+  // Following the whole log: changes of groups, and how far each follower is.
+  FEED_SCHEMA,
   // Messages in the order of coming, so that appends write to the end of a table; see broker/sqlite/positions.ts. What is in the
   // old order moves over in reordering.ts, which makes the index of ids too.
   `
@@ -151,25 +153,23 @@ export const MIGRATIONS: readonly string[] = [
     UPDATE threads SET indexed = min(indexed, old.seq - 1) WHERE id = old.thread;
   END;
   `,
-  // Following the whole log: changes of groups, and how far each follower is.
-  FEED_SCHEMA,
 ];
 
 /** Number of steps after which messages lie in the order of coming. */
-const REORDERED = 10;
+const REORDERED = 11;
 
 /**
  * Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still, and where there is no room
  * for what the takeover of an older one needs.
  */
 export function migrate(database: DatabaseSync, takeover: Takeover = {}, migrations: readonly string[] = MIGRATIONS): void {
-  const version = Number(database.prepare("PRAGMA user_version").get()!.user_version);
+  const version = versionOf(database);
   if (version > migrations.length) {
     throw new BrokerError(
       `The messages were written by a newer version (schema ${version}, this one knows ${migrations.length}); update`,
     );
   }
-  if (version > 0 && (version < REORDERED || isReordering(database))) checkRoom(database, takeover);
+  checkMigration(database, takeover);
   for (const [index, step] of migrations.entries()) {
     if (index < version) continue;
     database.exec("BEGIN IMMEDIATE");
@@ -184,6 +184,20 @@ export function migrate(database: DatabaseSync, takeover: Takeover = {}, migrati
   }
   reorder(database, takeover);
   database.prepare("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)").run(newEpoch());
+}
+
+/**
+ * Checks that there is room for what bringing a database to the newest schema needs, and changes nothing. Throws
+ * {@linkcode BrokerError} where there is not.
+ */
+export function checkMigration(database: DatabaseSync, takeover: Takeover = {}): void {
+  const version = versionOf(database);
+  if (version > 0 && (version < REORDERED || isReordering(database))) checkRoom(database, takeover);
+}
+
+/** Returns the number of steps that a database has had. */
+export function versionOf(database: DatabaseSync): number {
+  return Number(database.prepare("PRAGMA user_version").get()!.user_version);
 }
 
 /** Makes an epoch that no other log has. */
