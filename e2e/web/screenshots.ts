@@ -22,7 +22,8 @@ for (const theme of ["light", "dark"] as const) {
       hasTouch: name === "phone",
     });
     profile.expected.push(/WebSocket|ERR_INTERNET/); // the last picture is of a broken connection
-    const shoot = (page: Page, what: string) => page.screenshot({ path: `${folder}/${name}-${theme}-${what}.png` });
+    const shoot = (page: Page, what: string) =>
+      page.screenshot({ path: `${folder}/${name}-${theme}-${what}.png`, animations: "disabled" });
     const login = await profile.open();
     await shoot(login, "login");
     await login.close();
@@ -53,6 +54,7 @@ for (const theme of ["light", "dark"] as const) {
     await shoot(page, "settings");
     await page.keyboard.press("Escape");
     await page.getByRole("button", { name: "New conversation or group" }).click();
+    await page.getByRole("button", { name: "Join #reading" }).waitFor();
     await shoot(page, "new");
     await page.keyboard.press("Escape");
     await enter(page, "nobody");
