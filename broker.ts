@@ -376,6 +376,19 @@ export interface LastSeen {
   seen(users: readonly string[], at: number): Promise<void>;
 }
 
+/** Erasure of what is kept about users. */
+export interface Erasure {
+  /**
+   * Erases what `user` wrote, and what is kept about them; resolves with the number of messages that it emptied once all of it is durable.
+   * The messages stay at their positions without content, id and device, so that nobody's backlog has a hole; no search finds
+   * them. Devices, markers, ended memberships and the last connection are gone, and what others wrote to the user is read by those
+   * others alone: whoever comes back under the name begins anew. The name stays known. Memberships of groups are ended before, by
+   * {@linkcode Groups.group}, so that members can be told. A crash in the middle leaves the rest: ask again. What the user sends
+   * meanwhile may stay.
+   */
+  erase(user: string): Promise<number>;
+}
+
 /** The at-most-once lane. */
 export interface Signals {
   /** Hands a signal to the subscribers of each of `users`, at most once, wherever they are connected. */
@@ -430,7 +443,7 @@ export interface FeedDesk extends AsyncDisposable {
 }
 
 /** Everything that is kept, and how it is told: what the hub needs of the world beside connections. */
-export interface Broker extends MessageLog, Devices, History, Search, Markers, Groups, LastSeen, Signals {
+export interface Broker extends MessageLog, Devices, History, Search, Markers, Groups, LastSeen, Erasure, Signals {
   /**
    * Identifies the log. Positions compare only within one epoch; a log that lost data has a new one. It may change while many
    * nodes run on one log: then the {@linkcode Cluster} says so.

@@ -9,13 +9,16 @@
 
 import { backOffMs } from "./chat_client/backoff.ts";
 import { openWebSocket, SYSTEM_CLOCK } from "./chat_client/defaults.ts";
+import { ChatError } from "./chat_client/error.ts";
 import { newId } from "./chat_client/ids.ts";
 import { Inbox } from "./chat_client/inbox.ts";
 import { Outbox, tooLarge } from "./chat_client/outbox.ts";
 import { type Query, Requests } from "./chat_client/requests.ts";
 import { DEFAULT_SIZES, oversize, oversizeWords, type SizeLimits } from "./chat_client/sizes.ts";
-import { type Ack, ChatError, type ChatOptions, type Clock, type Outgoing } from "./chat_client/types.ts";
-import type { ReceivedMessage, Socket, State } from "./chat_client/types.ts";
+import { withResolvers } from "./chat_client/promises.ts";
+import { receivedOf, Subscriptions } from "./chat_client/subscriptions.ts";
+import type { Ack, ChatOptions, Clock, Listeners, Outgoing, ReceivedMessage, Socket, State } from "./chat_client/types.ts";
+import { messageOf, wordsForClose, wordsOf } from "./chat_client/words.ts";
 import {
   type ClientFrame,
   CLOSE_CODES,
@@ -34,8 +37,14 @@ import {
 
 export * from "./chat_client/conversations.ts";
 export { newId };
-export { splitText } from "./chat_client/sizes.ts";
+export { type SocketClass, socketsOf } from "./chat_client/defaults.ts";
+export * from "./chat_client/error.ts";
+export { lookOnReturn } from "./chat_client/page.ts";
+export type { Query } from "./chat_client/requests.ts";
+export { type SizeLimits, splitText } from "./chat_client/sizes.ts";
 export * from "./chat_client/types.ts";
+export { CLOSE_CODES, ERROR_CODES, isGroup } from "./protocol.ts";
+export type { ClientFrameOf, ErrorCode, ErrorFrame, Limits, Message, ServerFrameOf } from "./protocol.ts";
 
 /** Milliseconds online after which a connection counts as good and the next wait is a first one again. */
 const STABLE_MS = 5_000;
@@ -54,19 +63,21 @@ const GOODBYE_MS = 2_000;
 /** Milliseconds after which a token that could not be had is asked for again: looking costs little. */
 const TOKEN_MS = 1_000;
 
-/** One device, connected or reconnecting. Call {@linkcode ChatClient.connect} once. */
+/** One device, connected or reconnecting once {@linkcode ChatClient.connect} was called. */
 export class ChatClient {
-  readonly device: string;
   readonly #options: ChatOptions;
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #outbox: Outbox;
   readonly #inbox: Inbox;
   readonly #requests: Requests;
-  readonly #ended = Promise.withResolvers<void>();
+  readonly #listeners = new Subscriptions();
+  readonly #ended = withResolvers<void>();
 
   #user: string;
+  #device: string;
   #state: State = { phase: "connecting" };
+  #isStarted = false;
   #welcome: ServerFrameOf<"welcome"> | undefined;
   #socket: Socket | undefined;
   /** Number of attempts since the last good connection. */
@@ -91,7 +102,8 @@ export class ChatClient {
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#random = options.random ?? Math.random;
     this.#user = options.name ?? "";
-    this.device = options.device;
+    this.#device = options.device ?? "";
+    this.#listeners.add(options);
     const saved = options.store?.load();
     const host = this.#host();
     this.#limits = saved?.limits;
@@ -105,7 +117,8 @@ export class ChatClient {
   #host() {
     // deno-lint-ignore no-this-alias
     const client = this;
-    const { message, synced, refused, sendOnly = false, confirmEvery } = this.#options;
+    const { sendOnly = false, confirmEvery } = this.#options;
+    const listeners = this.#listeners;
     return {
       clock: this.#clock,
       random: this.#random,
@@ -119,9 +132,9 @@ export class ChatClient {
       },
       write: (frame: ClientFrame) => this.#write(frame),
       save: () => this.#save(),
-      message: (received: ReceivedMessage) => message?.(received),
-      synced: () => synced?.(),
-      refused: (error: ErrorFrame, message: Message, retryMs: number | undefined) => refused?.(error, message, retryMs),
+      message: (message: ReceivedMessage) => listeners.message(message),
+      synced: () => listeners.tell("synced"),
+      refused: (...told: [ErrorFrame, Message, number | undefined]) => listeners.tell("refused", ...told),
     };
   }
 
@@ -132,9 +145,32 @@ export class ChatClient {
     return this.#user;
   }
 
-  /** Current state; `Listeners.state` is called with each new one. */
+  /** Name of the device: the one in the options, or the one that the server made up with its first welcome; empty before that. */
+  get device(): string {
+    return this.#device;
+  }
+
+  /** Current state, the same object until there is another; `Listeners.state` is called with each new one. */
   get state(): State {
     return this.#state;
+  }
+
+  /** Returns {@linkcode state}. With {@linkcode subscribe} it is what React's `useSyncExternalStore` takes; both are bound. */
+  readonly getSnapshot = (): State => this.#state;
+
+  /**
+   * Adds listeners beside those of the options, or one of the state alone. Returns a function that takes them away, which may be
+   * called twice. Messages that nobody listens to count as taken, so subscribe before {@linkcode connect}.
+   */
+  readonly subscribe = (listeners: Listeners | ((state: State) => void)): () => void =>
+    this.#listeners.add(typeof listeners === "function" ? { state: listeners } : listeners);
+
+  /**
+   * Yields every message that arrives, once, until the client is closed. A message is confirmed when the next is asked for or the
+   * loop is left. Listening begins with the first step, so start the loop in the same turn as {@linkcode connect}.
+   */
+  messages(): AsyncGenerator<ReceivedMessage, void> {
+    return receivedOf(this);
   }
 
   /** The last welcome of the server. */
@@ -142,9 +178,9 @@ export class ChatClient {
     return this.#welcome;
   }
 
-  /** Connects, and again whenever the connection is lost, until {@linkcode close} or a close code that forbids it. */
+  /** Connects, and again whenever it is lost, until {@linkcode close} or a close code that forbids it. Later calls do nothing. */
   connect(): void {
-    void this.#dial();
+    if (!this.#isStarted) void this.#dial();
   }
 
   /** Limits of the server in bytes, as its last welcome said, also in an earlier run; else the defaults. */
@@ -172,7 +208,7 @@ export class ChatClient {
   }
 
   #refuseAtOnce(message: Outgoing["message"], words: string): Outgoing {
-    this.#options.refused?.({ ...tooLarge(words), id: message.id }, message, undefined);
+    this.#listeners.tell("refused", { ...tooLarge(words), id: message.id }, message, undefined);
     const acked = Promise.reject(new ChatError("too_large", words));
     acked.catch(() => {}); // "refused" was told
     return { message, acked };
@@ -329,13 +365,14 @@ export class ChatClient {
   }
 
   async #dial(): Promise<void> {
+    this.#isStarted = true;
     this.#setState({ phase: "connecting" });
     let token: string | undefined;
     try {
-      const { token: given } = this.#options;
-      token = typeof given === "function" ? await given() : given;
+      const { token: fixed, getToken = fixed } = this.#options;
+      token = typeof getToken === "function" ? await getToken() : getToken;
     } catch (error) {
-      return this.#withoutToken(wordsOf(error));
+      return this.#withoutToken(error);
     }
     if (this.#state.phase !== "connecting") return;
     let socket: Socket;
@@ -348,12 +385,18 @@ export class ChatClient {
     this.#attach(socket);
   }
 
-  /** Ends a client that never had a token; one that was welcome before looks again, as tokens are renewed. */
-  #withoutToken(reason: string): void {
+  /** Ends, or looks again, as `ChatOptions` promises of `token` and of `getToken`. */
+  #withoutToken(error: unknown): void {
     if (this.#state.phase !== "connecting") return;
-    if (!this.#welcome) return this.#end(0, reason, true);
-    this.#cancelTimer = this.#clock.after(TOKEN_MS, () => void this.#dial());
-    this.#setState({ phase: "waiting", reason, delayMs: TOKEN_MS });
+    const asks = this.#options.getToken !== undefined;
+    const isFinal = asks ? error instanceof ChatError && !error.retryable : !this.#welcome;
+    if (isFinal) return this.#end(0, wordsOf(error), true);
+    this.#dialIn(asks ? backOffMs(this.#attempts++, this.#random) : TOKEN_MS, wordsOf(error));
+  }
+
+  #dialIn(delayMs: number, reason: string): void {
+    this.#cancelTimer = this.#clock.after(delayMs, () => void this.#dial());
+    this.#setState({ phase: "waiting", reason, delayMs });
   }
 
   #attach(socket: Socket): void {
@@ -379,7 +422,8 @@ export class ChatClient {
   }
 
   #hello(): ClientFrame {
-    const hello: ClientFrame = { type: "hello", v: PROTOCOL_VERSION, device: this.device, caps: ["batch", "ordered"] };
+    const hello: ClientFrame = { type: "hello", v: PROTOCOL_VERSION, caps: ["batch", "ordered"] };
+    if (this.#device !== "") hello.device = this.#device;
     if (this.#user !== "") hello.name = this.#user;
     if (this.#options.last !== undefined) hello.last = this.#options.last;
     // The server remembers the position too, and sends all markers to a device that does not resume.
@@ -406,11 +450,12 @@ export class ChatClient {
       this.#readPrivately.clear();
     }
     this.#user = frame.user;
+    this.#device = this.#device || frame.device;
     this.#welcome = frame;
     this.#limits = frame.limits;
     this.#save();
     this.#setState({ phase: "online" });
-    this.#options.welcome?.(frame, missed);
+    this.#listeners.tell("welcome", frame, missed);
     if (this.#watched.length > 0) this.#writeWatched();
     if (this.#isAway) this.#writeStatus();
     for (const [conversation, seq] of this.#read) this.#writeRead(conversation, seq, false);
@@ -441,7 +486,8 @@ export class ChatClient {
     const wasStable = this.#isOnline && this.#clock.now() - this.#onlineSince >= STABLE_MS;
     this.#detach()?.close();
     this.#requests.failAll(new ChatError("offline", "The connection was lost"));
-    const when = reconnectAfter(code);
+    const isRefused = code === CLOSE_CODES.unauthorized.code && this.#options.getToken !== undefined;
+    const when = isRefused ? "later" : reconnectAfter(code);
     let words = wordsForClose(code, reason);
     if (when === "never") return this.#end(code, words, true);
     if (!opened && this.#options.explain) {
@@ -453,8 +499,7 @@ export class ChatClient {
     if (wasStable) this.#attempts = 0;
     const delayMs = when === "now" && this.#attempts === 0 ? 0 : backOffMs(this.#attempts, this.#random);
     this.#attempts++;
-    this.#cancelTimer = this.#clock.after(delayMs, () => void this.#dial());
-    this.#setState({ phase: "waiting", reason: words, delayMs });
+    this.#dialIn(delayMs, words);
   }
 
   #end(code: number, reason: string, needsUser: boolean): void {
@@ -469,7 +514,7 @@ export class ChatClient {
 
   #setState(state: State): void {
     this.#state = state;
-    this.#options.state?.(state);
+    this.#listeners.tell("state", state);
   }
 
   /** Pings a server that is silent, and leaves one that does not answer. */
@@ -500,7 +545,6 @@ export class ChatClient {
     if (frame.type === "welcome") return this.#state.phase === "connecting" ? this.#welcomed(frame) : undefined;
     if (frame.type === "error") return this.#refused(frame);
     if (!this.#isOnline) return;
-    const { receipt, presence, typing, group } = this.#options;
     switch (frame.type) {
       case undefined:
         return this.#inbox.receive(frame);
@@ -509,13 +553,13 @@ export class ChatClient {
       case "ack":
         return this.#outbox.ack(frame);
       case "receipt":
-        return receipt?.(frame);
+        return this.#listeners.tell("receipt", frame);
       case "presence":
-        return presence?.(frame);
+        return this.#listeners.tell("presence", frame);
       case "typing":
-        return typing?.(frame);
+        return this.#listeners.tell("typing", frame);
       case "group":
-        return this.#requests.answer(frame) ? undefined : group?.(frame);
+        return this.#requests.answer(frame) ? undefined : this.#listeners.tell("group", frame);
       case "history":
       case "conversations":
       case "search":
@@ -530,7 +574,7 @@ export class ChatClient {
     if (this.#state.phase === "connecting" && error.code === "rate_limited") {
       this.#helloAgain(error.retry_after_ms ?? HELLO_RETRY_MS);
     }
-    this.#options.refused?.(error, undefined, error.retry_after_ms);
+    this.#listeners.tell("refused", error, undefined, error.retry_after_ms);
   }
 
   #writeWatched(): void {
@@ -552,22 +596,4 @@ export class ChatClient {
   #save(): void {
     this.#options.store?.save({ position: this.#inbox.position, limits: this.#limits, outbox: this.#outbox.messages });
   }
-}
-
-// ---- Words -----------------------------------------------------------------------------------------------------
-
-/** Returns why a connection was closed, in words: the server's own where it gave some. */
-function wordsForClose(code: number, reason: string): string {
-  if (reason !== "") return reason;
-  if (code === CLOSE_CODES.bye.code) return "The server ended the session";
-  const known = Object.values(CLOSE_CODES).find((entry) => entry.code === code);
-  return known ? known.meaning : "The connection was lost";
-}
-
-function wordsOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-function messageOf(event: Event): string {
-  return "message" in event && typeof event.message === "string" ? event.message : "";
 }

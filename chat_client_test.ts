@@ -4,7 +4,9 @@ import {
   ChatError,
   type ChatOptions,
   conversationOfReceipt,
+  lookOnReturn,
   type Saved,
+  socketsOf,
   splitText,
   type State,
 } from "./chat_client.ts";
@@ -720,4 +722,180 @@ Deno.test("an id is a UUIDv7 in 32 hexadecimal digits: it begins with the time, 
   assert(one !== two);
   assert(newId(at) < newId(at + 1), "later ones are greater");
   assertEquals(parseInt(newId(8_640_000_000_000).slice(0, 12), 16), 8_640_000_000_000);
+});
+
+Deno.test("ChatClient tells every listener until its subscription ends, and connects once however often it is told to", async () => {
+  const t = new Setup();
+  t.client.connect();
+  const phases: string[] = [], contents: string[] = [];
+  const endState = t.client.subscribe(({ phase }) => void phases.push(phase));
+  const end = t.client.subscribe({ message: ({ content }) => void contents.push(content) });
+  assertEquals(t.client.getSnapshot(), t.client.state);
+  await t.online();
+  assert(t.client.getSnapshot() === t.client.getSnapshot());
+  t.socket.give(message(11));
+  await settled();
+  end();
+  end();
+  endState();
+  t.socket.give(message(12));
+  await settled();
+  await t.client.close();
+  assertEquals([phases, contents, t.messages, t.sockets.length], [["online"], ["m11"], ["m11", "m12"], 1]);
+});
+
+Deno.test("ChatClient confirms a message when all its listeners have taken it", async () => {
+  const t = await new Setup({ confirmEvery: 1 }).online();
+  const gate = Promise.withResolvers<void>();
+  t.client.subscribe({ message: () => gate.promise });
+  t.socket.take();
+  t.socket.give(message(11), message(12));
+  await settled();
+  assertEquals([t.messages, t.socket.take()], [["m11"], []]);
+  gate.resolve();
+  await settled();
+  assertEquals(t.messages, ["m11", "m12"]);
+  assertEquals(t.socket.take(), [{ type: "ack", seq: 11 }, { type: "ack", seq: 12 }]);
+});
+
+Deno.test("ChatClient goes on where a listener throws, and the error is one that nobody caught", async () => {
+  const uncaught: unknown[] = [];
+  const note = (event: Event) => {
+    event.preventDefault();
+    uncaught.push((event as ErrorEvent).error.message);
+  };
+  addEventListener("error", note);
+  try {
+    const t = await new Setup().online();
+    t.client.subscribe({
+      message: () => {
+        throw new Error("at once");
+      },
+      presence: () => {
+        throw new Error("of presence");
+      },
+    });
+    t.client.subscribe({ message: () => Promise.reject(new Error("later")) });
+    t.socket.give(message(11), { type: "presence", user: "ann", status: "online" }, message(12));
+    await settled();
+    await new Promise((resolve) => setTimeout(resolve));
+    assertEquals(t.messages, ["m11", "m12"]);
+    assertEquals(uncaught.toSorted(), ["at once", "at once", "later", "later", "of presence"]);
+  } finally {
+    removeEventListener("error", note);
+  }
+});
+
+Deno.test("ChatClient gives its messages to a loop one by one, confirms each when the next is wanted, and ends it", async () => {
+  const t = await new Setup({ confirmEvery: 1 }).online();
+  t.socket.take();
+  const loop = t.client.messages();
+  const first = loop.next();
+  t.socket.give(message(11), message(12));
+  assertEquals((await first).value?.content, "m11");
+  assertEquals(t.socket.take(), []);
+  assertEquals((await loop.next()).value?.content, "m12");
+  assertEquals(t.socket.take(), [{ type: "ack", seq: 11 }]);
+  await loop.return();
+  assertEquals(t.socket.take(), [{ type: "ack", seq: 12 }]);
+  t.socket.give(message(13));
+  await settled();
+  assertEquals(t.messages, ["m11", "m12", "m13"]);
+
+  const rest: string[] = [];
+  const ended = (async () => {
+    for await (const { content } of t.client.messages()) {
+      rest.push(content);
+      await t.client.close();
+    }
+  })();
+  t.socket.give(message(14));
+  await ended;
+  for await (const _ of t.client.messages()) rest.push("after the end");
+  assertEquals(rest, ["m14"]);
+});
+
+Deno.test("ChatClient asks for a token until it has one that the server takes, unless there is none to be had", async () => {
+  const tokens: (string | Error)[] = [new Error("no network"), "old", "new"];
+  const getToken = () => {
+    const token = tokens.shift() ?? new ChatError("unauthorized", "log in again");
+    if (typeof token !== "string") throw token;
+    return token;
+  };
+  const t = new Setup({ getToken, token: "unused" });
+  await settled();
+  assertEquals(t.client.state, { phase: "waiting", reason: "no network", delayMs: 500 });
+  await t.clock.pass(500);
+  t.socket.open();
+  t.socket.drop(4001);
+  await t.clock.pass(1_000);
+  await t.online();
+  assertEquals([t.phase, t.sockets.map(({ token }) => token)], ["online", ["old", "new"]]);
+  t.socket.drop(4201);
+  await t.clock.pass(30_000);
+  assertEquals(t.client.state, { phase: "closed", code: 0, reason: "log in again", needsUser: true });
+});
+
+Deno.test("ChatClient without a device keeps the one that the server makes up", async () => {
+  const t = new Setup({ device: "" });
+  await settled();
+  t.socket.open();
+  assertEquals([t.socket.take()[0]!.device, t.client.device], [undefined, ""]);
+  t.socket.give({ ...WELCOME, device: "made-up" }, { type: "synced", seq: 10 });
+  await settled();
+  assertEquals([t.client.device, (await t.again()).device], ["made-up", "made-up"]);
+});
+
+Deno.test("ChatClient says in words that there is no WebSocket, and uses one of a class that it is given", async () => {
+  const opened: unknown[] = [];
+  class Made extends FakeSocket {
+    constructor(url: string, protocols: string[]) {
+      super(url, undefined);
+      opened.push([url, protocols]);
+    }
+  }
+  const t = new Setup({ socket: socketsOf(Made), token: "t" });
+  await settled();
+  assertEquals([t.phase, opened], ["connecting", [["ws://host/ws", ["parley", "bearer.t"]]]]);
+  await t.client.close();
+
+  const { WebSocket } = globalThis;
+  try {
+    Reflect.deleteProperty(globalThis, "WebSocket");
+    const client = new ChatClient({ url: "ws://host/ws" });
+    client.connect();
+    await client.closed;
+    assert(client.state.phase === "closed");
+    assertMatch(client.state.reason, /There is no WebSocket here.*socketsOf/);
+  } finally {
+    globalThis.WebSocket = WebSocket;
+  }
+});
+
+Deno.test("errors have a code, and say what may succeed later", () => {
+  const codes = ["offline", "timeout", "closed", "rate_limited", "forbidden", "of a newer server"];
+  assertEquals(codes.map((code) => new ChatError(code, "").retryable), [true, true, false, true, false, false]);
+  const frame = { type: "error", code: "mailbox_full", message: "full", retryable: true, retry_after_ms: 5 } as const;
+  const { code, message, retryable, retryAfterMs } = ChatError.of(frame);
+  assertEquals([code, message, retryable, retryAfterMs], ["mailbox_full", "full", true, 5]);
+});
+
+Deno.test("a client looks when the page is seen again, until that is ended, and never outside of pages", () => {
+  let looks = 0;
+  const client = { lookNow: () => void looks++ };
+  lookOnReturn(client)();
+  const document = { visibilityState: "visible" };
+  Object.assign(globalThis, { document });
+  try {
+    const end = lookOnReturn(client);
+    for (const name of ["online", "pageshow", "visibilitychange"]) dispatchEvent(new Event(name));
+    document.visibilityState = "hidden";
+    dispatchEvent(new Event("visibilitychange"));
+    end();
+    document.visibilityState = "visible";
+    dispatchEvent(new Event("online"));
+    assertEquals(looks, 3);
+  } finally {
+    Reflect.deleteProperty(globalThis, "document");
+  }
 });

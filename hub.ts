@@ -13,6 +13,7 @@
 import type { Appended, Broker, BrokerRefusal, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
 import { delay } from "@std/async/delay";
 import { Allowance } from "./hub/allowance.ts";
+import { Backend, type BackendHost } from "./hub/backend.ts";
 import { Confirmations } from "./hub/confirmations.ts";
 import type { Connection, Identity, Receiver } from "./hub/connection.ts";
 import { LineCache } from "./hub/encoding.ts";
@@ -23,7 +24,7 @@ import type { NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, REFUSALS_MAX } from "./hub/options.ts";
 import { Presence } from "./hub/presence.ts";
-import { handleRequest, type RequestHost } from "./hub/requests.ts";
+import { handleRequest } from "./hub/requests.ts";
 import type { Author, SendOrderHost } from "./hub/send_order.ts";
 import { Session, type SessionHost } from "./hub/session.ts";
 import {
@@ -38,7 +39,9 @@ import {
   Refusal,
 } from "./protocol.ts";
 
+export type { Backend, UserStatus } from "./hub/backend.ts";
 export { CONFIRM_MESSAGES } from "./hub/confirmations.ts";
+export { timestamp } from "./hub/encoding.ts";
 export { HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 export { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, type RateLimit, REFUSALS_MAX } from "./hub/options.ts";
 export { RefusalCount } from "./hub/refusal_count.ts";
@@ -64,7 +67,7 @@ interface Member {
 }
 
 /** Routes between the connections of this process by recipient, through the broker. */
-export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, SendOrderHost, ElsewhereHost {
+export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, SendOrderHost, ElsewhereHost {
   readonly broker: Broker;
   readonly limits: Limits;
   readonly frameBytes: number;
@@ -74,6 +77,8 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   readonly helloGraceMs: number;
   readonly presence: Presence;
   readonly meter: Meter;
+  /** Questions and changes of backends, beside {@linkcode Hub.submit}. */
+  readonly backend: Backend = new Backend(this);
   readonly #options: HubOptions;
   readonly #slow: SlowWatch | undefined;
   readonly #defer: (callback: () => void) => void;
@@ -168,6 +173,10 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, RequestHost, 
   /** Users, sessions and watched users: all zero when nobody is connected. */
   get counts(): { users: number; sessions: number; presence: number } {
     return { users: this.#members.size, sessions: this.#sessions.size, presence: this.presence.size };
+  }
+
+  sessionsOf(user: string): readonly Session[] {
+    return [...this.#members.get(user)?.sessions ?? []];
   }
 
   claim(session: Session): Promise<number> {

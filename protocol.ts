@@ -293,6 +293,12 @@ function object<S extends Shape>(shape: S): Check<Members<S>> {
 // ---- Frames: the one place that says what there is --------------------------------------------------------------------------
 
 const id = text(ID_CHARS_MAX);
+
+/** Returns an id that a client may give a frame, or a message: up to {@linkcode ID_CHARS_MAX} characters. */
+export function parseId(value: unknown, member = "id"): string | Refusal {
+  return id(value, member);
+}
+
 const position = integer(0);
 const time = text(32);
 const user: Check<string> = parseName;

@@ -18,6 +18,7 @@ import { commandOf, noCommand, type Parsed, parseOptions, UsageError } from "./c
 import { Hub } from "./hub.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
 import { formatFor, type Log, type LogFormat, type LogLevel, openLog, reasonOf } from "./ops/log.ts";
+import { Api } from "./server/api.ts";
 import { announce } from "./server/announce.ts";
 import { assemble, cannotListen, type ServerOptions, StartError } from "./server/assemble.ts";
 import { readCertificate } from "./server/certificate.ts";
@@ -105,6 +106,16 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     },
     explain: (request, address) => gate.explain(request, address),
     web: options.web,
+    api: options.api && new Api({
+      ...options.api,
+      hub,
+      revoked,
+      trustedHops: options.trustedHops ?? 0,
+      version: VERSION,
+      isDraining: () => isDraining,
+      answered: metrics && ((route, status) => metrics.apiAnswered(route, status)),
+      log,
+    }),
   };
   let served = certificate;
   metrics?.measure({
@@ -375,6 +386,7 @@ async function serve(values: ServerValues): Promise<number> {
   await ended;
   stopRenewing();
   options.revoked?.close();
+  options.api?.keys.close();
   options.space?.close();
   const begun = performance.now();
   log("draining", { connections: server.hub.counts.sessions });
@@ -390,6 +402,7 @@ async function start(values: ServerValues): Promise<{ options: ServerOptions & {
     return { options, server: await startServer(options) };
   } catch (error) {
     options.revoked?.close();
+    options.api?.keys.close();
     options.space?.close();
     await options.broker.close();
     throw error instanceof WebhookFileError ? error : cannotListen(error, values);

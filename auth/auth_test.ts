@@ -140,7 +140,12 @@ Deno.test("an expiry that cannot be meant is refused in words", async () => {
 
 Deno.test("a public key is found in a file with other text around it", async () => {
   const { publicKey, privateKey } = await makeKeys();
-  const { token } = await makeToken({ name: "alice", days: 1, admin: false, privateKey: `Bag Attributes\n${privateKey}` });
+  const { token } = await makeToken({
+    name: "alice",
+    seconds: 86_400,
+    admin: false,
+    privateKey: `Bag Attributes\n${privateKey}`,
+  });
   for (
     const text of [`\uFEFF${publicKey}`, `Bag Attributes\n  friendlyName: x\n${publicKey}`, publicKey.replaceAll("\n", "\r\n")]
   ) {
@@ -207,8 +212,10 @@ Deno.test("a token comes in a header or a subprotocol, one and not several, and 
 
 Deno.test("makeToken makes tokens that the server takes, with a secret and with a key pair", async () => {
   const { privateKey, publicKey } = await makeKeys();
-  const bySecret = await verify((await makeToken({ name: "alice", days: 1, admin: false, secret: SECRET })).token);
-  const byKey = await verify((await makeToken({ name: "root", days: 1, admin: true, privateKey })).token, { publicKey });
+  const bySecret = await verify((await makeToken({ name: "alice", seconds: 86_400, admin: false, secret: SECRET })).token);
+  const byKey = await verify((await makeToken({ name: "root", seconds: 86_400, admin: true, privateKey })).token, {
+    publicKey,
+  });
   assert("user" in bySecret && "user" in byKey);
   assertEquals([bySecret.user, bySecret.admin, byKey.user, byKey.admin], ["alice", false, "root", true]);
   assert(Math.abs(bySecret.expiresAt - Date.now() - 86_400_000) < 60_000 && bySecret.tokenId !== byKey.tokenId);

@@ -1,14 +1,19 @@
 /**
  * A file of token ids and names that may not connect, one per line, `#` starts a comment. It is read again when it changes;
- * while it cannot be read the last good one counts.
+ * while it cannot be read the last good one counts. Beside it the server keeps a list of its own, of whom a backend revoked: the
+ * first is the operator's, and never written.
  */
 
 import type { Log } from "../ops/log.ts";
 import { parseName, Refusal } from "../protocol.ts";
+import { KeptNames } from "./kept_names.ts";
 import { decodeText } from "./text.ts";
 
 /** Milliseconds between two looks: a look is one system call, and editors replace files in ways that watching misses. */
 const LOOK_MS = 1_000;
+
+/** End of the name of the list that the server keeps. */
+const KEPT_SUFFIX = ".api";
 
 /** Names and token ids that are revoked now. */
 export class Revoked {
@@ -16,6 +21,8 @@ export class Revoked {
   readonly file: string | undefined;
   readonly #log: Log;
   readonly #timer: ReturnType<typeof setInterval> | undefined;
+  /** Users whom a backend revoked. */
+  readonly #kept: KeptNames | undefined;
   #changed: (isOwn: boolean) => void = () => {};
   /** Entries of the lists of other nodes. */
   #others: ReadonlySet<string> = new Set();
@@ -25,11 +32,12 @@ export class Revoked {
   #entries: ReadonlySet<string> = new Set();
   #stamp = "";
 
-  /** Reads the file, if there is one, and from now on again when it changes. Throws what reading throws. */
+  /** Reads the files, if there are, and from now on again when they change. Throws what reading throws. */
   constructor(file: string | undefined, log: Log) {
     this.file = file;
     this.#log = log;
     if (file === undefined) return;
+    this.#kept = new KeptNames(`${file}${KEPT_SUFFIX}`);
     this.#stamp = stampOf(file);
     this.#read(file);
     this.#timer = setInterval(() => this.look(), LOOK_MS);
@@ -42,12 +50,27 @@ export class Revoked {
   }
 
   #has(entry: string): boolean {
-    return this.#entries.has(entry) || this.#others.has(entry);
+    return this.#entries.has(entry) || this.#others.has(entry) || (this.#kept?.names.has(entry) ?? false);
   }
 
-  /** Entries of the file; undefined where there is none. */
+  /** Entries of the files; undefined where there are none. */
   get own(): readonly string[] | undefined {
-    return this.file === undefined ? undefined : [...this.#entries];
+    return this.file === undefined ? undefined : [...this.#entries.union(this.#kept!.names)];
+  }
+
+  /** Name of the file of those whom a backend revoked; undefined where there is none, and none can be kept. */
+  get keptFile(): string | undefined {
+    return this.#kept?.file;
+  }
+
+  /** Revokes a user, by their canonical name, until {@linkcode Revoked.remove}. Rejects with what writing throws. */
+  async add(user: string): Promise<void> {
+    if (await this.#kept?.change((names) => names.add(user))) this.#changed(true);
+  }
+
+  /** Takes back what {@linkcode Revoked.add} did. Rejects with what writing throws. */
+  async remove(user: string): Promise<void> {
+    if (await this.#kept?.change((names) => names.delete(user))) this.#changed(true);
   }
 
   /** Replaces the entries of the lists of other nodes. */
@@ -67,6 +90,7 @@ export class Revoked {
   /** Reads the file again if it has changed. */
   look(): void {
     if (this.file === undefined) return;
+    this.#lookAtKept();
     try {
       const stamp = stampOf(this.file);
       if (stamp === this.#stamp) return;
@@ -80,6 +104,14 @@ export class Revoked {
       return;
     }
     this.#changed(true);
+  }
+
+  #lookAtKept(): void {
+    try {
+      if (this.#kept!.look()) this.#changed(true);
+    } catch (error) {
+      this.#log("revoked_unreadable", { file: this.#kept!.file, reason: String(error) });
+    }
   }
 
   /** Stops looking at the file. */

@@ -255,7 +255,8 @@ function refuseKey(message: string): never {
 export interface TokenRequest {
   /** Canonical name. */
   readonly name: string;
-  readonly days: number;
+  /** Seconds that it lasts. */
+  readonly seconds: number;
   readonly admin: boolean;
   readonly audience?: string;
   readonly issuer?: string;
@@ -266,7 +267,7 @@ export interface TokenRequest {
 
 /** Makes a token with an id of its own, which can be revoked by that. Throws {@linkcode KeyError}. */
 export async function makeToken(
-  { name, days, admin, audience, issuer, secret, privateKey }: TokenRequest,
+  { name, seconds, admin, audience, issuer, secret, privateKey }: TokenRequest,
 ): Promise<{ readonly token: string; readonly id: string }> {
   const id = crypto.randomUUID();
   const [alg, key] = secret !== undefined ? ["HS256", secretKey(secret)] as const : await privateKeyOf(privateKey ?? "");
@@ -275,7 +276,7 @@ export async function makeToken(
     .setSubject(name)
     .setJti(id)
     .setIssuedAt()
-    .setExpirationTime(Math.floor(Date.now() / 1_000) + days * 86_400);
+    .setExpirationTime(Math.floor(Date.now() / 1_000) + seconds);
   if (audience !== undefined) token.setAudience(audience);
   if (issuer !== undefined) token.setIssuer(issuer);
   return { token: await token.sign(key), id };

@@ -1285,6 +1285,81 @@ export function testBroker(name: string, open: Open, ignore = false): void {
     assertEquals(await broker.lastSeen(["ann", "ben"]), [2_000, 2_000], "it only moves forward");
   });
 
+  // ---- erasure ----
+
+  test("erases what a user wrote and what is kept about them, and nothing of others", async ({ broker, reopen }) => {
+    await know(broker, "ann", "ben", "cat");
+    await broker.group({ op: "create", user: "ben", group: "#g", open: true });
+    await broker.group({ op: "join", user: "ann", group: "#g" });
+    await send(broker, "ann", "ben", "from ann", "a1");
+    await send(broker, "ben", "ann", "from ben", "b1");
+    await send(broker, "ann", "#g", "ann to all");
+    await send(broker, "cat", "ben", "from cat");
+    const last = await send(broker, "ann", "ann", "a note");
+    await broker.mark([{ user: "ann", kind: "read", with: "ben", seq: last }]);
+    await broker.seen(["ann"], 1_000);
+    await broker.group({ op: "leave", user: "ann", group: "#g" });
+
+    assertEquals(await broker.erase("ann"), 3);
+    const check = async (broker: Broker) => {
+      const page = await broker.read("ben", 0, 10);
+      const seen = page.messages.map(({ sender, content, id, origin }) => [sender, content, id, origin]);
+      assertEquals(seen, [
+        ["ann", "", undefined, ""],
+        ["ben", "from ben", "b1", "ben-laptop"],
+        ["ann", "", undefined, ""],
+        ["cat", "from cat", undefined, "cat-laptop"],
+      ]);
+      assertEquals(await contents(broker, "ann"), []);
+      assertEquals(await broker.conversations("ann", 10), { conversations: [], more: false });
+      assertEquals(await broker.history("ann", { with: "ben", limit: 10 }), { messages: [], more: false });
+      assertEquals(await broker.lastSeen(["ann", "cat"]), [0, 0]);
+      assertEquals(await markersOf(broker, "ben", 0), []);
+      for (const user of ["ann", "ben"]) {
+        for (const query of ["ann", "note"]) {
+          const found = await broker.search(user, { query, limit: 10 });
+          assert("messages" in found);
+          assertEquals(found.messages.map(({ content }) => content), []);
+        }
+      }
+    };
+    await check(broker);
+    assertEquals([await broker.erase("ann"), await broker.erase("nobody")], [0, 0]);
+    await check(await reopen?.() ?? broker);
+  });
+
+  test("lets whoever comes back under an erased name begin anew, with ids that are free again", async ({ broker }) => {
+    await know(broker, "ann", "ben");
+    await send(broker, "ann", "ben", "before", "a1");
+    const before = await send(broker, "ben", "ann", "for the one before");
+    await broker.erase("ann");
+    const { isNew, position } = await broker.attach("ann", "laptop");
+    assertEquals([isNew, position >= before], [true, true]);
+    const listener = listen(broker, "ann");
+    const after = await send(broker, "ann", "ben", "after", "a1");
+    await send(broker, "ben", "ann", "welcome");
+    await yielded(listener, 2);
+    assertEquals(await contents(broker, "ann"), ["after", "welcome"]);
+    const history = await broker.history("ben", { with: "ann", limit: 10 });
+    assert("messages" in history);
+    assertEquals(history.messages.map(({ content }) => content), ["", "for the one before", "after", "welcome"]);
+    const [marked] = await broker.mark([{ user: "ann", kind: "read", with: "ben", seq: Number.MAX_SAFE_INTEGER }]);
+    assertEquals([marked!.moved, marked!.authors], [true, ["ben"]]);
+    assert(after > before);
+    listener.close();
+  });
+
+  test("frees an erased user's mailbox, and is asked again without harm", async ({ broker }) => {
+    await know(broker, "ann", "ben", "cat");
+    for (let i = 0; i < 2; i++) await send(broker, "ben", "ann", `${i}`);
+    await send(broker, "cat", "ann", "and me");
+    assertEquals(codeOf((await broker.append([draft("ben", "ann", "too much")]))[0]), "mailbox_full");
+    for (let i = 0; i < 2; i++) assertEquals(await broker.erase("ann"), 0);
+    await send(broker, "ben", "ann", "there is room");
+    assertEquals(await contents(broker, "ann"), ["there is room"]);
+    assertEquals(await contents(broker, "ben"), ["0", "1", "there is room"]);
+  }, { mailbox: 4 });
+
   // ---- retention ----
 
   test("removes what is too old, says so to those who would resume there, and forgets its ids", async ({ broker, expire }) => {

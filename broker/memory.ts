@@ -31,6 +31,7 @@ import { type Clocks, SYSTEM_CLOCKS } from "./clocks.ts";
 import { deviceToForget, WAITING_SCANNED_MAX } from "./device_rules.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT, shareOf } from "./limits.ts";
 import { authorsBetween, countOthers, firstAfter, firstBy } from "./memory/counting.ts";
+import { eraseUser } from "./memory/erasing.ts";
 import { endedPassed } from "./memory/ended.ts";
 import { MemoryFeed } from "./memory/feed.ts";
 import { agree, MemoryGroups } from "./memory/groups.ts";
@@ -371,6 +372,13 @@ export class MemoryBroker implements Broker {
     const answer = this.#groups.answer(request);
     if (request.op !== "list" && "changed" in answer && answer.changed && !isMember) this.feed.note(request, answer);
     return Promise.resolve(answer);
+  }
+
+  // ---- Erasure ----
+
+  erase(name: string): Promise<number> {
+    const user = this.#users.get(name);
+    return Promise.resolve(user ? eraseUser(this.#state, user, this.#retention) : 0);
   }
 
   // ---- Retention ----

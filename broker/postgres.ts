@@ -37,6 +37,7 @@ import { Appending } from "./postgres/append.ts";
 import { Directory } from "./postgres/directory.ts";
 import { Doorbell, type NodeEvent } from "./postgres/doorbell.ts";
 import { type Durability, readDurability } from "./postgres/durability.ts";
+import { eraseUser } from "./postgres/erasing.ts";
 import { PostgresFeed } from "./postgres/feed.ts";
 import { Groups } from "./postgres/groups.ts";
 import { type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
@@ -447,6 +448,12 @@ export class PostgresBroker implements Broker {
 
   seen(users: readonly string[], at: number): Promise<void> {
     return this.#durable.call(SEE, { users, at });
+  }
+
+  async erase(user: string): Promise<number> {
+    const count = await eraseUser(this.#durable, user);
+    this.#mailboxes.forget();
+    return count;
   }
 
   signal(users: readonly string[], signal: Signal): void {

@@ -305,6 +305,12 @@ export class SqliteBroker implements Broker {
     return this.#ask({ op: "seen", users, at });
   }
 
+  async erase(user: string): Promise<number> {
+    const count = await this.#ask<number>({ op: "erase", user });
+    if (this.#indexing === undefined) this.#indexIn(INDEX_DELAY_MS);
+    return count;
+  }
+
   /**
    * Returns why nothing can be stored now, as the last append, or a write that was tried since, has shown. Whoever asks while
    * nothing can has such a write made, so that the answer changes once there is room, with nobody sending anything.

@@ -2,10 +2,12 @@
 
 import type { ClientFrame, ErrorFrame, Limits, Message } from "../protocol.ts";
 import { retryMs } from "./backoff.ts";
+import { ChatError } from "./error.ts";
 import { newId } from "./ids.ts";
 import { Pace } from "./pace.ts";
+import { type Resolvers, withResolvers } from "./promises.ts";
 import { oversize, oversizeWords, type SizeLimits } from "./sizes.ts";
-import { type Ack, ChatError, type Clock, type Outgoing } from "./types.ts";
+import type { Ack, Clock, Outgoing } from "./types.ts";
 
 /** Messages on their way at once, to a server that keeps their order: as many as PROTOCOL.md lets a client have. */
 const IN_FLIGHT_MAX = 128;
@@ -25,7 +27,7 @@ export interface OutboxHost {
 
 interface Entry {
   readonly message: Message & { readonly id: string };
-  readonly promise: PromiseWithResolvers<Ack>;
+  readonly promise: Resolvers<Ack>;
   /** The message was written on this connection and is neither acked nor refused. */
   inFlight: boolean;
   /** It was written as the one with which its conversation begins again. */
@@ -65,7 +67,7 @@ export class Outbox {
   add(message: Message): Outgoing {
     const entry: Entry = {
       message: { ...message, id: message.id ?? newId() },
-      promise: Promise.withResolvers(),
+      promise: withResolvers(),
       inFlight: false,
       again: false,
       notBefore: 0,
@@ -192,7 +194,7 @@ export class Outbox {
   #giveUp(entry: Entry, error: ErrorFrame): void {
     this.#remove(entry);
     this.#host.refused(error, entry.message, undefined);
-    entry.promise.reject(new ChatError(error.code, error.message));
+    entry.promise.reject(ChatError.of(error));
   }
 
   /** Tries a message again now that waits for a time to be over. */

@@ -2,7 +2,9 @@
 
 import type { ClientFrame, ErrorFrame, ServerFrame, ServerFrameOf } from "../protocol.ts";
 import { retryMs } from "./backoff.ts";
-import { ChatError, type Clock } from "./types.ts";
+import { ChatError } from "./error.ts";
+import { type Resolvers, withResolvers } from "./promises.ts";
+import type { Clock } from "./types.ts";
 
 /** Milliseconds for the answer to a request. */
 const REQUEST_MS = 15_000;
@@ -24,7 +26,7 @@ export interface RequestsHost {
 
 interface Pending {
   readonly frame: RequestFrame;
-  readonly promise: PromiseWithResolvers<ServerFrame>;
+  readonly promise: Resolvers<ServerFrame>;
   readonly cancelTimeout: () => void;
   /** Number of times that the server could not take it just then. */
   tries: number;
@@ -45,7 +47,7 @@ export class Requests {
     if (!this.#host.isOnline) throw new ChatError("offline", "There is no connection");
     const id = `q${++this.#count}`;
     const frame = { type, ...query, id } as unknown as RequestFrame<T>;
-    const promise = Promise.withResolvers<ServerFrame>();
+    const promise = withResolvers<ServerFrame>();
     const cancelTimeout = this.#host.clock.after(
       REQUEST_MS,
       () => this.#take(id)?.promise.reject(new ChatError("timeout", "The server did not answer")),
@@ -66,11 +68,11 @@ export class Requests {
 
   /** Fails, or repeats, the request that an error is about. Returns false when it is about none. */
   refuse(error: ErrorFrame): boolean {
-    const { id = "", code, message } = error;
+    const { id = "", code } = error;
     const pending = this.#pending.get(id);
     if (!pending) return false;
     if (code === "rate_limited") this.#repeatLater(id, pending, error);
-    else this.#take(id)!.promise.reject(new ChatError(code, message));
+    else this.#take(id)!.promise.reject(ChatError.of(error));
     return true;
   }
 

@@ -2,15 +2,21 @@
 
 import type { ErrorFrame, Limits, Message, ServerFrameOf } from "../protocol.ts";
 
-/** The part of a WebSocket that a client uses; a `WebSocket` is one. */
+/** The part of a WebSocket that a client uses; that of a browser, of Deno, of Node.js and of the library `ws` are such. */
 export interface Socket {
-  onopen: ((event: Event) => void) | null;
-  onmessage: ((event: MessageEvent) => void) | null;
-  onerror: ((event: Event) => void) | null;
-  onclose: ((event: CloseEvent) => void) | null;
+  onopen: SocketListener<object>;
+  onmessage: SocketListener<{ readonly data: unknown }>;
+  onerror: SocketListener<object>;
+  onclose: SocketListener<{ readonly code: number; readonly reason: string }>;
   send(text: string): void;
   close(code?: number, reason?: string): void;
 }
+
+/**
+ * A listener of a socket. Declared as a method, so that sockets fit whose events have more members than a client reads: their
+ * types are those of browsers or of a library, and programs without either use this one.
+ */
+type SocketListener<E> = { listen(event: E): void }["listen"] | null;
 
 /** Opens a socket. May throw, for an address that cannot be one; the client ends then. */
 export type SocketFactory = (url: string, token: string | undefined) => Socket;
@@ -64,17 +70,12 @@ export type Ack = ServerFrameOf<"ack">;
 /** A message as the server delivers it to a client that said hello. */
 export type ReceivedMessage = Required<Omit<Message, "type" | "id" | "again">> & Message;
 
-/** A failed request or message. `code` is an error code of the protocol, or `offline`, `timeout`, `closed` or `dropped`. */
-export class ChatError extends Error {
-  override readonly name = "ChatError";
-  constructor(readonly code: string, message: string) {
-    super(message);
-  }
-}
-
-/** Callbacks of the application. None may throw. */
+/**
+ * Callbacks of the application. One that throws, or whose promise rejects, has a defect: its error is thrown where nobody catches
+ * it, as that of any listener, and the client goes on.
+ */
 export interface Listeners {
-  /** A message, once. The client confirms it when the promise resolves, and only then gives the next. */
+  /** A message, once. The client confirms it when the promise of every listener is settled, and only then gives the next. */
   message?(message: ReceivedMessage): void | Promise<void>;
   receipt?(receipt: ServerFrameOf<"receipt">): void;
   presence?(presence: ServerFrameOf<"presence">): void;
@@ -106,9 +107,16 @@ export interface ChatOptions extends Listeners {
    * before waits and asks again, and any other ends.
    */
   readonly token?: string | (() => string | undefined | Promise<string | undefined>);
+  /**
+   * Gets a token, in place of `token`: before every attempt, so after one that expired or that the server did not take. Where it
+   * throws, it is asked again after a while, unless it throws a {@linkcode ChatError} that is not `retryable`, such as one of
+   * code `unauthorized`: then the client ends with `needsUser`.
+   */
+  readonly getToken?: () => string | Promise<string>;
   /** Canonical name of the user. With a token the server decides. */
   readonly name?: string;
-  readonly device: string;
+  /** Name of the device, which keeps its place at the server. Default: one that the server makes up, as for a tab of a browser. */
+  readonly device?: string;
   /** Number of old messages that a device new to the server asks for. */
   readonly last?: number;
   /** Default: nothing outlives the process. */

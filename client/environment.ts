@@ -20,6 +20,8 @@ export const VARIABLES_OF_OTHERS: readonly string[] = [
     "FREE_BYTES",
     "TRANSPORT",
     "METRICS_LISTEN",
+    "API_KEYS",
+    "WEBHOOKS",
     "LOG_FORMAT",
     "LOG_LEVEL",
     "SLOW_APPEND",

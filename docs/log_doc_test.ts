@@ -6,7 +6,7 @@ import { lacks } from "../testing/permissions.ts";
 
 const ROOT = new URL("..", import.meta.url);
 /** Folders and files whose code runs in a server. */
-const SERVER_CODE = ["server.ts", "server/", "server/webhooks/", "auth/", "ops/slow.ts"];
+const SERVER_CODE = ["server.ts", "server/", "server/api/", "server/webhooks/", "auth/", "ops/slow.ts"];
 
 Deno.test({
   name: "OPERATIONS.md lists the events of the log with their levels and fields, and no others",

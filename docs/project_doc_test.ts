@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import config from "../deno.json" with { type: "json" };
 import browsers from "../e2e/web/deno.json" with { type: "json" };
+import sdk from "../sdk/deno.json" with { type: "json" };
 import web from "../web/deno.json" with { type: "json" };
 import { lacks } from "../testing/permissions.ts";
 
@@ -19,7 +20,7 @@ Deno.test({
       }
     }
     const contributing = await read("CONTRIBUTING.md");
-    for (const task of ["ok", "test", "check", "lint", "fmt", "compile", "web", "web:check", "bench"]) {
+    for (const task of ["ok", "test", "check", "lint", "fmt", "compile", "web", "web:check", "npm", "npm:check", "bench"]) {
       assert(contributing.includes(`\`deno task ${task}\``), `CONTRIBUTING.md does not name "deno task ${task}"`);
     }
   },
@@ -29,7 +30,7 @@ Deno.test({
   name: "CONTRIBUTING says of every package why it is there",
   ignore,
   fn: async () => {
-    const imports = [config, web, browsers].flatMap((configuration) => Object.values<string>(configuration.imports));
+    const imports = [config, web, browsers, sdk].flatMap((configuration) => Object.values<string>(configuration.imports));
     const packages = new Set(imports.map((target) => /^npm:((?:@[^/]+\/)?[^@/]+)/.exec(target)![1]!));
     const table = (await read("CONTRIBUTING.md")).split("## Dependencies")[1]!;
     const explained = [...table.matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1]!);

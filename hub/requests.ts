@@ -2,9 +2,10 @@
  * Requests: the frames of the extended level beside messages. One function per type of frame, over a small host.
  */
 
-import type { Broker, GroupAnswer, GroupRequest, Signal } from "../broker.ts";
+import type { GroupAnswer, GroupRequest, Signal } from "../broker.ts";
 import { timestamp, toMessage } from "./encoding.ts";
 import type { NodeLocal, Status } from "./node_local.ts";
+import { conversationPage, cut, HISTORY_LIMIT, historyPage, messageChars, type PageHost } from "./pages.ts";
 import type { Presence } from "./presence.ts";
 import {
   type ClientFrame,
@@ -17,22 +18,14 @@ import {
 } from "../protocol.ts";
 import type { Session } from "./session.ts";
 
-/** Messages in a page of history for those who do not say. */
-const HISTORY_LIMIT = 50;
-/** UTF-16 units of one answer on the wire: a page is cut here. */
-const ANSWER_CHARS_MAX = 262_144;
-/** The part of a connection's queue that an answer takes at most, in units of up to three bytes each. */
-const ANSWER_PARTS = 4;
-/** UTF-16 units that an entry of an answer has beside its content, or its names. */
-const MESSAGE_CHARS = 256, USER_CHARS = 32, GROUP_CHARS = 64;
+/** UTF-16 units that an entry of an answer has beside its names. */
+const USER_CHARS = 32, GROUP_CHARS = 64;
 /** Members up to which everybody in a group is told who comes and goes; above it only those whom it concerns. */
 const GROUP_NOTICE_MEMBERS_MAX = 100;
+
 /** Needs of requests, which the hub meets. */
-export interface RequestHost extends Pick<NodeLocal, "list" | "disconnect" | "statusOf"> {
-  readonly broker: Broker;
+export interface RequestHost extends PageHost, Pick<NodeLocal, "list" | "disconnect" | "statusOf"> {
   readonly presence: Presence;
-  /** Bytes that may be queued to one connection. */
-  readonly queueBytes: number;
   /** Keeps track of users on other nodes; resolves when their status there is known. */
   watchElsewhere(users: readonly string[]): Promise<void>;
   /** Tells watchers that the status of a session's user is not what it was, `before`. */
@@ -142,33 +135,25 @@ function toGroupReply(host: RequestHost, frame: ClientFrameOf<"group">, answer: 
 }
 
 /** Tells a group who came or went: everybody in a small one, in a large one only those whom it concerns. */
-function notify(host: RequestHost, request: Exclude<GroupRequest, { op: "list" }>, answer: GroupAnswer): void {
+export function notify(
+  { broker }: Pick<RequestHost, "broker">,
+  request: Exclude<GroupRequest, { op: "list" }>,
+  answer: GroupAnswer,
+): void {
   const target = "target" in request ? request.target : request.user;
   const signal: Signal = { type: "group", op: request.op, group: request.group, user: target, by: request.user };
   const told = new Set(answer.members.length <= GROUP_NOTICE_MEMBERS_MAX ? answer.members : []);
   told.add(target);
   told.delete(request.user);
-  host.broker.signal([...told], signal);
+  broker.signal([...told], signal);
 }
 
 // ---- History ----
 
 async function history(host: RequestHost, session: Session, frame: ClientFrameOf<"history">): Promise<void> {
-  const { before, after } = frame;
-  const query = { with: frame.with, before, after, limit: frame.limit ?? HISTORY_LIMIT };
-  const page = await host.broker.history(session.user, query);
+  const page = await historyPage(host, session.user, frame);
   if ("code" in page) return refuse(session, page.code, page.message, frame.id);
-  const messages = page.messages.map(toMessage);
-  const forward = after !== undefined && before === undefined;
-  const kept = cut(host, forward ? messages : messages.toReversed(), messageChars);
-  const reply: ServerFrameOf<"history"> = {
-    type: "history",
-    with: frame.with,
-    messages: forward ? kept : kept.reverse(),
-    more: page.more || kept.length < messages.length,
-  };
-  if (frame.id !== undefined) reply.id = frame.id;
-  session.send(reply);
+  session.send(frame.id === undefined ? { type: "history", ...page } : { type: "history", ...page, id: frame.id });
 }
 
 async function search(host: RequestHost, session: Session, frame: ClientFrameOf<"search">): Promise<void> {
@@ -192,33 +177,8 @@ async function search(host: RequestHost, session: Session, frame: ClientFrameOf<
 
 async function conversations(host: RequestHost, session: Session, frame: ClientFrameOf<"conversations">): Promise<void> {
   host.reportConfirmed([session]); // what was read is not counted as unread
-  const before = frame.before === undefined ? undefined : { seq: frame.before, with: frame.with };
-  const answer = await host.broker.conversations(session.user, frame.limit ?? HISTORY_LIMIT, before);
-  const rows = answer.conversations.map(({ with: other, last, read, unread }) => {
-    const row = { with: other, seq: last?.seq ?? 0, read, unread };
-    return last ? { ...row, last: toMessage(last) } : row;
-  });
-  const kept = cut(host, rows, (row) => "last" in row ? messageChars(row.last) : MESSAGE_CHARS);
-  const reply: ServerFrameOf<"conversations"> = {
-    type: "conversations",
-    conversations: kept,
-    more: answer.more || kept.length < rows.length,
-  };
-  if (frame.id !== undefined) reply.id = frame.id;
-  session.send(reply);
-}
-
-/** Counts the UTF-16 units that a message takes in an answer; a control character takes six. */
-function messageChars({ content }: Message): number {
-  return MESSAGE_CHARS + JSON.stringify(content).length;
-}
-
-/** Cuts entries to as many of the first as fit into one answer, at least one. */
-function cut<T>(host: RequestHost, entries: readonly T[], chars: (entry: T) => number): T[] {
-  const most = Math.min(ANSWER_CHARS_MAX, host.queueBytes / ANSWER_PARTS);
-  let total = 0;
-  const end = entries.findIndex((entry, index) => (total += chars(entry)) > most && index > 0);
-  return end < 0 ? [...entries] : entries.slice(0, end);
+  const page = await conversationPage(host, session.user, frame);
+  session.send(frame.id === undefined ? { type: "conversations", ...page } : { type: "conversations", ...page, id: frame.id });
 }
 
 // ---- Administration ----

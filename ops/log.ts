@@ -130,6 +130,33 @@ export const EVENTS = {
     { user: "string", connections: "number", file: "string" },
     ({ user, connections, file }) => `${user} is revoked by ${file}: connections closed: ${connections}`,
   ),
+  api_refused: event(
+    "warn",
+    { address: "string", cause: "string", others: "number" },
+    ({ address, cause, others }) =>
+      `API request of ${address} refused: ${cause}${others > 0 ? `; ${others} more since the last of these` : ""}`,
+  ),
+  user_revoked: event(
+    "info",
+    { user: "string", by: "string", file: "string" },
+    ({ user, by, file }) => `${by} revoked ${user}, which ${file} keeps`,
+  ),
+  user_restored: event(
+    "info",
+    { user: "string", by: "string", file: "string" },
+    ({ user, by, file }) => `${by} took ${user} off ${file}`,
+  ),
+  user_erased: event(
+    "info",
+    { user: "string", by: "string", messages: "number", connections: "number" },
+    ({ user, by, messages, connections }) =>
+      `${by} erased ${user}: messages emptied: ${messages}, connections closed: ${connections}`,
+  ),
+  token_made: event(
+    "info",
+    { user: "string", id: "string", seconds: "number", by: "string" },
+    ({ user, id, seconds, by }) => `${by} made a token for ${user}, for ${seconds} seconds: ${id}`,
+  ),
 
   // ---- Files that are read again
   revoked_read: event(
@@ -147,6 +174,16 @@ export const EVENTS = {
     "warn",
     { file: "string", lines: "number", first: "number" },
     ({ file, lines, first }) => `lines of ${file} that are no names and no token ids: ${lines}, the first is line ${first}`,
+  ),
+  api_keys_read: event(
+    "info",
+    { file: "string", keys: "number" },
+    ({ file, keys }) => `${file} was read again: keys of the API in it: ${keys}`,
+  ),
+  api_keys_kept: event(
+    "error",
+    { file: "string", reason: "string" },
+    ({ file, reason }) => `the keys of the API stay as they were: ${file}: ${reason}`,
   ),
   webhooks_read: event(
     "info",

@@ -46,6 +46,8 @@ export interface MetricsOptions {
   readonly version: string;
   /** Version of the runtime. */
   readonly deno: string;
+  /** Names of the routes of the API. Default: there are none. */
+  readonly apiRoutes?: readonly string[];
   /** Looks up what has no counter. */
   readonly sample: () => Sampled;
 }
@@ -61,6 +63,8 @@ export class Metrics implements Meter, Disposable {
   readonly #delivered: Pair;
   readonly #welcomed: Pair;
   readonly #upgrades: Counter<"result">;
+  readonly #api: Counter<"route" | "class">;
+  readonly #apiRoutes: ReadonlySet<string>;
   readonly #cpu: Counter;
   readonly #append: Histogram;
   readonly #batch: Histogram;
@@ -72,7 +76,7 @@ export class Metrics implements Meter, Disposable {
   readonly #webhooksOldest: Gauge<"endpoint">;
   readonly #timer: ReturnType<typeof setInterval>;
 
-  constructor({ version, deno, sample }: MetricsOptions) {
+  constructor({ version, deno, sample, apiRoutes = [] }: MetricsOptions) {
     this.#sample = sample;
     const registers = [this.#registry];
     const counter = <L extends string>(name: string, help: string, ...labelNames: L[]) =>
@@ -97,6 +101,8 @@ export class Metrics implements Meter, Disposable {
     );
     this.#welcomed = pair(counter("parley_resumes_total", "Welcomes of the extended level", "recovered"), "true", "false");
     this.#upgrades = counter("parley_upgrades_total", "Requests for a WebSocket, by status of the answer", "result");
+    this.#api = counter("parley_api_requests_total", "Requests of the HTTP API, by status of the answer", "route", "class");
+    this.#apiRoutes = new Set(apiRoutes);
     this.#append = histogram("parley_append_duration_seconds", "Time until a batch was durable or refused", APPEND_BUCKETS_S);
     this.#batch = histogram("parley_append_batch_messages", "Messages appended together", BATCH_BUCKETS);
     this.#lag = histogram("parley_delivery_lag_seconds", "Time from the broker to the sockets, once a turn", LAG_BUCKETS_S);
@@ -147,6 +153,11 @@ export class Metrics implements Meter, Disposable {
   /** Counts the answer to a request for a WebSocket. */
   upgraded(status: number): void {
     this.#upgrades.labels(status === 101 ? "ok" : String(status)).inc();
+  }
+
+  /** Counts an answer of the API; what leads to no route that there is, is `none`. */
+  apiAnswered(route: string, status: number): void {
+    this.#api.labels(this.#apiRoutes.has(route) ? route : "none", `${Math.floor(status / 100)}xx`).inc();
   }
 
   received(type: string): void {

@@ -1,7 +1,8 @@
 /** From option values to the parts of a server: what goes together is checked, and files are opened. */
 
+import { ApiKeys } from "../auth/api_keys.ts";
 import { Revoked } from "../auth/revoked.ts";
-import { Tokens } from "../auth/tokens.ts";
+import { KeyError, makeToken, Tokens } from "../auth/tokens.ts";
 import { MemoryBroker } from "../broker/memory.ts";
 import { openPostgresBroker, type PostgresOptions } from "../broker/postgres.ts";
 import { DATABASE_NAME, openSqliteBroker } from "../broker/sqlite.ts";
@@ -12,6 +13,7 @@ import { isLoopback } from "../limits/address.ts";
 import type { AdmissionLimits } from "../limits/admission.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
+import type { ApiOptions, TokenMaker } from "./api.ts";
 import { SlowLog } from "../ops/slow.ts";
 import { readCertificate } from "./certificate.ts";
 import { readKey, withFile } from "./credentials.ts";
@@ -55,6 +57,8 @@ export interface ServerOptions
   readonly webhooks?: string;
   /** Serves metrics at an address of their own. Default: nothing is counted. */
   readonly metrics?: MetricsAddress & { readonly database?: string };
+  /** The HTTP API; its keys are the caller's to close. Default: there is none. */
+  readonly api?: Pick<ApiOptions, "keys" | "makeToken" | "bodyMs">;
   /** Default: Deno's sockets. */
   readonly transport?: TransportName;
   /** Default: nothing is logged. */
@@ -68,7 +72,8 @@ export class StartError extends Error {
 
 /**
  * Makes the options of a server from the values of a command line. Throws {@linkcode UsageError}, {@linkcode StartError}, and
- * what opening keys and a broker throws. The broker, the list of the revoked and the watch of the disk are the caller's to close.
+ * what opening keys and a broker throws. The broker, the list of the revoked, the keys of the
+ * API and the watch of the disk are the caller's to close.
  */
 export async function assemble(values: ServerValues, log: Log): Promise<ServerOptions & { readonly broker: Broker }> {
   checkTogether(values);
@@ -76,9 +81,12 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
   const certificate = readCertificate(values);
   const web = openWebAssets(values, tokens !== undefined);
   const metrics = metricsOf(values);
+  const makeToken = tokenMakerOf(values);
   if (values.webhooks !== undefined) readEndpoints(values.webhooks);
   const revoked = openRevoked(values, tokens !== undefined, log);
+  let apiKeys: ApiKeys | undefined;
   try {
+    apiKeys = openApiKeys(values, log);
     const broker = await openBroker(values, log);
     const space = keepsNothing(values) || values.postgres !== undefined ? undefined : await watchSpace(values, log);
     return {
@@ -103,10 +111,12 @@ export async function assemble(values: ServerValues, log: Log): Promise<ServerOp
       ...tokens && { tokens },
       ...web && { web },
       ...revoked && { revoked },
+      ...apiKeys && { api: { keys: apiKeys, makeToken } },
       ...certificate && { certificate },
     };
   } catch (error) {
     revoked?.close();
+    apiKeys?.close();
     throw error;
   }
 }
@@ -176,6 +186,24 @@ export async function openTokens(values: ServerValues): Promise<Tokens | undefin
       ...audience !== undefined && { audience },
       ...issuer !== undefined && { issuer },
     }));
+}
+
+/** Returns what makes tokens, where the server's own key does: a public one only checks them. */
+function tokenMakerOf(values: ServerValues): TokenMaker | undefined {
+  const { "jwt-secret-file": file, "jwt-audience": audience, "jwt-issuer": issuer } = values;
+  if (file === undefined) return undefined;
+  const claims = { admin: false, ...audience !== undefined && { audience }, ...issuer !== undefined && { issuer } };
+  const secret = readKey(file);
+  return (name, seconds) => makeToken({ name, seconds, secret, ...claims });
+}
+
+function openApiKeys({ "api-keys": file }: ServerValues, log: Log): ApiKeys | undefined {
+  if (file === undefined) return undefined;
+  try {
+    return new ApiKeys(file, log);
+  } catch (error) {
+    throw error instanceof KeyError ? new StartError(`--api-keys ${file}: ${error.message}`) : error;
+  }
 }
 
 function openRevoked({ revoked, postgres }: ServerValues, hasTokens: boolean, log: Log): Revoked | undefined {

@@ -4,6 +4,7 @@
  */
 
 import { X509Certificate } from "node:crypto";
+import { readApiKeys } from "../auth/api_keys.ts";
 import { Revoked } from "../auth/revoked.ts";
 import { AuthFailure, makeToken } from "../auth/tokens.ts";
 import { inspectPostgres } from "../broker/postgres.ts";
@@ -51,6 +52,7 @@ export const CHECKS: readonly Check[] = [
   { name: "options", look: lookAtOptions },
   { name: "tokens", look: lookAtTokens },
   { name: "revoked", look: lookAtRevoked },
+  { name: "api-keys", look: lookAtApiKeys },
   { name: "certificate", look: lookAtCertificate },
   { name: "webhooks", look: lookAtWebhooks },
   { name: "messages", look: lookAtMessages },
@@ -134,7 +136,7 @@ async function lookAtTokens(values: ServerValues): Promise<Finding[]> {
   const { token } = await withFile("jwt-private-key", file, () =>
     makeToken({
       name: "check",
-      days: 1,
+      seconds: 60,
       admin: false,
       privateKey: readKey(file),
       ...audience !== undefined && { audience },
@@ -154,6 +156,15 @@ function lookAtRevoked({ revoked: file }: ServerValues): Finding[] {
     return [failure(`Cannot read --revoked ${file}: ${reasonOf(error)}`)];
   }
   return odd.length > 0 ? odd : [fine(`${file} can be read`)];
+}
+
+function lookAtApiKeys({ "api-keys": file }: ServerValues): Finding[] {
+  if (file === undefined) return [];
+  try {
+    return [fine(`${file} can be read; keys of the API in it: ${readApiKeys(file).length}`)];
+  } catch (error) {
+    return [failure(`--api-keys ${file}: ${reasonOf(error)}`)];
+  }
 }
 
 function lookAtWebhooks({ webhooks: file }: ServerValues): Finding[] {

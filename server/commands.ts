@@ -5,6 +5,7 @@ import { backup } from "../broker/sqlite.ts";
 import { ABOUT_OPTIONS, type AboutCommand, aboutText } from "../cli/about.ts";
 import { helpText } from "../cli/help.ts";
 import { type OptionTable, parseOptions, UsageError, type Values } from "../cli/options.ts";
+import { APIKEY_OPTIONS, apikeyCommand } from "./apikey.ts";
 import { checkCommand, type Outcome } from "./check.ts";
 import { healthCommand } from "./health.ts";
 import { KEYS_OPTIONS, keysCommand, TOKEN_OPTIONS, tokenCommand } from "./credentials.ts";
@@ -35,11 +36,12 @@ async function textOf(command: string, args: readonly string[], env: (name: stri
     return values.help ? helpText(SERVER, command) : await webhookCommand(operands, values);
   }
   if (command === "help" || command === "completions" || command === "man") return runAbout(command, args);
-  const options = command === "token" ? TOKEN_OPTIONS : KEYS_OPTIONS;
+  const options = command === "token" ? TOKEN_OPTIONS : command === "apikey" ? APIKEY_OPTIONS : KEYS_OPTIONS;
   const { values, operands } = parseOptions<OptionTable>(options, args, { env });
   if (values.help) return helpText(SERVER, command);
   if (operands.length > 0) throw new UsageError(`${command} takes options only, not "${operands[0]}"`);
   if (command === "token") return await tokenCommand(values as Values<typeof TOKEN_OPTIONS>, console.error);
+  if (command === "apikey") return apikeyCommand(values as Values<typeof APIKEY_OPTIONS>, console.error);
   return await keysCommand(values as Values<typeof KEYS_OPTIONS>);
 }
 

@@ -6,6 +6,8 @@ import { type CommandSpec, type OptionTable, UsageError, type Values } from "../
 import { reasonOf } from "../ops/log.ts";
 import { parseName, Refusal } from "../protocol.ts";
 
+/** Seconds of a day. */
+const DAY_S = 86_400;
 const HELP = { kind: "flag", short: "h", help: "Show this help" } as const;
 
 /** Options of `chat-server token`. */
@@ -68,7 +70,7 @@ export async function tokenCommand(values: Values<typeof TOKEN_OPTIONS>, note: (
   const { token, id } = await withFile(option, file, () =>
     makeToken({
       name,
-      days: values.days,
+      seconds: values.days * DAY_S,
       admin: values.admin,
       ...(secretFile === undefined ? { privateKey: text } : { secret: text }),
       ...(audience === undefined ? {} : { audience }),
@@ -131,8 +133,8 @@ function write(file: string, text: string): void {
   }
 }
 
-/** Replaces a file. Tokens are renewed, so one may be there; whoever could read that one cannot read this one. */
-function replace(file: string, text: string): void {
+/** Replaces a file, for its owner alone. Throws {@linkcode KeyError}. Tokens are renewed, so one may be there; whoever could read that one cannot read this one. */
+export function replace(file: string, text: string): void {
   const next = `${file}.${crypto.randomUUID()}`;
   write(next, text);
   try {

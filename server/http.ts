@@ -1,14 +1,14 @@
 /** HTTP: a table of routes, and plain answers. A new path is a new row: it says its methods and whether it reads a body. */
 
 import { isLoopback } from "../limits/address.ts";
+import type { Api } from "./api.ts";
+import { cutOff } from "./cut_off.ts";
 import { proxyHeader } from "./open_mode.ts";
 import { VERSION } from "./options.ts";
 import type { WebAssets } from "./web_assets.ts";
 
 /** Characters of a request's URL: a name fits many times. */
 const URL_CHARS_MAX = 2_048;
-/** Milliseconds for an answer to leave before its connection is cut off. */
-const CUT_OFF_MS = 50;
 const TEXT_HEADERS = { "content-type": "text/plain; charset=utf-8", "x-content-type-options": "nosniff" };
 /** 16 bytes in base64 (RFC 6455, 4.2.1). */
 const WEBSOCKET_KEY_REGEXP = /^[+/0-9A-Za-z]{22}==$/;
@@ -28,6 +28,8 @@ export interface HttpOptions {
   readonly explain?: (request: Request, address: string) => Promise<Response | undefined>;
   /** The page for browsers. Default: there is none. */
   readonly web?: WebAssets | undefined;
+  /** Answers what is below its prefix, with the bodies that it reads itself. Default: there is nothing. */
+  readonly api?: Api | undefined;
 }
 
 /** One path of the server. */
@@ -43,7 +45,7 @@ const READ = { methods: ["GET", "HEAD"], readsBody: false } as const;
 
 /** Returns the handler of all requests. `address` is the peer's, or undefined for one that came around the TLS in front. */
 export function httpHandler(
-  { scheme, trustedHops, isDraining, unreadiness, upgrade, explain, web }: HttpOptions,
+  { scheme, trustedHops, isDraining, unreadiness, upgrade, explain, web, api }: HttpOptions,
 ): (request: Request, address: string | undefined) => Response | Promise<Response> {
   const routes = new Map<string, Route>([
     ["/", {
@@ -70,6 +72,7 @@ export function httpHandler(
   for (const path of web?.paths ?? []) routes.set(path, { ...READ, answer: (request) => web!.asset(path, request) });
   return (request, address) => {
     if (address === undefined) return plain(403, "Connect with TLS, on the server's own port");
+    if (api?.answers(request)) return api.answer(request, address);
     const route = findRoute(routes, request);
     const isAnswered = !(route instanceof Response) && route.methods.includes(request.method);
     const isAsked = !(route instanceof Response) && request.method === "OPTIONS" && !hasBody(request.headers);
@@ -92,7 +95,8 @@ function hasBody(headers: Headers): boolean {
 }
 
 function refuseBody({ method }: Request): Response {
-  return cutOff(READ.methods.some((read) => read === method) ? 400 : 405, "Only GET is answered here, and no body is read");
+  const status = READ.methods.some((read) => read === method) ? 400 : 405;
+  return cutOff(status, "Only GET is answered here, and no body is read\n", TEXT_HEADERS);
 }
 
 function refuseMethod({ methods }: Route): Response {
@@ -160,22 +164,4 @@ With the terminal client:
 /** Makes an answer of one line of text. */
 export function plain(status: number, text: string, headers: Record<string, string> = {}): Response {
   return new Response(text + "\n", { status, headers: { ...TEXT_HEADERS, ...headers } });
-}
-
-/**
- * Answers a request and ends its connection: the runtime would read the body for as long as anybody sends one. There is no call
- * for that, but an answer that ends before its announced length is cut off.
- */
-function cutOff(status: number, text: string): Response {
-  const bytes = new TextEncoder().encode(text + "\n");
-  const headers = { ...TEXT_HEADERS, "content-length": String(bytes.length + 1) };
-  let timer: ReturnType<typeof setTimeout>;
-  const body = new ReadableStream({
-    start(controller) {
-      controller.enqueue(bytes);
-      timer = setTimeout(() => controller.close(), CUT_OFF_MS);
-    },
-    cancel: () => clearTimeout(timer),
-  });
-  return new Response(body, { status, headers });
 }

@@ -6,6 +6,7 @@ import process from "node:process";
 import type { Admission } from "../limits/admission.ts";
 import type { Hub, Meter } from "../hub.ts";
 import { Metrics, type Sampled } from "../ops/metrics.ts";
+import { API_ROUTE_NAMES } from "./api.ts";
 import { plain } from "./http.ts";
 import { VERSION } from "./options.ts";
 import type { Certificate, Upgrade } from "./transport.ts";
@@ -41,7 +42,12 @@ export class MetricsServer {
 
   /** Listens. Throws what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
   constructor({ hostname, port }: MetricsAddress) {
-    this.#metrics = new Metrics({ version: VERSION, deno: Deno.version.deno, sample: () => this.#sample() });
+    this.#metrics = new Metrics({
+      apiRoutes: API_ROUTE_NAMES,
+      version: VERSION,
+      deno: Deno.version.deno,
+      sample: () => this.#sample(),
+    });
     try {
       this.#http = Deno.serve({ hostname, port, onListen() {} }, (request) => this.#answer(request));
     } catch (error) {
@@ -76,6 +82,11 @@ export class MetricsServer {
       this.#metrics.upgraded(UPGRADED.includes(response.status) ? 101 : response.status);
       return response;
     };
+  }
+
+  /** Counts an answer of the API, by the name of its route. */
+  apiAnswered(route: string, status: number): void {
+    this.#metrics.apiAnswered(route, status);
   }
 
   /** Stops serving. Idempotent. */

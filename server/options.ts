@@ -1,6 +1,7 @@
 /** Options of `chat-server`: the one place that says what can be configured. */
 
 import config from "../deno.json" with { type: "json" };
+import { APIKEY_COMMANDS } from "./apikey.ts";
 import { CREDENTIAL_COMMANDS } from "./credentials.ts";
 import { DEFAULT_LIMITS } from "../broker.ts";
 import { DEFAULT_SCHEMA } from "../broker/postgres.ts";
@@ -214,6 +215,14 @@ export const SERVER_OPTIONS = {
     env: "PARLEY_REVOKED",
     group: "Who may connect",
     help: "Token ids and names that may not connect, one per line; re-read when it changes",
+  },
+  "api-keys": {
+    kind: "string",
+    value: "FILE",
+    env: "PARLEY_API_KEYS",
+    group: "Who may connect",
+    help:
+      "Keys of backends for the HTTP API, such as chat-server apikey makes; re-read when it changes; without it there is no API",
   },
   "insecure-open": {
     kind: "flag",
@@ -469,6 +478,7 @@ export const SERVER: ProgramSpec = {
   options: SERVER_OPTIONS,
   commands: {
     ...CREDENTIAL_COMMANDS,
+    ...APIKEY_COMMANDS,
     backup: {
       summary: "Copy the messages of a running or stopped server into a file",
       operands: "FILE",

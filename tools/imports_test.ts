@@ -26,6 +26,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "client.ts": ["chat_client.ts", "cli/", "client/"],
   "client/": ["protocol.ts", "chat_client.ts", "cli/", "deno.json"],
   "web/": ["protocol.ts", "chat_client.ts"],
+  "sdk/": ["deno.json", "tools/dom.json"],
   "tools/": ["cli/", "server", "client", "deno.json"],
   "tools/cluster.ts": ["testing/postgres.ts", "testing/process.ts"],
 };

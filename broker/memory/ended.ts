@@ -23,6 +23,11 @@ export function endedPassed(user: User, retention: Retention): void {
   if (user.ended.length > 0) dropEnded(user, slowestOf(user), retention);
 }
 
+/** Drops all of a user who is erased. */
+export function endedGone(user: User, retention: Retention): void {
+  dropEnded(user, Infinity, retention);
+}
+
 /** Drops memberships that ended at a position or before; a device that resumes below has missed something then. */
 function dropEnded(user: User, upTo: number, retention: Retention): void {
   const dropped = user.ended.filter(({ until }) => until <= upTo);

@@ -41,6 +41,21 @@ class Block {
     this.#contents = [];
   }
 
+  /** Takes everything but names and time from a message; returns whether there was anything. */
+  empty(index: number): boolean {
+    if (this.content(index) === "" && this.ids[index] === undefined && this.origins[index] === "") return false;
+    this.origins[index] = "";
+    this.ids[index] = undefined;
+    if (this.#ends.length === 0) {
+      this.#contents[index] = "";
+      return true;
+    }
+    const start = index === 0 ? 0 : this.#ends[index - 1]!, end = this.#ends[index]!;
+    this.#text = this.#text.slice(0, start) + this.#text.slice(end);
+    for (let i = index; i < this.#ends.length; i++) this.#ends[i]! -= end - start;
+    return true;
+  }
+
   content(index: number): string {
     if (this.#ends.length === 0) return this.#contents[index]!;
     return this.#text.slice(index === 0 ? 0 : this.#ends[index - 1], this.#ends[index]);
@@ -89,6 +104,11 @@ export class MessageLog {
     return this.#block(seq)?.senders[(seq - 1) % BLOCK_MESSAGES] || undefined;
   }
 
+  /** Takes content, id and origin from a message that is kept; returns whether it had any. */
+  empty(seq: number): boolean {
+    return this.#block(seq)?.empty((seq - 1) % BLOCK_MESSAGES) ?? false;
+  }
+
   /** Removes a message. Its content is held until all of its block is gone. */
   delete(seq: number): void {
     const block = this.#block(seq);
@@ -108,6 +128,13 @@ export class MessageLog {
         const message = this.get(seq);
         if (message) yield message;
       }
+    }
+  }
+
+  /** Yields the positions of all messages of a sender that are kept, the oldest first. */
+  *by(sender: string): Generator<number> {
+    for (const [number, { senders }] of this.#blocks) {
+      for (const [index, name] of senders.entries()) if (name === sender) yield number * BLOCK_MESSAGES + index + 1;
     }
   }
 

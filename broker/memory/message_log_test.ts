@@ -54,3 +54,15 @@ Deno.test("MessageLog lets go of what is deleted while it is walked through", ()
   for (const { seq } of log.all()) log.delete(seq);
   assertEquals(log.size, 0);
 });
+
+Deno.test("MessageLog empties a message in any block, and leaves the others as they were", () => {
+  const log = filled();
+  const emptied = [...log.by("u1")];
+  assertEquals(emptied, Array.from({ length: COUNT }, (_, index) => index + 1).filter((seq) => seq % 3 === 1));
+  for (const seq of emptied) log.empty(seq);
+  for (let seq = 1; seq <= COUNT; seq++) {
+    const whole = message(seq), hollow = { ...whole, content: "", id: undefined, origin: "" };
+    assertEquals(log.get(seq), seq % 3 === 1 ? hollow : whole);
+  }
+  assertEquals(log.size, COUNT);
+});

@@ -9,7 +9,7 @@ import { finish } from "./steps.ts";
 import { SqliteStore } from "./store.ts";
 
 /** Steps of the last schema that had messages by conversation. */
-const BEFORE = 9;
+const BEFORE = 10;
 const USERS = 8, MESSAGES = 700;
 /** Positions that are left out after a crash, in the middle of the log. */
 const GAP = 1_000_000;

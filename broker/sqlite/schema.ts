@@ -119,6 +119,8 @@ export const MIGRATIONS: readonly string[] = [
   `,
   // Search: an index of words, built behind the appends.
   SEARCH_SCHEMA,
+  // Following the whole log: changes of groups, and how far each follower is.
+  FEED_SCHEMA,
   // Messages in the order of coming, so that appends write to the end of a table; see broker/sqlite/positions.ts. What is in the
   // old order moves over in reordering.ts, which makes the index of ids too.
   `
@@ -151,12 +153,10 @@ export const MIGRATIONS: readonly string[] = [
     UPDATE threads SET indexed = min(indexed, old.seq - 1) WHERE id = old.thread;
   END;
   `,
-  // Following the whole log: changes of groups, and how far each follower is.
-  FEED_SCHEMA,
 ];
 
 /** Number of steps after which messages lie in the order of coming. */
-const REORDERED = 10;
+const REORDERED = 11;
 
 /**
  * Brings a database to the newest schema. Throws {@linkcode BrokerError} for one that is newer still, and where there is no room

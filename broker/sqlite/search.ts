@@ -60,6 +60,11 @@ export class Search {
     this.#pending.add(thread);
   }
 
+  /** Has all conversations looked at again: messages were changed, which have left the index. */
+  lookAgain(): void {
+    this.#lookedAt = 0;
+  }
+
   /** Takes one small step of indexing; returns 0 when nothing is left to do for now. */
   index(): number {
     if (this.#pending.size === 0) return this.#lookForMore();

@@ -31,6 +31,7 @@ import { idConflict, mailboxFull, mailboxShareFull, notMember, unknownGroup, unk
 import { Database, directName, groupName, type Thread } from "./database.ts";
 import { Devices } from "./devices.ts";
 import { Ended } from "./ended.ts";
+import { eraseUser } from "./erasing.ts";
 import { Feed, type FeedRequest } from "./feed.ts";
 import { Gaps } from "./gaps.ts";
 import { Groups } from "./groups.ts";
@@ -322,6 +323,19 @@ export class SqliteStore {
   /** Returns the members of a group by name, in the order of joining; nobody where there is no such group. */
   members(group: string): string[] {
     return this.#groups.members(group);
+  }
+
+  /** Erases a user; see `Erasure` of broker.ts. */
+  *erase(name: string): Steps<number> {
+    const count = yield* eraseUser(this.#db, name, (user) => {
+      this.#mailboxes.clear();
+      this.#ended.clear();
+      this.#memberships.changed(user);
+      this.#reading.clear();
+    });
+    this.#reading.clear();
+    this.#search.lookAgain();
+    return count;
   }
 
   /** Removes some of what is too old, or left from a group that has ended. Returns 0 when nothing is left to do for now. */

@@ -109,6 +109,12 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
       return yield* store.markAll(request.user, request.seq);
     case "markers":
       return yield* store.markers(request.user, request.since, request.after);
+    case "erase": {
+      const count = yield* store.erase(request.user);
+      isTruncateDue = true; // what was erased is in the log still
+      truncateAfter = 0;
+      return count;
+    }
     case "feed":
       return yield* store.feed(request.request);
     case "group":
@@ -123,7 +129,7 @@ function* answerInSteps(request: WorkerRequest): Steps<unknown> {
 function answer(
   request: Exclude<
     WorkerRequest,
-    { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" | "feed" | "group" }
+    { op: "attach" | "read" | "search" | "conversations" | "markAll" | "markers" | "feed" | "erase" | "group" }
   >,
 ): unknown {
   switch (request.op) {

@@ -47,6 +47,7 @@ export type WorkerRequest =
   | { readonly op: "group"; readonly request: GroupRequest }
   | { readonly op: "lastSeen"; readonly users: readonly string[] }
   | { readonly op: "seen"; readonly users: readonly string[]; readonly at: number }
+  | { readonly op: "erase"; readonly user: string }
   | { readonly op: "feed"; readonly request: FeedRequest }
   | { readonly op: "expire" }
   | { readonly op: "probe" }
@@ -81,6 +82,7 @@ const BULK: ReadonlySet<WorkerRequest["op"]> = new Set([
   "conversations",
   "markAll",
   "markers",
+  "erase",
   "feed",
   "expire",
   "close",
