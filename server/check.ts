@@ -13,7 +13,7 @@ import { readVariable } from "../cli/environment.ts";
 import { helpText } from "../cli/help.ts";
 import { parseOptions, UsageError } from "../cli/options.ts";
 import { printable, reasonOf, sentenceOf } from "../ops/log.ts";
-import { addressOf, metricsOf, openTokens, transportOf, whyNot } from "./assemble.ts";
+import { addressOf, metricsOf, openTokens, transportOf, whyNoMetrics, whyNot } from "./assemble.ts";
 import { readCertificate } from "./certificate.ts";
 import { readKey, withFile } from "./credentials.ts";
 import { freeBytes } from "./free_space.ts";
@@ -58,6 +58,7 @@ export const CHECKS: readonly Check[] = [
   { name: "messages", look: lookAtMessages },
   { name: "space", look: lookAtSpace },
   { name: "address", look: lookAtAddress },
+  { name: "metrics", look: lookAtMetrics },
 ];
 
 /** Result of a command: what to print, and the exit status. */
@@ -248,6 +249,35 @@ async function lookAtAddress(values: ServerValues): Promise<Finding[]> {
     const isOurs = await answersAsOurs(values);
     return [isOurs ? fine(`port ${port} on ${hostname} is in use, by a server that runs`) : failure(why)];
   }
+}
+
+/** Tries to listen for metrics beside the server. A port in use is well where metrics of ours are there. */
+async function lookAtMetrics(values: ServerValues): Promise<Finding[]> {
+  const address = metricsOf(values);
+  if (address === undefined) return [];
+  const { hostname, port } = address;
+  const option = `--metrics-listen ${values["metrics-listen"]}`;
+  if (port !== 0 && port === values.port && meet(hostname, values.host)) {
+    return [failure(`${option} is where the server itself listens; choose another port`)];
+  }
+  try {
+    Deno.listen({ hostname, port }).close();
+    return [fine(`${hostname} port ${port} is free`)];
+  } catch (error) {
+    const why = whyNoMetrics(error, address);
+    if (!(error instanceof Deno.errors.AddrInUse)) return [failure(why)];
+    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+    const page = await ask({ url: new URL(`http://${host}:${port}/metrics`), caCerts: [], timeoutMs: ASK_MS }).catch(() =>
+      undefined
+    );
+    const isOurs = page?.status === 200 && page.text.includes("parley_");
+    return [isOurs ? fine(`port ${port} on ${hostname} is in use, by the metrics of a server that runs`) : failure(why)];
+  }
+}
+
+/** Returns whether nobody can listen on one port of both addresses. */
+function meet(one: string, other: string): boolean {
+  return one === other || [one, other].some((host) => host === "0.0.0.0" || host === "::");
 }
 
 async function answersAsOurs(values: ServerValues): Promise<boolean> {

@@ -158,6 +158,26 @@ Deno.test({
 });
 
 Deno.test({
+  name: "check looks at the port of the metrics: the server's own, one of ours, somebody else's",
+  ignore,
+  async fn() {
+    await using server = await startServer({ port: 0, metrics: { hostname: "127.0.0.1", port: 0 } });
+    await using other = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response("hello\n"));
+    const metricsAt = async (address: string) => {
+      const args = ["--port", String(server.port), "--broker", "memory", "--metrics-listen", address];
+      const look = CHECKS.filter(({ name }) => name === "metrics");
+      const [finding] = (await checkAll(parseOptions(SERVER_OPTIONS, args).values, look)).flatMap(([, found]) => found);
+      return `${finding!.level}: ${finding!.words}`;
+    };
+    assertMatch(await metricsAt(`127.0.0.1:${server.port}`), /^error: .*where the server itself listens/);
+    assertMatch(await metricsAt(`0.0.0.0:${server.port}`), /^error: .*where the server itself listens/);
+    assertMatch(await metricsAt(`127.0.0.1:${server.metricsPort}`), /^ok: .*by the metrics of a server that runs/);
+    assertMatch(await metricsAt(`127.0.0.1:${other.addr.port}`), /^error: .*in use; choose another with --metrics-listen/);
+    assertMatch(await metricsAt("127.0.0.1:0"), /^ok: /);
+  },
+});
+
+Deno.test({
   name: "check asks PostgreSQL whether it is there and of which version, and makes nothing in it",
   ignore: ignore || LACKS_POSTGRES,
   async fn() {
