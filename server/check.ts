@@ -4,6 +4,7 @@
  */
 
 import { X509Certificate } from "node:crypto";
+import { dirname } from "node:path";
 import { readApiKeys } from "../auth/api_keys.ts";
 import { Revoked } from "../auth/revoked.ts";
 import { AuthFailure, makeToken } from "../auth/tokens.ts";
@@ -226,15 +227,19 @@ function schemaWords(version: number, known: number): string {
 async function lookAtSpace(values: ServerValues): Promise<Finding[]> {
   if (keepsNothing(values) || values.postgres !== undefined) return [];
   const { data, "free-bytes": floor } = values;
-  const bytes = await freeBytes(data).catch((error) => {
-    if ((error as { code?: string }).code === "ENOENT") return undefined; // a folder that is to be made
+  const bytes = await freeBytes(await nearestFolder(data)).catch((error) => {
     const why = error instanceof Deno.errors.NotCapable ? "the program was started without the permission to" : reasonOf(error);
     throw new Error(`Cannot see how much is free for ${data}: ${why}`);
   });
-  if (bytes === undefined) return [];
   const free = `${Math.floor(bytes / MIB)} MiB are free for ${data}`;
   if (bytes >= floor) return [fine(free)];
   return [warning(`${free}, fewer than --free-bytes (${Math.floor(floor / MIB)} MiB): messages would be refused`)];
+}
+
+/** Returns a folder, or the one in which the start would make it. */
+async function nearestFolder(folder: string): Promise<string> {
+  const isThere = await Deno.stat(folder).then(() => true, (error) => !(error instanceof Deno.errors.NotFound));
+  return isThere || folder === dirname(folder) ? folder : await nearestFolder(dirname(folder));
 }
 
 /** Tries to listen. A port in use is well where a server of ours has it, which is to be restarted. */

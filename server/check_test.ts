@@ -70,6 +70,8 @@ Deno.test({
     inFolder(async (dir) => {
       const { lines, status } = await check(["--data", `${dir}/data`]);
       assertEquals([status, lines.filter((line) => !line.startsWith("ok "))], [0, []]);
+      const full = await check(["--data", `${dir}/data/deep`, "--quiet", "--free-bytes", String(2 ** 52)]);
+      assertMatch(full.lines.join("\n"), /^warning {2}space: .*messages would be refused$/m);
       assertEquals([...Deno.readDirSync(dir)], []);
       assertEquals(await check(["--data", `${dir}/data`, "--quiet"]), { lines: [""], status: 0 });
     }),
