@@ -195,6 +195,8 @@ function addressOf({ remoteAddress = "" }: Socket): string {
 /** Answers a head that is none, is too large or comes too late, and ends its connection. */
 function refuseHead({ code }: { code?: string }, socket: Socket): void {
   if (!socket.writable) return socket.destroy() as unknown as void;
+  // What still comes is read and dropped: parsed, each chunk of it would be another error, with another answer.
+  socket.removeAllListeners("data").resume();
   const answer = code === "HPE_HEADER_OVERFLOW"
     ? plain(431, `A head has at most ${HEAD_BYTES_MAX} bytes`)
     : code === "ERR_HTTP_REQUEST_TIMEOUT"

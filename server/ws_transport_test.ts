@@ -1,4 +1,5 @@
 import { assertEquals, assertMatch } from "@std/assert";
+import process from "node:process";
 import { deadline } from "@std/async/deadline";
 import { testTransport, type TransportHost } from "../hub/transport_contract.ts";
 import { Hub } from "../hub.ts";
@@ -31,7 +32,14 @@ async function listen(host: TransportHost, times: WsTransportTimes = {}): Promis
     guests,
     frameBytes: host.frameBytes,
     handlerOf: (upgrade) =>
-      httpHandler({ scheme: "ws", trustedHops: 0, isDraining: () => false, unreadiness: () => undefined, upgrade }),
+      httpHandler({
+        scheme: "ws",
+        trustedHops: 0,
+        isDraining: () => false,
+        unreadiness: () => undefined,
+        unstored: () => undefined,
+        upgrade,
+      }),
     log: () => {},
   }, times);
   return { transport, guests, admission, [Symbol.asyncDispose]: () => transport.close() };
@@ -93,5 +101,25 @@ Deno.test({
       await deadline(socket.drain(), 30_000);
     }
     assertEquals(place.admission.counts.connections, 0);
+  },
+});
+
+Deno.test({
+  name: "ws - whoever sends on after a head that is none is answered once, and costs one listener",
+  ignore: LACKS_WS,
+  async fn() {
+    await using place = await listen(new Hub({ broker: new MemoryBroker() }));
+    const warnings: string[] = [];
+    const onWarning = ({ message }: Error) => void warnings.push(message);
+    process.on("warning", onWarning);
+    using socket = await RawSocket.connect(place.transport.port);
+    const ended = socket.drain();
+    try {
+      await socket.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+      for (;;) await socket.write(" ".repeat(2_048));
+    } catch { /* the server has ended it */ }
+    await deadline(ended, 30_000);
+    process.off("warning", onWarning);
+    assertEquals(warnings, []);
   },
 });

@@ -21,6 +21,7 @@ import {
 } from "./worker_messages.ts";
 import { BrokerError, reasonOf } from "../errors.ts";
 import { isGroup } from "../names.ts";
+import { finishErasing } from "./erasing.ts";
 import { FilesInPlace } from "./files_in_place.ts";
 import { migrate } from "./schema.ts";
 import { finish, type Steps } from "./steps.ts";
@@ -84,7 +85,9 @@ function open({ file, sync, limits, secondLookMs }: OpenRequest): string {
   database.exec(`PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = ${CHECKPOINT_PAGES}`);
   // What has expired is overwritten, and does not stay in pages that are free.
   database.exec(`PRAGMA secure_delete = ON; PRAGMA journal_size_limit = ${LOG_BYTES_MAX}`);
-  migrate(database, { notice: (words) => worker.postMessage({ notice: words }) });
+  const notice = (words: string) => worker.postMessage({ notice: words });
+  migrate(database, { notice });
+  finishErasing(database, notice);
   store = new SqliteStore(database, limits, { secondLookMs, notice: (words) => notices.push(words) });
   store.claim(POSITIONS_SKIPPED);
   // Into the file itself: the log may be lost, and with it that the file is in use.

@@ -27,6 +27,8 @@ const RENEW_MS = 3_000;
 const SAVE_MS = 250;
 /** Milliseconds between two readings of the log, so that one reading serves many messages. */
 const READ_MS = 50;
+/** Milliseconds after which an event that waits is read again before it is sent: who wrote a message may be erased meanwhile. */
+const FRESH_MS = 1_000;
 /** Milliseconds after which the log is read though nothing was said of it. */
 const POLL_MS = 5_000;
 /** Milliseconds before something is tried again that the broker could not do. */
@@ -301,8 +303,20 @@ export class Delivery {
     this.#isDirty ||= more || missed !== undefined;
     this.#place = { ...this.#place, ...place };
     this.#readDue = Math.min(this.#readDue, more ? now : now + Math.max(0, dueMs));
-    if (!missed) return;
-    this.#options.log("webhook_missed", { endpoint: this.name, ...missed });
+    if (missed) this.#missed(missed);
+  }
+
+  async #readAgain(item: Item, at: NonNullable<Item["place"]>): Promise<void> {
+    const { event, missed } = await this.#reader.again(this.#endpoint, at, this.#place);
+    item.event = event;
+    item.read = this.#options.timing.monotonic();
+    if (!missed || missed.to <= (this.#place.told ?? 0)) return; // another attempt has told of it meanwhile
+    this.#place = { ...this.#place, told: missed.to };
+    this.#missed(missed);
+  }
+
+  #missed(range: { readonly from: number; readonly to: number }): void {
+    this.#options.log("webhook_missed", { endpoint: this.name, ...range });
     this.#options.meter(this.name, "missed", 1);
   }
 
@@ -328,9 +342,9 @@ export class Delivery {
   async #deliver(item: Item): Promise<void> {
     const { post, timing } = this.#options, endpoint = this.#endpoint;
     try {
-      // Who has got a message meanwhile is not to be pushed to.
-      const isStale = item.event === undefined || (item.place?.kind === "undelivered" && item.attempts > 0);
-      if (isStale) item.event = await this.#reader.again(endpoint, item.place!);
+      // What was erased or removed meanwhile is not to be told, and who has got a message not to be pushed to.
+      const isStale = item.event === undefined || timing.monotonic() - item.read >= FRESH_MS;
+      if (item.place && isStale) await this.#readAgain(item, item.place);
     } catch (error) {
       this.#trouble(error);
       item.due = timing.monotonic() + TROUBLE_MS;

@@ -479,3 +479,39 @@ class Lease {
     } as Feed;
   }
 }
+
+Deno.test("what was erased while it waited is sent as it stands then, without its content and id", async () => {
+  await using place = await placeOf({ concurrency: 1 });
+  const held = Promise.withResolvers<Answer>();
+  place.respond = () => held.promise;
+  for (const id of ["a1", "a2"]) {
+    await place.broker.append([{ sender: "ann", recipient: "ben", content: "secret", id, origin: "" }]);
+  }
+  await place.timing.pass(SECOND_MS);
+  assertEquals(place.contents, ["secret"]);
+  await place.broker.erase("ann");
+  await place.timing.pass(SECOND_MS);
+  place.respond = () => OK;
+  held.resolve({ status: 500, retryAfter: undefined });
+  await place.timing.pass(HOUR_MS);
+  const told = place.requests.slice(1).map(({ body: { data } }) => [data.content, data.id]);
+  assertEquals(told, [["", undefined], ["", undefined]]);
+});
+
+Deno.test("what retention removes from the queue of an endpoint that is down is counted, and not sent", async () => {
+  await using place = await placeOf({}, 1);
+  place.respond = () => ({ status: 500, retryAfter: undefined });
+  await place.send("old");
+  await place.timing.pass(SECOND_MS);
+  await place.timing.pass(12 * HOUR_MS);
+  await place.send("later");
+  await place.timing.pass(30 * HOUR_MS);
+  place.broker.expire();
+  await place.send("new");
+  const kept = (await place.broker.feed.messages(0, 9)).items.map(({ content }) => content);
+  assertEquals(kept.includes("old"), false, "the test would find it");
+  const { length } = place.requests;
+  place.respond = () => OK;
+  await place.timing.pass(DAY_MS);
+  assertEquals([place.contents.slice(length).sort(), place.counts.get("missed")], [kept.sort(), 1]);
+});

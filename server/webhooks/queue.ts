@@ -26,6 +26,8 @@ export interface Item {
   readonly place: Pick<Begun, "kind" | "at"> | undefined;
   /** Undefined for one of an earlier process, until it is read again. */
   event: HookEvent | undefined;
+  /** Monotonic milliseconds at which the event was read. */
+  read: number;
   attempts: number;
   /** Milliseconds since 1970 from which on it waits. */
   readonly since: number;
@@ -90,7 +92,8 @@ export class Queue {
     if (this.#items.has(key)) return;
     this.#logged++;
     const { attempts, since } = earlier ?? { attempts: 0, since: this.#timing.now() };
-    this.#items.set(key, { key, place, event, attempts, since, due: this.#timing.monotonic(), begun: undefined });
+    const now = this.#timing.monotonic();
+    this.#items.set(key, { key, place, event, read: now, attempts, since, due: now, begun: undefined });
   }
 
   /** Adds an event that no log has, in the place of an older one with the same key. Returns how many had to go for it. */
@@ -98,15 +101,8 @@ export class Queue {
     const older = this.#items.get(key);
     if (older?.begun !== undefined) key = `${key} ${event.id}`;
     else if (older) this.#items.delete(key);
-    this.#items.set(key, {
-      key,
-      place: undefined,
-      event,
-      attempts: 0,
-      since: 0,
-      due: this.#timing.monotonic(),
-      begun: undefined,
-    });
+    const now = this.#timing.monotonic();
+    this.#items.set(key, { key, place: undefined, event, read: now, attempts: 0, since: 0, due: now, begun: undefined });
     if (this.#items.size - this.#logged <= PASSING_MAX) return 0;
     for (const item of this.#items.values()) {
       if (item.place || item.begun !== undefined) continue;

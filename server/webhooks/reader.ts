@@ -24,6 +24,12 @@ export interface ReadOn {
   readonly missed?: { readonly from: number; readonly to: number } | undefined;
 }
 
+/** An event that was read again. */
+export interface ReadAgain {
+  readonly event?: HookEvent | undefined;
+  readonly missed?: ReadOn["missed"];
+}
+
 /** Reads for one endpoint. */
 export class Reader {
   readonly #feed: Feed;
@@ -98,15 +104,18 @@ export class Reader {
     });
   }
 
-  /** Reads an event again; undefined where it is gone, or does not apply any more. */
-  async again(endpoint: Endpoint, { kind, at }: Pick<Begun, "kind" | "at">): Promise<HookEvent | undefined> {
+  /**
+   * Reads an event again, as it stands now: without one where it is gone, or does not apply any more. `missed` is there for a
+   * message that is gone, unless the operator was told of it.
+   */
+  async again(endpoint: Endpoint, { kind, at }: Pick<Begun, "kind" | "at">, { told = 0 }: Place): Promise<ReadAgain> {
     if (kind === "change") {
       const change = (await this.#feed.changes(at - 1, 1)).items[0];
-      return change?.number === at ? groupChanged(change, this.#epoch()) : undefined;
+      return { event: change?.number === at ? groupChanged(change, this.#epoch()) : undefined };
     }
-    const message = (await this.#feed.messages(at - 1, 1)).items[0];
-    if (message?.seq !== at) return undefined;
-    if (kind === "message") return messageCreated(message, this.#epoch(), endpoint.content);
-    return (await this.#without(endpoint, [message]))[0]?.event;
+    const { items: [message], removed } = await this.#feed.messages(at - 1, 1);
+    if (message?.seq !== at) return { missed: removed >= at && at > told ? { from: at, to: removed } : undefined };
+    if (kind === "message") return { event: messageCreated(message, this.#epoch(), endpoint.content) };
+    return { event: (await this.#without(endpoint, [message]))[0]?.event };
   }
 }
