@@ -20,7 +20,7 @@ import { Admission, UNLIMITED } from "./limits/admission.ts";
 import { formatFor, type Log, type LogFormat, type LogLevel, openLog, reasonOf } from "./ops/log.ts";
 import { Api } from "./server/api.ts";
 import { announce } from "./server/announce.ts";
-import { assemble, cannotListen, type ServerOptions, StartError } from "./server/assemble.ts";
+import { assemble, cannotListen, type ServerOptions, StartError, whyNoMetrics } from "./server/assemble.ts";
 import { readCertificate } from "./server/certificate.ts";
 import { runCommand } from "./server/commands.ts";
 import { slipsInEnvironment } from "./server/environment.ts";
@@ -67,7 +67,10 @@ export interface Server {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** Starts a server. Rejects with what `Deno.serve` throws, such as `Deno.errors.AddrInUse`. */
+/**
+ * Starts a server. Rejects with what `Deno.serve` throws, such as `Deno.errors.AddrInUse`, and with {@linkcode StartError} where
+ * metrics cannot be served.
+ */
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const { hostname = "127.0.0.1", port: wanted = 8080, certificate, revoked, space, log = () => {} } = options;
   const broker: Broker = options.broker ?? new MemoryBroker();
@@ -181,10 +184,14 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   };
 }
 
-/** Loads what counts, where somebody asks for it, and listens. Rejects with what `Deno.serve` throws. */
+/** Loads what counts, where somebody asks for it, and listens. Rejects with {@linkcode StartError}. */
 async function openMetrics(address: MetricsAddress): Promise<MetricsServer> {
   const { MetricsServer } = await import("./server/metrics.ts");
-  return new MetricsServer(address);
+  try {
+    return new MetricsServer(address);
+  } catch (error) {
+    throw new StartError(whyNoMetrics(error, address));
+  }
 }
 
 /** Begins with webhooks. Throws {@linkcode WebhookFileError}. */
@@ -410,7 +417,7 @@ async function start(values: ServerValues): Promise<{ options: ServerOptions & {
     options.api?.keys.close();
     options.space?.close();
     await options.broker.close();
-    throw error instanceof WebhookFileError ? error : cannotListen(error, values);
+    throw error instanceof WebhookFileError || error instanceof StartError ? error : cannotListen(error, values);
   }
 }
 

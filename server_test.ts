@@ -334,17 +334,28 @@ Deno.test({
     try {
       const statuses = [
         await main(["--port", String(server.port), "--broker", "memory", "--log-format", "text"]),
+        await main([
+          "--broker",
+          "memory",
+          "--log-format",
+          "text",
+          "--port",
+          "0",
+          "--metrics-listen",
+          `127.0.0.1:${server.port}`,
+        ]),
         await main(["--prot", "1"]),
         await main(["--port", "many"]),
         await main(["--revoked", "file", "--log-format", "text"]),
         await main(["dance"]),
       ];
-      assertEquals(statuses, [1, 2, 2, 2, 2]);
+      assertEquals(statuses, [1, 1, 2, 2, 2, 2]);
     } finally {
       console.error = error;
     }
-    assertEquals(lines.length, 5);
-    assertStringIncludes(lines[0]!, "is in use");
+    assertEquals(lines.length, 6);
+    assertStringIncludes(lines[0]!, "is in use; choose another with --port");
+    assertStringIncludes(lines[1]!, "is in use; choose another with --metrics-listen");
     for (const line of lines) {
       assert(!line.includes("\n") && line.startsWith("chat-server: ") && line.split("--help").length <= 2, line);
     }

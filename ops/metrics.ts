@@ -48,6 +48,8 @@ export interface MetricsOptions {
   readonly deno: string;
   /** Names of the routes of the API. Default: there are none. */
   readonly apiRoutes?: readonly string[];
+  /** Results of events of webhooks, each of which begins with 0 for every endpoint: rules see the first of a kind by it. */
+  readonly webhookResults?: readonly string[];
   /** Looks up what has no counter. */
   readonly sample: () => Sampled;
 }
@@ -72,11 +74,12 @@ export class Metrics implements Meter, Disposable {
   readonly #loop: Histogram;
   readonly #gauges: readonly (readonly [Gauge.Internal<string>, (sampled: Sampled) => number | undefined])[];
   readonly #webhooks: Counter<"endpoint" | "result">;
+  readonly #webhookResults: readonly string[];
   readonly #webhooksWaiting: Gauge<"endpoint">;
   readonly #webhooksOldest: Gauge<"endpoint">;
   readonly #timer: ReturnType<typeof setInterval>;
 
-  constructor({ version, deno, sample, apiRoutes = [] }: MetricsOptions) {
+  constructor({ version, deno, sample, apiRoutes = [], webhookResults = [] }: MetricsOptions) {
     this.#sample = sample;
     const registers = [this.#registry];
     const counter = <L extends string>(name: string, help: string, ...labelNames: L[]) =>
@@ -103,6 +106,7 @@ export class Metrics implements Meter, Disposable {
     this.#upgrades = counter("parley_upgrades_total", "Requests for a WebSocket, by status of the answer", "result");
     this.#api = counter("parley_api_requests_total", "Requests of the HTTP API, by status of the answer", "route", "class");
     this.#apiRoutes = new Set(apiRoutes);
+    this.#webhookResults = webhookResults;
     this.#append = histogram("parley_append_duration_seconds", "Time until a batch was durable or refused", APPEND_BUCKETS_S);
     this.#batch = histogram("parley_append_batch_messages", "Messages appended together", BATCH_BUCKETS);
     this.#lag = histogram("parley_delivery_lag_seconds", "Time from the broker to the sockets, once a turn", LAG_BUCKETS_S);
@@ -144,6 +148,7 @@ export class Metrics implements Meter, Disposable {
     for (const { endpoint, events, seconds } of sampled.webhooks ?? []) {
       this.#webhooksWaiting.labels(endpoint).set(events);
       this.#webhooksOldest.labels(endpoint).set(seconds);
+      for (const result of this.#webhookResults) this.#webhooks.labels(endpoint, result).inc(0);
     }
     for (const tallies of [this.#received, this.#refused, this.#closed]) tallies.forEach((tally) => tally.settle());
     for (const tally of [...this.#stored, ...this.#delivered, ...this.#welcomed]) tally.settle();

@@ -95,6 +95,16 @@ Deno.test("Metrics shows what is sampled, and leaves out what cannot be known", 
   assertEquals(samplesOf(await metrics.render()).get("process_cpu_seconds_total"), 1.5, "asked twice it is the same");
 });
 
+Deno.test("Metrics counts every result of a webhook from 0, so that the first of a kind is an increase", async () => {
+  const webhooks = [{ endpoint: "push", events: 2, seconds: 3 }];
+  const sample = () => ({ ...NOTHING, webhooks });
+  using metrics = new Metrics({ version: "1.2.3", deno: "2.9.6", sample, webhookResults: ["delivered", "given_up"] });
+  metrics.webhook("push", "delivered", 4);
+  const samples = samplesOf(await metrics.render());
+  assertEquals(samples.get('parley_webhook_events_total{endpoint="push",result="delivered"}'), 4);
+  assertEquals(samples.get('parley_webhook_events_total{endpoint="push",result="given_up"}'), 0);
+});
+
 Deno.test({
   name: "Metrics renders a page that promtool finds nothing wrong with",
   ignore: lacks("run") || lacksProgram("promtool", ["--version"]),

@@ -307,12 +307,19 @@ export function cannotListen(error: unknown, { host, port }: ServerValues): Star
   return new StartError(whyNot(error, host, port));
 }
 
-/** Says why listening failed. */
-export function whyNot(error: unknown, host: string, port: number): string {
-  if (error instanceof Deno.errors.AddrInUse) return `Port ${port} on ${host} is in use; choose another with --port`;
-  if (error instanceof Deno.errors.AddrNotAvailable) return `${host} is no address of this machine; choose another with --host`;
+/** Says why listening failed, and which option chooses something else. */
+export function whyNot(error: unknown, host: string, port: number, options = { host: "--host", port: "--port" }): string {
+  if (error instanceof Deno.errors.AddrInUse) return `Port ${port} on ${host} is in use; choose another with ${options.port}`;
+  if (error instanceof Deno.errors.AddrNotAvailable) {
+    return `${host} is no address of this machine; choose another with ${options.host}`;
+  }
   if (error instanceof Deno.errors.PermissionDenied) {
-    return `Listening on port ${port} is not permitted; choose one above 1023 with --port`;
+    return `Listening on port ${port} is not permitted; choose one above 1023 with ${options.port}`;
   }
   return `Cannot listen on ${host} port ${port}: ${reasonOf(error)}`;
+}
+
+/** Says why listening for metrics failed. */
+export function whyNoMetrics(error: unknown, { hostname, port }: MetricsAddress): string {
+  return whyNot(error, hostname, port, { host: "--metrics-listen", port: "--metrics-listen" });
 }

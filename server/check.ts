@@ -4,6 +4,7 @@
  */
 
 import { X509Certificate } from "node:crypto";
+import { dirname } from "node:path";
 import { readApiKeys } from "../auth/api_keys.ts";
 import { Revoked } from "../auth/revoked.ts";
 import { AuthFailure, makeToken } from "../auth/tokens.ts";
@@ -13,7 +14,7 @@ import { readVariable } from "../cli/environment.ts";
 import { helpText } from "../cli/help.ts";
 import { parseOptions, UsageError } from "../cli/options.ts";
 import { printable, reasonOf, sentenceOf } from "../ops/log.ts";
-import { addressOf, metricsOf, openTokens, transportOf, whyNot } from "./assemble.ts";
+import { addressOf, metricsOf, openTokens, transportOf, whyNoMetrics, whyNot } from "./assemble.ts";
 import { readCertificate } from "./certificate.ts";
 import { readKey, withFile } from "./credentials.ts";
 import { freeBytes } from "./free_space.ts";
@@ -58,6 +59,7 @@ export const CHECKS: readonly Check[] = [
   { name: "messages", look: lookAtMessages },
   { name: "space", look: lookAtSpace },
   { name: "address", look: lookAtAddress },
+  { name: "metrics", look: lookAtMetrics },
 ];
 
 /** Result of a command: what to print, and the exit status. */
@@ -225,15 +227,19 @@ function schemaWords(version: number, known: number): string {
 async function lookAtSpace(values: ServerValues): Promise<Finding[]> {
   if (keepsNothing(values) || values.postgres !== undefined) return [];
   const { data, "free-bytes": floor } = values;
-  const bytes = await freeBytes(data).catch((error) => {
-    if ((error as { code?: string }).code === "ENOENT") return undefined; // a folder that is to be made
+  const bytes = await freeBytes(await nearestFolder(data)).catch((error) => {
     const why = error instanceof Deno.errors.NotCapable ? "the program was started without the permission to" : reasonOf(error);
     throw new Error(`Cannot see how much is free for ${data}: ${why}`);
   });
-  if (bytes === undefined) return [];
   const free = `${Math.floor(bytes / MIB)} MiB are free for ${data}`;
   if (bytes >= floor) return [fine(free)];
   return [warning(`${free}, fewer than --free-bytes (${Math.floor(floor / MIB)} MiB): messages would be refused`)];
+}
+
+/** Returns a folder, or the one in which the start would make it. */
+async function nearestFolder(folder: string): Promise<string> {
+  const isThere = await Deno.stat(folder).then(() => true, (error) => !(error instanceof Deno.errors.NotFound));
+  return isThere || folder === dirname(folder) ? folder : await nearestFolder(dirname(folder));
 }
 
 /** Tries to listen. A port in use is well where a server of ours has it, which is to be restarted. */
@@ -248,6 +254,35 @@ async function lookAtAddress(values: ServerValues): Promise<Finding[]> {
     const isOurs = await answersAsOurs(values);
     return [isOurs ? fine(`port ${port} on ${hostname} is in use, by a server that runs`) : failure(why)];
   }
+}
+
+/** Tries to listen for metrics beside the server. A port in use is well where metrics of ours are there. */
+async function lookAtMetrics(values: ServerValues): Promise<Finding[]> {
+  const address = metricsOf(values);
+  if (address === undefined) return [];
+  const { hostname, port } = address;
+  const option = `--metrics-listen ${values["metrics-listen"]}`;
+  if (port !== 0 && port === values.port && meet(hostname, values.host)) {
+    return [failure(`${option} is where the server itself listens; choose another port`)];
+  }
+  try {
+    Deno.listen({ hostname, port }).close();
+    return [fine(`${hostname} port ${port} is free`)];
+  } catch (error) {
+    const why = whyNoMetrics(error, address);
+    if (!(error instanceof Deno.errors.AddrInUse)) return [failure(why)];
+    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
+    const page = await ask({ url: new URL(`http://${host}:${port}/metrics`), caCerts: [], timeoutMs: ASK_MS }).catch(() =>
+      undefined
+    );
+    const isOurs = page?.status === 200 && page.text.includes("parley_");
+    return [isOurs ? fine(`port ${port} on ${hostname} is in use, by the metrics of a server that runs`) : failure(why)];
+  }
+}
+
+/** Returns whether nobody can listen on one port of both addresses. */
+function meet(one: string, other: string): boolean {
+  return one === other || [one, other].some((host) => host === "0.0.0.0" || host === "::");
 }
 
 async function answersAsOurs(values: ServerValues): Promise<boolean> {

@@ -70,6 +70,8 @@ Deno.test({
     inFolder(async (dir) => {
       const { lines, status } = await check(["--data", `${dir}/data`]);
       assertEquals([status, lines.filter((line) => !line.startsWith("ok "))], [0, []]);
+      const full = await check(["--data", `${dir}/data/deep`, "--quiet", "--free-bytes", String(2 ** 52)]);
+      assertMatch(full.lines.join("\n"), /^warning {2}space: .*messages would be refused$/m);
       assertEquals([...Deno.readDirSync(dir)], []);
       assertEquals(await check(["--data", `${dir}/data`, "--quiet"]), { lines: [""], status: 0 });
     }),
@@ -154,6 +156,26 @@ Deno.test({
     const others = (await checkAll(values(other.addr.port), look)).flatMap(([, found]) => found);
     assertEquals(others.map(({ level }) => level), ["error"]);
     assertStringIncludes(others[0]!.words, "is in use");
+  },
+});
+
+Deno.test({
+  name: "check looks at the port of the metrics: the server's own, one of ours, somebody else's",
+  ignore,
+  async fn() {
+    await using server = await startServer({ port: 0, metrics: { hostname: "127.0.0.1", port: 0 } });
+    await using other = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, () => new Response("hello\n"));
+    const metricsAt = async (address: string) => {
+      const args = ["--port", String(server.port), "--broker", "memory", "--metrics-listen", address];
+      const look = CHECKS.filter(({ name }) => name === "metrics");
+      const [finding] = (await checkAll(parseOptions(SERVER_OPTIONS, args).values, look)).flatMap(([, found]) => found);
+      return `${finding!.level}: ${finding!.words}`;
+    };
+    assertMatch(await metricsAt(`127.0.0.1:${server.port}`), /^error: .*where the server itself listens/);
+    assertMatch(await metricsAt(`0.0.0.0:${server.port}`), /^error: .*where the server itself listens/);
+    assertMatch(await metricsAt(`127.0.0.1:${server.metricsPort}`), /^ok: .*by the metrics of a server that runs/);
+    assertMatch(await metricsAt(`127.0.0.1:${other.addr.port}`), /^error: .*in use; choose another with --metrics-listen/);
+    assertMatch(await metricsAt("127.0.0.1:0"), /^ok: /);
   },
 });
 

@@ -10,6 +10,7 @@ import { API_ROUTE_NAMES } from "./api.ts";
 import { plain } from "./http.ts";
 import { VERSION } from "./options.ts";
 import type { Certificate, Upgrade } from "./transport.ts";
+import { WEBHOOK_RESULTS } from "./webhooks.ts";
 
 /** Status of the answer that stands for an upgrade which was done, by transport: Deno's own, and that of `ws`. */
 const UPGRADED = [101, 204];
@@ -44,6 +45,7 @@ export class MetricsServer {
   constructor({ hostname, port }: MetricsAddress) {
     this.#metrics = new Metrics({
       apiRoutes: API_ROUTE_NAMES,
+      webhookResults: WEBHOOK_RESULTS,
       version: VERSION,
       deno: Deno.version.deno,
       sample: () => this.#sample(),

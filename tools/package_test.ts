@@ -80,6 +80,10 @@ Deno.test({
           /\.\/usr\/share\/bash-completion\/completions\/chat-client$/m,
           /\.\/usr\/share\/zsh\/vendor-completions\/_chat-server$/m,
           /\.\/usr\/share\/fish\/vendor_completions\.d\/chat-client\.fish$/m,
+          /\.\/usr\/share\/doc\/parley\/API\.md\.gz$/m,
+          /\.\/usr\/share\/doc\/parley\/WEBHOOKS\.md\.gz$/m,
+          /\.\/usr\/share\/doc\/parley\/CLUSTER\.md\.gz$/m,
+          /\.\/usr\/share\/doc\/parley\/openapi\.json\.gz$/m,
         ]
       ) assertMatch(list, line);
       assertEquals((await run("dpkg-deb", ["--field", file, "Version"])).trim(), debianVersion());

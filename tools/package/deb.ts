@@ -26,7 +26,17 @@ const COMPLETIONS = {
   zsh: (name: string) => `usr/share/zsh/vendor-completions/_${name}`,
   fish: (name: string) => `usr/share/fish/vendor_completions.d/${name}.fish`,
 };
-const DOCUMENTS = ["README.md", "SECURITY.md", "docs/OPERATIONS.md", "docs/PROTOCOL.md", "docs/CLIENT.md"];
+const DOCUMENTS = [
+  "README.md",
+  "SECURITY.md",
+  "docs/OPERATIONS.md",
+  "docs/PROTOCOL.md",
+  "docs/CLIENT.md",
+  "docs/API.md",
+  "docs/WEBHOOKS.md",
+  "docs/CLUSTER.md",
+  "docs/openapi.json",
+];
 
 /** Makes the package; returns the path of its file. Throws `Unmakeable` without dpkg-deb. */
 export async function makeDeb(build: Build): Promise<string> {
