@@ -19,7 +19,7 @@ import type { Connection, Identity, Receiver } from "./hub/connection.ts";
 import { LineCache } from "./hub/encoding.ts";
 import { Handshake, type HandshakeHost, HELLO_GRACE_MS, HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 import { Elsewhere, type ElsewhereHost, higher } from "./hub/elsewhere.ts";
-import { type Meter, NO_METER, type SlowWatch } from "./hub/meter.ts";
+import { type Meter, NO_METER, type SlowWatch, timed } from "./hub/meter.ts";
 import type { NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, REFUSALS_MAX } from "./hub/options.ts";
@@ -80,7 +80,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
   /** Questions and changes of backends, beside {@linkcode Hub.submit}. */
   readonly backend: Backend = new Backend(this);
   readonly #options: HubOptions;
-  readonly #slow: SlowWatch | undefined;
+  readonly slow: SlowWatch | undefined;
   readonly #defer: (callback: () => void) => void;
   readonly #handshake: Handshake;
   readonly #allowance: Allowance;
@@ -115,7 +115,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
     this.#options = options;
     this.broker = options.broker;
     this.meter = options.meter ?? NO_METER;
-    this.#slow = options.slow;
+    this.slow = options.slow;
     this.frameBytes = options.frameBytes ?? FRAME_BYTES_MAX;
     this.queueBytes = options.queueBytes ?? QUEUE_BYTES_MAX;
     this.refusalsMax = options.refusalsMax ?? REFUSALS_MAX;
@@ -329,14 +329,12 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
   /** Waits for a request that asked the broker: a drain does not cut it off. */
   async #finish(handled: Promise<void>, session: Session, frame: ClientFrame): Promise<void> {
     this.#inFlight++;
-    const begun = performance.now();
     try {
-      await handled;
+      await timed(this.slow, String(frame.type), handled);
     } catch (error) {
       this.report(error, String(frame.type));
       session.refuse(Refusal.of(frame, "unavailable", "The server could not do this now; try again"));
     }
-    this.#slow?.answered(performance.now() - begun, String(frame.type));
     this.#ended();
   }
 
@@ -422,7 +420,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
   #wake(): void {
     if (this.#turnDue) return;
     this.#turnDue = true;
-    if (this.#slow) this.#turnBegun = performance.now();
+    if (this.slow) this.#turnBegun = performance.now();
     this.#defer(this.#atTurnsEnd);
   }
 
@@ -458,7 +456,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
     }
     const ms = performance.now() - begun;
     this.meter.appended(ms / 1_000, drafts.length);
-    this.#slow?.appended(ms, drafts.length);
+    this.slow?.appended(ms, drafts.length);
     this.#ended();
   }
 
@@ -474,8 +472,8 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
       this.#cameAt = undefined;
     }
     this.#confirmations.gather(due);
-    if (this.#slow && this.#endingBegun > 0) {
-      this.#slow.turned(performance.now() - this.#endingBegun, this.#endingMessages, due.length);
+    if (this.slow && this.#endingBegun > 0) {
+      this.slow.turned(performance.now() - this.#endingBegun, this.#endingMessages, due.length);
     }
     this.#endingBegun = this.#endingMessages = 0;
     if (this.#scheduled.length > 0) return this.#wake();

@@ -197,6 +197,27 @@ Deno.test("Hub takes nothing more while it drains: what came before is acked, wh
   assertEquals(page.messages.map(({ content }) => content), ["before"]);
 });
 
+Deno.test("Hub closes many connections over a while before it ends, and serves the others meanwhile", async () => {
+  const { hub } = setUp({ defer: setImmediate });
+  const devices: Device[] = [];
+  for (let n = 0; n < 300; n++) devices.push(await extended(hub, `u${n}`));
+  const open = () => devices.filter(({ closed }) => closed === undefined);
+  await hub.disperse("restart", "The server is restarting", 0);
+  assertEquals(open().length, devices.length, "no time, nobody closed");
+  const begun = performance.now(), dispersed = hub.disperse("restart", "The server is restarting", 10_000);
+  const last = devices.at(-1)!, before = devices.at(-2)!, counts = new Set([open().length]);
+  last.tell("u298", "still here", "1");
+  await settle();
+  assertEquals([last.last("ack").id, before.contents], ["1", ["still here"]]);
+  const looking = setInterval(() => counts.add(open().length), 5);
+  await dispersed;
+  clearInterval(looking);
+  assert(performance.now() - begun >= 250, "a thousand a second at most");
+  assert(counts.size >= 3, `all at once: ${[...counts]}`);
+  assertEquals(devices.every(({ closed }) => closed?.code === CLOSE_CODES.restart.code), true);
+  assertEquals(hub.counts.sessions, 0);
+});
+
 Deno.test("Hub says goodbye at the deadline of a drain, whatever the broker does", async () => {
   const { hub, broker } = setUp({ defer: setImmediate });
   const alice = await extended(hub, "alice");
@@ -226,5 +247,25 @@ Deno.test("Hub tells who watches how long appends, turns and answers took, with 
   const turns = told.filter(([kind]) => kind === "turned");
   const most = (field: number) => Math.max(...turns.map((turn) => Number(turn[field])));
   assertEquals([most(1), most(2)], [2, 2], `${turns}`);
+  close(alice, bob);
+});
+
+Deno.test("Hub tells who watches how long it took to find a device, each page of its backlog, and a backend's page", async () => {
+  const told: string[] = [];
+  const slow = { appended() {}, turned() {}, answered: (_: number, request: string) => told.push(request) };
+  const { hub } = setUp({ slow });
+  const alice = await extended(hub, "alice");
+  close(await extended(hub, "bob"));
+  await settle();
+  for (let i = 0; i < 200; i++) alice.tell("bob", `${i}`, `${i}`);
+  await settle();
+  told.length = 0;
+  const bob = await extended(hub, "bob");
+  await settle();
+  assertEquals(told, ["hello", "backlog", "backlog"]);
+  told.length = 0;
+  await hub.backend.history("bob", { with: "alice" });
+  await hub.backend.conversations("bob", {});
+  assertEquals(told, ["history", "conversations"]);
   close(alice, bob);
 });

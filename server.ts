@@ -91,16 +91,21 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const scheme = certificate ? "wss" : "ws";
   let isDraining = false;
   let isListening = () => false;
+  const unstored = () => {
+    if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
+    const unwell = broker.health?.();
+    return unwell === undefined ? undefined : `nothing can be stored (${unwell})`;
+  };
   const answers: Omit<HttpOptions, "upgrade"> = {
     scheme,
+    unstored,
     trustedHops: options.trustedHops ?? 0,
     isDraining: () => isDraining,
     unreadiness() {
       if (isDraining) return "it is draining";
       if (!isListening()) return "it does not listen: there are no file descriptors";
-      if (space?.isShort) return "there is too little free space for messages (--free-bytes)";
-      const unwell = broker.health?.();
-      if (unwell !== undefined) return `nothing can be stored (${unwell})`;
+      const unable = unstored();
+      if (unable !== undefined) return unable;
       const full = admission.full();
       return full === undefined ? undefined : `it is at a limit (${full})`;
     },

@@ -193,8 +193,7 @@ export class MemoryBroker implements Broker {
     const { content, id, origin } = draft;
     const seq = this.#log.head + 1;
     const message: Stored = { sender: from, recipient: to, content, id, origin, seq, ts };
-    this.#log.push(message);
-    thread.seqs.push(seq);
+    thread.push(message);
     if (id !== undefined) (sender.ids ??= new Map()).set(id, seq);
     if (recipient) addWaiting(thread, recipient, 1);
     else if (thread.passive.has(from)) agree(thread, from);
@@ -213,7 +212,9 @@ export class MemoryBroker implements Broker {
   #newThread(sender: User, address: string): Thread | BrokerRefusal {
     if (isGroup(address)) return this.#whyNotIn(address);
     const other = this.#users.get(address);
-    return other ? newDirect(new Map([[sender.name, 0], [other.name, 0]]), sender, other) : unknownRecipient(address);
+    return other
+      ? newDirect(this.#log, new Map([[sender.name, 0], [other.name, 0]]), sender, other)
+      : unknownRecipient(address);
   }
 
   /** Returns the refusal for a group that is not among a user's threads. */
@@ -259,7 +260,7 @@ export class MemoryBroker implements Broker {
     const thread = this.#users.get(name)?.threads.get(other);
     if (thread) return thread;
     if (isGroup(other)) return this.#whyNotIn(other);
-    return this.#users.has(other) ? newDirect(new Map([[name, 0]])) : unknownUser(other);
+    return this.#users.has(other) ? newDirect(this.#log, new Map([[name, 0]])) : unknownUser(other);
   }
 
   conversations(name: string, limit: number, before?: ConversationCursor): Promise<ConversationPage> {

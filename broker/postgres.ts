@@ -41,7 +41,7 @@ import { eraseUser } from "./postgres/erasing.ts";
 import { PostgresFeed } from "./postgres/feed.ts";
 import { Groups } from "./postgres/groups.ts";
 import { type Kind, Lane, SETTLE_MS, Unavailable } from "./postgres/lane.ts";
-import { Connector, Link, type Sql } from "./postgres/link.ts";
+import { Connector, Link, LOCK_MS, type Sql } from "./postgres/link.ts";
 import { Mailboxes } from "./postgres/mailboxes.ts";
 import { advanceKind, type AttachItem, attachKind, markAllKind, markKind, SEE } from "./postgres/moves.ts";
 import { Nodes } from "./postgres/nodes.ts";
@@ -49,7 +49,7 @@ import { Reading } from "./postgres/reading.ts";
 import { Reads } from "./postgres/reads.ts";
 import { Search } from "./postgres/search.ts";
 import { Retention } from "./postgres/retention.ts";
-import { migrate, type Migration, newEpoch } from "./postgres/schema.ts";
+import { migrate, type Migration, MIGRATIONS, newEpoch, requireKnown, type SchemaState } from "./postgres/schema.ts";
 import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSettings } from "./postgres/settings.ts";
 import { Tail } from "./postgres/tail.ts";
 import { describeFailure } from "./postgres/trouble.ts";
@@ -93,7 +93,7 @@ export async function openPostgresBroker(options: PostgresOptions): Promise<Post
   const settings = readSettings(options), schema = checkSchema(options.schema ?? DEFAULT_SCHEMA);
   const node = options.node ?? `node-${crypto.randomUUID().slice(0, 8)}`;
   const connector = new Connector(settings, schema, node);
-  const opening = new Link(connector, { max: 1 });
+  const opening = new Link(connector, { max: 1, session: { lock_timeout: LOCK_MS } });
   try {
     const sql = await opening.once().catch((error) => {
       throw new BrokerError(`Cannot reach ${describe(settings)}: ${reasonOf(error)}`);
@@ -101,7 +101,7 @@ export async function openPostgresBroker(options: PostgresOptions): Promise<Post
     const state = await migrate(sql, schema, options.migrations);
     const durability = await readDurability(sql);
     if (durability.refusal && !options.allowAsync) throw new BrokerError(durability.refusal);
-    const broker = new PostgresBroker(connector, { ...options, schema, node }, state.epoch, durability, describe(settings));
+    const broker = new PostgresBroker(connector, { ...options, schema, node }, state, durability, describe(settings));
     await broker.open().catch(async (error) => {
       await broker.close();
       throw error;
@@ -157,7 +157,7 @@ export class PostgresBroker implements Broker {
   constructor(
     connector: Connector,
     options: PostgresOptions & { readonly schema: string; readonly node: string },
-    epoch: string,
+    { epoch, channel }: Pick<SchemaState, "epoch" | "channel">,
     durability: Durability,
     place: string,
   ) {
@@ -199,11 +199,12 @@ export class PostgresBroker implements Broker {
     });
     this.#doorbell = new Doorbell({
       connector,
-      channel: schema,
+      channel: `${schema}_${channel}`,
       node: this.#id,
       rung: () => void this.#tail.wake(),
       reconnected: () => void this.#nodes.reconnected(),
       heard: (from, event) => this.#heard(from, event),
+      report: (words) => void this.#reportOnce(words, "doorbell"),
     });
     this.#nodes = new Nodes({
       reads,
@@ -271,8 +272,10 @@ export class PostgresBroker implements Broker {
     this.#mailboxes.forget();
     const { seq, ts } = this.#tail.last;
     const [row] = await sql`SELECT leave_out(${this.#tail.seen}, ${SKIPPED}),
-      (SELECT value FROM meta WHERE key = 'epoch') AS epoch, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline,
+      (SELECT value FROM meta WHERE key = 'epoch') AS epoch, (SELECT value::int FROM meta WHERE key = 'version') AS version,
+      (SELECT value::int FROM meta WHERE key = 'oldest') AS oldest, left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline,
       EXISTS (SELECT 1 FROM messages WHERE messages.seq = ${seq} AND messages.ts = ${ts}) AS has_last`;
+    requireKnown(row as unknown as { version: number; oldest: number }, (this.#options.migrations ?? MIGRATIONS).length);
     // A promoted standby that does not have what was handed out here has lost what was acknowledged.
     const isPromoted = this.#timeline !== "" && this.#timeline !== row!.timeline;
     this.#timeline = row!.timeline;
@@ -339,15 +342,20 @@ export class PostgresBroker implements Broker {
   /** Reports a failure, the same words once a minute, and tries to write until it is over. */
   #trouble(where: string, error: unknown): void {
     if (this.#closed) return;
-    const words = describeFailure(error), now = performance.now();
-    if (now - (this.#said.get(words) ?? -Infinity) >= REPEAT_MS) {
-      if (this.#said.size >= SAID_MAX) this.#said.clear();
-      this.#said.set(words, now);
-      this.#isAway = true;
-      this.#report(words, `postgres (${where})`);
-    }
+    const words = describeFailure(error);
+    if (this.#reportOnce(words, where)) this.#isAway = true;
     this.#troubles.set(where, words);
     this.#probe ??= setTimeout(() => void this.#tryAgain(), PROBE_MS);
+  }
+
+  /** Reports words, the same ones once a minute; returns whether it did. */
+  #reportOnce(words: string, where: string): boolean {
+    const now = performance.now();
+    if (now - (this.#said.get(words) ?? -Infinity) < REPEAT_MS) return false;
+    if (this.#said.size >= SAID_MAX) this.#said.clear();
+    this.#said.set(words, now);
+    this.#report(words, `postgres (${where})`);
+    return true;
   }
 
   #worked(where: "durable" | "soft"): void {

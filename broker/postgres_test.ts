@@ -1,6 +1,6 @@
 /** The broker on PostgreSQL: the suite of all brokers, and what only this one can get wrong. */
 
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { delay } from "@std/async/delay";
 import type { Appended, Draft, Stored } from "../broker.ts";
 import { LACKS_POSTGRES, PostgresServer, runAsPostgres, sharedPostgres } from "../testing/postgres.ts";
@@ -376,7 +376,8 @@ Deno.test({
   async fn() {
     using disk = SmallDisk.make(DISK_MIB)!;
     await using server = new PostgresServer({ dir: disk.folder });
-    await using broker = await openPostgresBroker({ url: server.url() });
+    const reports: string[] = [];
+    await using broker = await openPostgresBroker({ url: server.url(), report: (error) => reports.push(String(error)) });
     await broker.attach("ann", "laptop");
     const acked: string[] = [];
     let sent = 0;
@@ -389,6 +390,9 @@ Deno.test({
     disk.fill();
     await until(async () => await send() === "unavailable", "a refusal");
     assert(broker.trouble !== undefined);
+    // Without room for its log it ends, and then that is all that anybody knows.
+    const isSaid = () => reports.some((words) => /\(53100\)\. Make room on its disk/.test(words));
+    await until(async () => isSaid() || server.pids().length === 0 || await send() === "", "words of the disk");
     disk.free();
     // Without room for its log PostgreSQL may end; whoever runs it starts it again.
     if (server.pids().length === 0) server.revive();
@@ -410,6 +414,55 @@ test("refuses a PostgreSQL that acknowledges what it may lose, unless its operat
   assertStringIncludes(error.message, "--postgres-allow-async");
   await using broker = await openPostgresBroker({ url: server.url(), allowAsync: true });
   assertStringIncludes(broker.durability.words, "promises nothing");
+});
+
+test("refuses synchronous_commit local where there is a standby, of either kind, unless its operator insists", async () => {
+  await using primary = new PostgresServer({ settings: ["synchronous_commit = local"] });
+  await (await openPostgresBroker({ url: primary.url() })).close();
+  await using standby = new PostgresServer({ standbyOf: primary });
+  await until(() => primary.query("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") === "1", "a standby");
+  for (const names of ["", "*"]) {
+    primary.set(`synchronous_standby_names = '${names}'`);
+    await until(() => primary.query("SHOW synchronous_standby_names") === names, "the setting");
+    const error = await assertRejects(() => openPostgresBroker({ url: primary.url() }), BrokerError);
+    assertStringIncludes(
+      error.message,
+      "a failover would lose acknowledged messages. Set it to on, or start with --postgres-allow-async",
+    );
+    await using broker = await openPostgresBroker({ url: primary.url(), allowAsync: true });
+    assertStringIncludes(broker.durability.words, "loses what had not reached the standby");
+  }
+  // The standby itself takes no node, and says so; with the primary beside it in the address the primary is found.
+  const error = await assertRejects(() => openPostgresBroker({ url: standby.url(), allowAsync: true }), BrokerError);
+  assertStringIncludes(error.message, "is a standby, which takes no writes. Promote it, or name the primary");
+  const both = `postgres://postgres@127.0.0.1:${standby.port},127.0.0.1:${primary.port}/postgres`;
+  await using broker = await openPostgresBroker({ url: both, allowAsync: true });
+  await broker.attach("ann", "laptop");
+  await primary.crash();
+  assertEquals(codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]), "unavailable");
+  await until(() => {
+    const words = broker.trouble ?? "";
+    return words.includes(`127.0.0.1:${standby.port}`) && words.includes("Promote it") && words.includes("Nothing listens at");
+  }, "words about both hosts");
+});
+
+test("goes on saying why on a schema that a newer version has taken something from", async () => {
+  const server = sharedPostgres(), schema = server.newSchema(), url = server.url();
+  await using broker = await openPostgresBroker({ url, schema });
+  await broker.attach("ann", "laptop");
+  server.query(`UPDATE ${schema}.meta SET value = '99' WHERE key = 'oldest'`);
+  server.query(`ALTER TABLE ${schema}.messages RENAME TO letters`);
+  assertEquals(codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]), "unavailable");
+  assertStringIncludes(broker.trouble ?? "", "PostgreSQL says 42P01. Another version has changed the schema: start that one");
+  server.query(`ALTER TABLE ${schema}.letters RENAME TO messages`);
+  // It may write to what it can, until it connects again: then it is asked which versions may.
+  server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ~ 'append' AND pid <> pg_backend_pid()");
+  await until(
+    () => /needs nodes that know version 99.*Start a newer version/.test(broker.trouble ?? ""),
+    "words of the version",
+  );
+  server.query(`UPDATE ${schema}.meta SET value = '1' WHERE key = 'oldest'`);
+  await until(() => broker.trouble === undefined, "the end of the trouble");
 });
 
 test("says in words why it cannot be opened, and never the password", async () => {
@@ -444,6 +497,64 @@ test("lets one node at a time follow the log under a name, and another one when 
   assertEquals((await one.feed.claim("push", 60_000))?.wish, "again");
   await one.feed.save("push", "done", "again");
   assertEquals((await desk.list()).find(({ name }) => name === "push"), { name: "push", state: "done", wish: undefined });
+});
+
+test("hears nothing of roles that may not read its schema, and goes on over what it does not understand", async () => {
+  await using nodes = await twoNodes({ report: (error) => reports.push(String(error)) });
+  const reports: string[] = [], { one, two, server, schema } = nodes, signals: string[] = [];
+  two.subscribe("ben", { message() {}, signal: (signal) => signals.push(JSON.stringify(signal)) });
+  server.query("CREATE ROLE mallory LOGIN");
+  const typing = (sender: string) => ({ type: "typing", sender, recipient: "ben" }) as const;
+  const forged = JSON.stringify(["x", 0, ["signal", ["ben"], typing("mallory")]]);
+  server.query(`NOTIFY ${schema}, '${forged}'`, "mallory");
+  assertThrows(() => server.query(`SELECT * FROM ${schema}.meta`, "mallory"), Error, "permission denied");
+  const channel = `${schema}_${server.query(`SELECT value FROM ${schema}.meta WHERE key = 'channel'`)}`;
+  const listener = () => server.query("SELECT string_agg(pid::text, ',') FROM pg_stat_activity WHERE query ~ '^LISTEN'");
+  const before = listener();
+  for (const payload of ["garbage", "null", "[]", '["x",0,null]', '["x",0,["signal",null,{}]]', '["x",0,["unheard-of"]]']) {
+    server.query(`NOTIFY ${channel}, '${payload}'`);
+  }
+  await until(() => {
+    one.signal(["ben"], typing("ann"));
+    return signals.length > 0;
+  }, "a signal of a node");
+  assertEquals(signals.filter((signal) => signal.includes("mallory")), []);
+  assertEquals(listener(), before, "the connection has ended");
+  assertEquals(reports, Array(2).fill("Another node, or somebody else, said what cannot be understood"), "once for each node");
+});
+
+test("keeps what looks like SQL, like an array or like anything else of PostgreSQL's as it is, in every field", async () => {
+  await using nodes = await twoNodes();
+  const { one, two, server, schema } = nodes;
+  const odd = [
+    ...[
+      "'; DROP TABLE users; --",
+      '"\\"{},NULL',
+      "\\",
+      "NULL",
+      "{a,b}",
+      "$1 $$ %s :x ?",
+      "\u{1F600}\u2028",
+      "\x01\x7f",
+      "\\x00",
+    ],
+    "E'\\000'",
+  ];
+  for (const [n, text] of odd.entries()) {
+    const sent = { sender: "ann", recipient: "ben", content: text, id: text, origin: `${text}'` };
+    const [first, again] = [await one.append([sent]), await two.append([sent])];
+    assertEquals([codeOf(first[0]), "seq" in again[0]! && again[0].duplicate], ["ok", true], text);
+    one.signal(["ben"], { type: "typing", sender: text, recipient: text });
+    await two.feed.claim(text, 60_000);
+    assertEquals(await two.feed.save(text, text), true, `${n}`);
+    await two.search("ben", { query: text, limit: 5 });
+  }
+  const page = await two.read("ben", 0, 100);
+  assertEquals(
+    page.messages.map(({ content, id, origin }) => [content, id, origin]),
+    odd.map((text) => [text, text, `${text}'`]),
+  );
+  assertEquals(server.query(`SELECT count(*) FROM ${schema}.users`), "3");
 });
 
 // ---- The schema -------------------------------------------------------------------------------------------------------------
@@ -558,5 +669,63 @@ test("takes over a folder of SQLite, with everything at its place", async () => 
   const cursor = await broker.feed.claim("push", 60_000);
   assertEquals(cursor?.state, '{"position":2,"begun":[]}', "changes have other numbers here");
   await assertRejects(() => moveToPostgres(dir, { url: server.url(), schema }), BrokerError, "is in use");
+  await Deno.remove(dir, { recursive: true });
+});
+
+/** A folder of SQLite with some messages. */
+async function folderOf(messages: number): Promise<{ readonly dir: string; readonly epoch: string }> {
+  const dir = await Deno.makeTempDir();
+  const sqlite = await openSqliteBroker({ dir });
+  for (const user of ["ann", "ben"]) await sqlite.attach(user, "laptop");
+  await sqlite.append(Array.from({ length: messages }, (_, n) => draft("ann", "ben", `${n}`)));
+  await sqlite.close();
+  return { dir, epoch: sqlite.epoch };
+}
+
+test("takes over one folder of two at the same moment, and a node that starts meanwhile finds all of it", async () => {
+  const server = sharedPostgres(), schema = server.newSchema(), url = server.url();
+  await (await openPostgresBroker({ url, schema })).close();
+  const folders = [await folderOf(10), await folderOf(10)];
+  await using holder = new Holder(server, schema);
+  await holder.run("BEGIN; LOCK TABLE messages IN SHARE MODE");
+  const moving = folders.map(({ dir }) => moveToPostgres(dir, { url, schema }));
+  const settled = Promise.allSettled(moving);
+  const waiting = (more: string) =>
+    server.query(`SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '${schema}.messages'::regclass ${more}`);
+  await until(() => waiting("") === "1", "a move that waits");
+  const opening = openPostgresBroker({ url, schema });
+  await until(
+    () => server.query(`SELECT count(*) > 1 FROM pg_locks WHERE NOT granted AND relation = '${schema}.meta'::regclass`) === "t",
+    "a move and a start that wait",
+  );
+  await holder.run("COMMIT");
+  const results = await settled, done = results.findIndex(({ status }) => status === "fulfilled");
+  await using broker = await opening;
+  assertEquals(results.map(({ status }) => status).toSorted(), ["fulfilled", "rejected"]);
+  const failed = results.find((result) => result.status === "rejected") as PromiseRejectedResult;
+  assertStringIncludes(String(failed.reason), "is in use");
+  assertEquals(broker.epoch, folders[done]!.epoch);
+  assertEquals((await broker.read("ben", 0, 100)).messages.length, 10);
+  for (const { dir } of folders) await Deno.remove(dir, { recursive: true });
+});
+
+test("says that somebody holds a lock, when it is moved to, started and used", async () => {
+  const server = sharedPostgres(), schema = server.newSchema(), url = server.url();
+  await using broker = await openPostgresBroker({ url, schema });
+  await broker.attach("ann", "laptop");
+  const { dir } = await folderOf(1);
+  await using holder = new Holder(server, schema);
+  await holder.run("BEGIN; LOCK TABLE meta, users, messages IN ACCESS EXCLUSIVE MODE");
+  const [appended, started, moved] = await Promise.all([
+    broker.append([draft("ann", "ann", "hi")]),
+    assertRejects(() => openPostgresBroker({ url, schema }), BrokerError),
+    assertRejects(() => moveToPostgres(dir, { url, schema }), BrokerError),
+  ]);
+  assertEquals(codeOf(appended[0]), "unavailable");
+  for (const { message } of [started, moved]) assertStringIncludes(message, "(55P03). Somebody holds a lock on the schema");
+  await until(() => /another program holds a lock; see pg_stat_activity/.test(broker.trouble ?? ""), "words of the lock");
+  await holder.run("COMMIT");
+  await until(async () => codeOf((await broker.append([draft("ann", "ann", "hi")]))[0]) === "ok", "an append that succeeds");
+  await until(() => broker.trouble === undefined, "the end of the trouble");
   await Deno.remove(dir, { recursive: true });
 });

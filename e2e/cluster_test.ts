@@ -6,7 +6,7 @@
  * PARLEY_SEED repeats a run.
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { deadline } from "@std/async/deadline";
 import { delay } from "@std/async/delay";
 import { MIGRATIONS } from "../broker/postgres/schema.ts";
@@ -38,6 +38,8 @@ const UNLIMITED = [
   "--max-refusals",
   "0",
 ];
+/** Devices of a restart under load. */
+const MANY = 120;
 const USERS = ["ann", "ben", "cat", "dan"];
 const GROUPS = new Map([["#all", USERS], ["#few", ["ann", "ben"]]]);
 /** A group that `dan` keeps leaving and joining. */
@@ -157,6 +159,36 @@ Deno.test({
     const again = new WebSocket(two.url, ["parley", `bearer.${await token("ben")}`]);
     await new Promise<void>((resolve) => again.onclose = () => resolve());
     await Deno.remove(dir, { recursive: true });
+  },
+});
+
+Deno.test({
+  name: "cluster - a node that cannot store says why and what to do at /readyz, at /healthz and in its log, until it can again",
+  ignore,
+  async fn() {
+    await using postgres = new PostgresServer();
+    await using node = await start(postgres.url(), "one");
+    const ask = async (path: string) => {
+      const answer = await fetch(node.url.replace(/^ws/, "http").replace(/\/ws$/, path));
+      return [answer.status, (await answer.text()).trim()] as const;
+    };
+    const until = async (status: number) => {
+      for (;;) {
+        const [answered, words] = await ask("/readyz");
+        if (answered === status) return words;
+        await delay(50);
+      }
+    };
+    assertEquals(await ask("/readyz"), [200, "ok"]);
+    postgres.set("default_transaction_read_only = on");
+    const words = await deadline(until(503), SETTLE_MS);
+    const why = /^not ready: nothing can be stored \((.*)\)$/.exec(words)?.[1] ?? words;
+    assertMatch(why, /^cannot execute .* in a read-only transaction \(25006\)\. It is a standby: promote it.*set it off$/);
+    assertEquals(await ask("/healthz"), [200, `ok, but ${words}`]);
+    assert(node.err.all().some((line) => line.includes(why)), node.err.all().join("\n"));
+    postgres.set("default_transaction_read_only = off");
+    await deadline(until(200), SETTLE_MS);
+    assertEquals(await ask("/healthz"), [200, "ok"]);
   },
 });
 
@@ -422,6 +454,55 @@ Deno.test({
     assertEquals(postgres.query("SELECT value FROM parley.meta WHERE key = 'version'"), String(MIGRATIONS.length + 1));
     await using back = await start(postgres.url(), "back"); // an old one still may
     assert(back.url !== "");
+  },
+});
+
+Deno.test({
+  name: `cluster - a restart of one node after the other with ${MANY} devices on them loses nothing, and tells each with 1012`,
+  ignore,
+  async fn() {
+    const seed = newSeed(), random = seeded(seed);
+    await using postgres = new PostgresServer();
+    await using cluster = new Cluster(random, [postgres]);
+    await cluster.open();
+    const devices = Array.from({ length: MANY }, (_, n) => new ChaosDevice(cluster.proxy.port, `u${n}`, "laptop", true));
+    try {
+      await Promise.all(devices.map((device) => device.until(() => device.synced)));
+      let sent = 0;
+      for (const index of [0, 1, 2]) {
+        const old = cluster.nodes[index]!;
+        let hasEnded = false;
+        old.kill("SIGTERM");
+        const ended = old.code().finally(() => hasEnded = true);
+        while (!hasEnded) {
+          for (let n = 0; n < 20; n++) pick(random, devices).send(pick(random, devices).user, `m${sent++}`);
+          await delay(5);
+        }
+        assertEquals(await ended, 0);
+        await old[Symbol.asyncDispose]();
+        cluster.nodes[index] = await start(cluster.url, `new-${index}`);
+      }
+      const isDone = (device: ChaosDevice) => device.pending === 0;
+      await deadline(Promise.all(devices.map((device) => device.until(() => isDone(device)))), SETTLE_MS);
+      // Each hears of its last message only after all the others that were sent to it.
+      await deadline(
+        Promise.all(devices.map(async (device) => {
+          const from = devices[(devices.indexOf(device) + 1) % MANY]!;
+          from.send(device.user, `last of ${device.user}`);
+          await device.until(() => device.received.some(({ id }) => id === `last of ${device.user}`));
+          await from.until(() => isDone(from));
+        })),
+        SETTLE_MS,
+      );
+    } finally {
+      await Promise.all(devices.map((device) => device.close()));
+    }
+    assertEquals(check(devices, new Map()), [], `seed ${seed}`);
+    const codes = devices.flatMap(({ closes }) => closes);
+    const restarts = codes.filter((code) => code === 1012).length;
+    assert(restarts >= MANY, `${restarts} of ${codes.length} closes were 1012`);
+    // Whoever comes back to a node that is gone gets no connection, which is 0 or 1006.
+    assertEquals(codes.filter((code) => ![0, 1000, 1005, 1006, 1012].includes(code)), []);
   },
 });
 

@@ -3,6 +3,7 @@
 import type { BrokerRefusal, GroupAnswer, GroupRequest } from "../broker.ts";
 import type { ClientFrameOf, ServerFrameOf } from "../protocol.ts";
 import { timestamp } from "./encoding.ts";
+import { type SlowWatch, timed } from "./meter.ts";
 import { conversationPage, historyPage } from "./pages.ts";
 import type { Watcher } from "./presence.ts";
 import { notify, type RequestHost } from "./requests.ts";
@@ -10,6 +11,8 @@ import type { Session } from "./session.ts";
 
 /** Needs of a {@linkcode Backend}, which the hub meets. */
 export interface BackendHost extends RequestHost {
+  /** Told how long pages took. */
+  readonly slow: SlowWatch | undefined;
   /** Returns the connections of `user` to this node. */
   sessionsOf(user: string): readonly Session[];
 }
@@ -27,7 +30,7 @@ export class Backend {
 
   /** Reads a page of a conversation of `user`, cut to what one answer may have. */
   history(user: string, query: Omit<ClientFrameOf<"history">, "type" | "id">): ReturnType<typeof historyPage> {
-    return historyPage(this.#host, user, query);
+    return timed(this.#host.slow, "history", historyPage(this.#host, user, query));
   }
 
   /** Reads a page of the conversations of `user`, with what they have read until now. */
@@ -36,7 +39,7 @@ export class Backend {
     query: Omit<ClientFrameOf<"conversations">, "type" | "id">,
   ): ReturnType<typeof conversationPage> {
     this.#host.reportConfirmed(this.#host.sessionsOf(user));
-    return conversationPage(this.#host, user, query);
+    return timed(this.#host.slow, "conversations", conversationPage(this.#host, user, query));
   }
 
   /** Returns how users are connected to any node, and when they were last; undefined for those whom nobody knows. */

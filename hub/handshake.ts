@@ -6,7 +6,7 @@
 import { type Attached, BASE_DEVICE, type Devices, type LastSeen, type Markers } from "../broker.ts";
 import { type ClientFrame, type ClientFrameOf, type Limits, PROTOCOL_VERSION, Refusal } from "../protocol.ts";
 import { toReceipt } from "./encoding.ts";
-import type { Meter } from "./meter.ts";
+import { type Meter, type SlowWatch, timed } from "./meter.ts";
 import type { NodeLocal } from "./node_local.ts";
 import { SendOrder, type SendOrderHost } from "./send_order.ts";
 import type { Settled } from "./level.ts";
@@ -34,6 +34,8 @@ export interface HandshakeHost extends SendOrderHost, Pick<NodeLocal, "consumeRa
   readonly limits: Limits;
   /** Counts what happens. */
   readonly meter: Meter;
+  /** Told how long devices took to be found. */
+  readonly slow: SlowWatch | undefined;
   /** Milliseconds; see {@linkcode HELLO_TIMEOUT_MS}. */
   readonly helloTimeoutMs: number;
   /** Milliseconds; see {@linkcode HELLO_GRACE_MS}. */
@@ -146,18 +148,18 @@ export class Handshake {
 
   #start(session: Session, hello: ClientFrameOf<"hello"> | undefined): void {
     this.#welcome(session, hello).catch((error) => {
-      this.#host.report(error, "start");
+      this.#host.report(error, "opening a mailbox");
       session.answer(new Refusal("unavailable", "The server could not open your mailbox now; connect again later"));
       session.close("overloaded", "The server could not open your mailbox now");
     });
   }
 
   async #welcome(session: Session, hello: ClientFrameOf<"hello"> | undefined): Promise<void> {
-    const { broker, limits } = this.#host;
+    const { broker, limits, slow } = this.#host;
     const resume = hello?.resume?.epoch === broker.epoch ? hello.resume.seq : undefined;
     const temporary = hello !== undefined && hello.device === undefined;
     const [attached, elsewhere] = await Promise.all([
-      broker.attach(session.user, session.device, { last: hello?.last, temporary, resume }),
+      timed(slow, "hello", broker.attach(session.user, session.device, { last: hello?.last, temporary, resume })),
       this.#host.claim(session),
     ]);
     if (session.closed || !this.#host.register(session, elsewhere)) return;

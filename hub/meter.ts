@@ -31,8 +31,22 @@ export interface SlowWatch {
   appended(ms: number, messages: number): void;
   /** Observes one turn of the event loop, from the first frame in it: milliseconds, messages, and connections written to. */
   turned(ms: number, messages: number, connections: number): void;
-  /** Observes the answer to a frame of this type for which the broker was asked, in milliseconds. */
+  /**
+   * Observes the answer to a frame of this type for which the broker was asked, in milliseconds; `"backlog"` for a page of what
+   * a device missed.
+   */
   answered(ms: number, request: string): void;
+}
+
+/** Resolves with the answer to a `request`, whose duration is told to `slow`, if anybody is. */
+export async function timed<T>(slow: SlowWatch | undefined, request: string, answer: Promise<T>): Promise<T> {
+  if (!slow) return await answer;
+  const begun = performance.now();
+  try {
+    return await answer;
+  } finally {
+    slow.answered(performance.now() - begun, request);
+  }
 }
 
 /** A meter that counts nothing. */

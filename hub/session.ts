@@ -28,7 +28,7 @@ import {
 } from "../protocol.ts";
 import type { Connection, Identity, Receiver } from "./connection.ts";
 import { encodeAck } from "./encoding.ts";
-import type { Meter } from "./meter.ts";
+import { type Meter, type SlowWatch, timed } from "./meter.ts";
 import type { Level, Settled } from "./level.ts";
 import { RefusalCount } from "./refusal_count.ts";
 import type { SendOrder } from "./send_order.ts";
@@ -68,6 +68,8 @@ export interface SessionHost {
   readonly refusalsMax: number;
   /** Counts what happens. */
   readonly meter: Meter;
+  /** Told how long pages of backlog took. */
+  readonly slow: SlowWatch | undefined;
   /** Handles one object of the peer's. */
   handle(session: Session, text: string): void;
   /** Asks for a flush at the end of this turn. */
@@ -498,7 +500,7 @@ export class Session implements Receiver {
     const generation = this.#generation;
     for (;;) {
       const shown = this.#newest;
-      const page = await this.#host.broker.read(this.#user, this.#cursor, BACKLOG_PAGE);
+      const page = await timed(this.#host.slow, "backlog", this.#host.broker.read(this.#user, this.#cursor, BACKLOG_PAGE));
       if (this.#closed || generation !== this.#generation) return;
       for (const message of page.messages) {
         if (this.congested) await this.drained();

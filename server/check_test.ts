@@ -184,5 +184,7 @@ Deno.test({
     assertEquals(said("--content-bytes", "65280"), []);
     assertEquals(said("--content-bytes", "65281").length, 1);
     assert(said("--frame-bytes", "1024")[0]!.includes("--content-bytes 16384"));
+    assertEquals(said("--postgres-schema", "other"), ["--postgres-schema is about PostgreSQL, and needs --postgres"]);
+    assertEquals(said("--postgres-schema", "other", "--postgres", "postgres://ann@db/x"), []);
   },
 });

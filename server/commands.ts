@@ -58,7 +58,8 @@ async function runMove(args: readonly string[], env: (name: string) => string | 
   if (operands.length > 0) throw new UsageError(`move takes options only, not "${operands[0]}"`);
   if (values.to === undefined) throw new UsageError("move needs --to postgres://USER@HOST/DATABASE");
   const { messages, users } = await moveToPostgres(values.from, addressOf(values, values.to));
-  return `${messages} messages of ${users} users were taken over; devices resume where they were`;
+  return `Messages taken over: ${messages}, of ${users} ${users === 1 ? "user" : "users"}; devices resume where they were\n` +
+    `Start no server on ${values.from} again: it would be another log under the same epoch`;
 }
 
 function runAbout(command: AboutCommand, args: readonly string[]): string {

@@ -64,8 +64,10 @@ export function ownServer(
 /** Returns a name that a certificate is for: the first of them is as good as any. */
 function nameIn(chain: string, file: string): string | undefined {
   try {
-    const names = new X509Certificate(chain).subjectAltName ?? "";
-    return /(?:DNS:|IP Address:)([^,\s]+)/.exec(names)?.[1]?.replace(/^\*\./, "any.");
+    const { subjectAltName = "", subject } = new X509Certificate(chain);
+    // Older runtimes do not say the alternative names; the common name is one of them.
+    const [, name] = /(?:DNS:|IP Address:)([^,\s]+)/.exec(subjectAltName) ?? /CN=([^,\s]+)/.exec(subject) ?? [];
+    return name?.replace(/^\*\./, "any.");
   } catch {
     throw new KeyError(`--cert ${file}: There is no certificate (PEM)`);
   }

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { parseOptions, UsageError } from "../cli/options.ts";
 import { startServer } from "../server.ts";
-import { certificate, filesIn } from "../testing/certificate.ts";
+import { certificate, filesIn, oddCertificate } from "../testing/certificate.ts";
 import { testOverTransports } from "../testing/over_transports.ts";
 import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
 import { StartError } from "./assemble.ts";
@@ -37,13 +37,15 @@ testOverTransports({
   async fn(transport) {
     const dir = await Deno.makeTempDir({ prefix: "health-" });
     await certificate(dir, 1);
-    const { ca, cert, key } = filesIn(dir);
+    const { ca } = filesIn(dir), { cert, key } = await oddCertificate(dir, { name: "chat.example.org" });
     {
       const pem = { cert: Deno.readTextFileSync(cert), key: Deno.readTextFileSync(key) };
       await using server = await startServer({ port: 0, transport, certificate: pem });
       const port = ["--port", String(server.port)];
       assertStringIncludes(await health([...port, "--cert", cert, "--ca", ca]), "/readyz says ok");
       await assertRejects(() => health([], `https://localhost:${server.port}`), StartError, "does not answer");
+      const named = await assertRejects(() => health(["--ca", ca], `https://localhost:${server.port}`), StartError);
+      assertStringIncludes(named.message, "does not answer"); // it is for another name
     }
     await Deno.remove(dir, { recursive: true });
   },

@@ -22,6 +22,8 @@ export interface HttpOptions {
   readonly isDraining: () => boolean;
   /** Returns why the server cannot do its work now, as the end of a sentence; undefined while it can. */
   readonly unreadiness: () => string | undefined;
+  /** Returns why nothing can be stored, or undefined while it can. */
+  readonly unstored: () => string | undefined;
   /** Answers a request that is a proper WebSocket handshake; `address` is the peer's. */
   readonly upgrade: (request: Request, address: string) => Promise<Response>;
   /** Returns the answer that an upgrade would be refused with; undefined where it would not be. */
@@ -45,7 +47,7 @@ const READ = { methods: ["GET", "HEAD"], readsBody: false } as const;
 
 /** Returns the handler of all requests. `address` is the peer's, or undefined for one that came around the TLS in front. */
 export function httpHandler(
-  { scheme, trustedHops, isDraining, unreadiness, upgrade, explain, web, api }: HttpOptions,
+  { scheme, trustedHops, isDraining, unreadiness, unstored, upgrade, explain, web, api }: HttpOptions,
 ): (request: Request, address: string | undefined) => Response | Promise<Response> {
   const routes = new Map<string, Route>([
     ["/", {
@@ -55,7 +57,7 @@ export function httpHandler(
     ["/livez", { ...READ, answer: () => plain(200, "ok") }], // that the loop turns is all it says: a drain is no reason to kill
     ["/healthz", {
       ...READ,
-      answer: (request, address) => isDraining() ? plain(503, "draining") : alive(unreadiness(), request, address),
+      answer: (request, address) => isDraining() ? plain(503, "draining") : alive(unstored(), request, address),
     }],
     ["/readyz", { ...READ, answer: (request, address) => ready(unreadiness(), request, address) }],
     ["/ws", {
@@ -114,9 +116,9 @@ function ready(why: string | undefined, { headers }: Request, address: string): 
   return plain(503, isNear(headers, address) ? `not ready: ${why}` : "not ready");
 }
 
-/** Says that the server lives, which no restart would better; what it cannot do meanwhile, to programs of this machine alone. */
+/** Says that the server lives, which no restart would better; why it stores nothing meanwhile, to programs of this machine alone. */
 function alive(why: string | undefined, { headers }: Request, address: string): Response {
-  return plain(200, why !== undefined && isNear(headers, address) ? `ok, but not ready: ${why}` : "ok");
+  return plain(200, why !== undefined && isNear(headers, address) ? `ok, but ${why}` : "ok");
 }
 
 function isNear(headers: Headers, address: string): boolean {
@@ -158,7 +160,8 @@ Connect to ${url}?name=you with anything that speaks WebSocket and send
 
 With the terminal client:
   chat-client --server ${url} --name you`;
-  return plain(200, text, { vary: "accept" });
+  // Not stored, like the page: a cache that does not heed `vary` would give the one for the other.
+  return plain(200, text, { vary: "accept", "cache-control": "no-store" });
 }
 
 /** Makes an answer of one line of text. */

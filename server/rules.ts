@@ -3,7 +3,8 @@
  * function; the start obeys the first that has something to say, and `chat-server check` asks all of them.
  */
 
-import { readVariable } from "../cli/environment.ts";
+import { DEFAULT_SCHEMA } from "../broker/postgres.ts";
+import { wholeEnvironment } from "../cli/environment.ts";
 import { canonicalOrigin, OriginError } from "../limits/origin.ts";
 import type { ServerValues } from "./options.ts";
 
@@ -33,7 +34,9 @@ export function keepsNothing({ broker, data }: Pick<ServerValues, "broker" | "da
 function postgresOptions(values: ServerValues): string[] {
   if (values.postgres !== undefined) return [];
   const options = ["postgres-password-file", "postgres-ca", "postgres-allow-async", "node"] as const;
-  return options.filter((option) => values[option]).map((option) => `--${option} is about PostgreSQL, and needs --postgres`);
+  const given: string[] = options.filter((option) => values[option]);
+  if (values["postgres-schema"] !== DEFAULT_SCHEMA) given.push("postgres-schema");
+  return given.map((option) => `--${option} is about PostgreSQL, and needs --postgres`);
 }
 
 function oneStorage(values: ServerValues): string[] {
@@ -71,7 +74,7 @@ function originsOfPages({ "allow-origin": origins }: ServerValues): string[] {
 /** Refuses a private key beside open mode: whoever gives one means tokens to be asked for. */
 function privateKeyOpensNothing(values: ServerValues): string[] {
   const isOpen = values["jwt-secret-file"] === undefined && values["jwt-public-key"] === undefined && values.jwks === undefined;
-  if (!isOpen || values["insecure-open"] || !readVariable("PARLEY_JWT_PRIVATE_KEY")) return [];
+  if (!isOpen || values["insecure-open"] || !wholeEnvironment().PARLEY_JWT_PRIVATE_KEY) return [];
   return [
     "PARLEY_JWT_PRIVATE_KEY makes tokens and checks none, so everybody would be believed; " +
     "give the server the public key (--jwt-public-key), or unset it for open mode",

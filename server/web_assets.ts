@@ -39,6 +39,7 @@ const HEADERS = {
 /** A file that is served. */
 interface Asset {
   readonly headers: Readonly<Record<string, string>>;
+  /** A weak one: all encodings have it in common. */
   readonly etag: string;
   /** Content by encoding; "" for none. */
   readonly bodies: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
@@ -114,7 +115,7 @@ function readAsset(folder: URL, path: string, type: string): Asset {
       "cache-control": isPage ? "no-store" : isHashed ? `public, max-age=${FOREVER_S}, immutable` : "no-cache",
       vary: isPage ? "accept, accept-encoding" : "accept-encoding",
     },
-    etag: `"${hashOf(bodies.get("")!)}"`,
+    etag: `W/"${hashOf(bodies.get("")!)}"`,
     bodies,
   };
 }
@@ -136,7 +137,7 @@ function hashOf(bytes: Uint8Array): string {
 
 function answer({ headers, etag, bodies }: Asset, request: Request): Response {
   const isKept = headers["cache-control"] !== "no-store";
-  if (isKept && request.headers.get("if-none-match") === etag) {
+  if (isKept && hasTag(request.headers.get("if-none-match"), etag)) {
     return new Response(null, { status: 304, headers: { ...headers, etag } });
   }
   const accepted = request.headers.get("accept-encoding");
@@ -150,6 +151,12 @@ function answer({ headers, etag, bodies }: Asset, request: Request): Response {
       ...isKept ? { etag } : {},
     },
   });
+}
+
+/** Returns whether a list of entity tags has one, weak or strong: proxies that compress make them weak. */
+function hasTag(header: string | null, etag: string): boolean {
+  const opaque = (tag: string) => tag.trim().replace(/^W\//, "");
+  return (header ?? "").split(",").some((tag) => tag.trim() === "*" || opaque(tag) === opaque(etag));
 }
 
 /** Returns whether a list such as `text/html, br;q=0.5` names `wanted`, and not with a weight of zero. */

@@ -47,9 +47,10 @@ Deno.test({
       assertEquals(page, "asks for a name");
       assertEquals([headers.get("cache-control"), headers.get("vary")], ["no-store", "accept, accept-encoding"]);
       for (const accept of ["*/*", "text/plain", "text/html;q=0"]) {
-        const [status, text] = await get(`${address}/`, { accept });
+        const [status, text, answered] = await get(`${address}/`, { accept });
         assertEquals(status, 200);
         assertMatch(text, /^Parley .*: messages over a WebSocket/);
+        assertEquals(answered.get("cache-control"), "no-store");
       }
     }),
 });
@@ -98,7 +99,12 @@ Deno.test({
       }
       const [, , worker] = await get(`${address}/worker.js`);
       assertEquals(worker.get("cache-control"), "no-cache");
-      assertEquals((await get(`${address}/worker.js`, { "if-none-match": worker.get("etag")! }))[0], 304);
+      const etag = worker.get("etag")!, opaque = etag.replace(/^W\//, "");
+      assertMatch(etag, /^W\//, "all encodings have it in common");
+      for (const known of [etag, opaque, `"another", ${etag}`, "*"]) {
+        assertEquals((await get(`${address}/worker.js`, { "if-none-match": known }))[0], 304, known);
+      }
+      assertEquals((await get(`${address}/worker.js`, { "if-none-match": `W/"another"` }))[0], 200);
     }),
 });
 

@@ -32,7 +32,14 @@ async function listen(host: TransportHost, times: WsTransportTimes = {}): Promis
     guests,
     frameBytes: host.frameBytes,
     handlerOf: (upgrade) =>
-      httpHandler({ scheme: "ws", trustedHops: 0, isDraining: () => false, unreadiness: () => undefined, upgrade }),
+      httpHandler({
+        scheme: "ws",
+        trustedHops: 0,
+        isDraining: () => false,
+        unreadiness: () => undefined,
+        unstored: () => undefined,
+        upgrade,
+      }),
     log: () => {},
   }, times);
   return { transport, guests, admission, [Symbol.asyncDispose]: () => transport.close() };

@@ -15,6 +15,8 @@ export class ChaosDevice implements DeviceHistory {
   readonly received: Message[] = [];
   /** Refusals of the server, other than for now: a test that sees any has a bug. */
   readonly refused: string[] = [];
+  /** Codes that the server closed connections with. */
+  readonly closes: number[] = [];
   readonly #url: string;
   #socket: WebSocket | undefined;
   #epoch = "";
@@ -95,7 +97,8 @@ export class ChaosDevice implements DeviceHistory {
       }
     };
     socket.onerror = () => {};
-    socket.onclose = () => {
+    socket.onclose = ({ code }) => {
+      this.closes.push(code);
       this.synced = false;
       if (!this.#closed) this.#timer = setTimeout(() => this.#connect(), RECONNECT_MS);
     };

@@ -116,6 +116,8 @@ export class PostgresServer implements AsyncDisposable {
         "-R",
         "-X",
         "stream",
+        "-c",
+        "fast",
       ]);
     } else {
       runAsPostgres("/bin/cp", ["-a", template(), data]);

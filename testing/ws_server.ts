@@ -24,7 +24,14 @@ const transport = await listenWithWs({
   guests: new Guests(hub),
   frameBytes: hub.frameBytes,
   handlerOf: (upgrade) =>
-    httpHandler({ scheme: "ws", trustedHops: 0, isDraining: () => false, unreadiness: () => undefined, upgrade }),
+    httpHandler({
+      scheme: "ws",
+      trustedHops: 0,
+      isDraining: () => false,
+      unreadiness: () => undefined,
+      unstored: () => undefined,
+      upgrade,
+    }),
   log: (event, fields) => console.error(event, JSON.stringify(fields)),
 }, { headMs: Number(deadlineMs), closeMs: Number(deadlineMs) });
 

@@ -4,7 +4,7 @@ import { newId } from "../chat_client.ts";
 import { isOverBytes, type Message, type ServerFrameOf } from "../protocol.ts";
 import { accountOf, deviceName, forgetAccount, keepAccount } from "./account.ts";
 import { clearDraft } from "./drafts.ts";
-import { addNewest, addOlder, clearLogs, logOf, setLog, showLog } from "./logs.ts";
+import { addNewest, addOlder, beginNewest, clearLogs, logOf, setLog, showLog } from "./logs.ts";
 import * as state from "./state.ts";
 import { isStored, type Store } from "./store.ts";
 import type { Tab } from "./tabs/channel.ts";
@@ -143,7 +143,7 @@ export async function reloadOpen(): Promise<void> {
   const { isLoaded, isLoading } = logOf(conversation);
   if (isLoading) return;
   if (isLoaded) return setLog(conversation, { error: undefined }); // what failed without a connection can be tried again
-  setLog(conversation, { isLoading: true });
+  beginNewest(conversation);
   try {
     const query = { with: conversation, limit: NEWEST_PAGE };
     const { messages, more } = await call({ do: "history", query }) as ServerFrameOf<"history">;

@@ -7,6 +7,8 @@ import type { Stored } from "./tabs/words.ts";
 const LEFT_MESSAGES = 200;
 
 const logs = new Map<string, Log>();
+/** Messages that came while the newest page was on its way, by conversation: the server may have looked before they were there. */
+const early = new Map<string, Stored[]>();
 
 /** Returns the loaded part of a conversation; empty where nothing is loaded. */
 export function logOf(conversation: string): Log {
@@ -41,26 +43,38 @@ export function doubtLogs(): void {
 /** Forgets everything that is loaded. */
 export function clearLogs(): void {
   logs.clear();
+  early.clear();
   log.value = undefined;
 }
 
-/** Adds a message that came, or that was sent, in its place. */
+/** Says that the newest page of a conversation was asked for. */
+export function beginNewest(conversation: string): void {
+  early.set(conversation, []);
+  setLog(conversation, { isLoading: true });
+}
+
+/** Adds a message that came, or that was sent, in its place; where nothing is loaded, once the newest page is. */
 export function addToLog(conversation: string, message: Stored): void {
-  const { messages } = logOf(conversation);
-  setLog(conversation, { messages: merge(messages, [message]) });
+  const { messages, isLoaded } = logOf(conversation);
+  // A part that is not loaded yet begins with the newest page: a message alone would look like all there is.
+  if (isLoaded || messages.length > 0) setLog(conversation, { messages: merge(messages, [message]) });
+  early.get(conversation)?.push(message);
 }
 
 /**
  * Adds the newest page. Where it meets what is loaded, both are one; else there is a hole between, or what is loaded is gone from
- * the server, and only what came after the page stays.
+ * the server, and only what came after the page stays. What came while the page was on its way follows it in any case.
  */
 export function addNewest(conversation: string, page: readonly Stored[], more: boolean): void {
   const { messages, hasMore } = logOf(conversation);
   const first = page[0]?.seq ?? Infinity, last = page.at(-1)?.seq ?? Infinity;
   const meets = more && messages.some(({ seq }) => seq === first);
   const isLonger = meets && messages[0]!.seq < first;
+  const stays = meets ? messages : messages.filter(({ seq }) => seq > last);
+  const came = early.get(conversation) ?? [];
+  early.delete(conversation);
   setLog(conversation, {
-    messages: merge(meets ? messages : messages.filter(({ seq }) => seq > last), page),
+    messages: merge(merge(stays, came), page),
     hasMore: isLonger ? hasMore : more,
     isLoaded: true,
     isLoading: false,

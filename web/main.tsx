@@ -8,7 +8,7 @@ import { Core } from "./core.ts";
 import { findDrafts } from "./drafts.ts";
 import { startNotifying } from "./notify.ts";
 import { onKept } from "./place.ts";
-import { routed } from "./route.ts";
+import { addressOf, routed } from "./route.ts";
 import * as state from "./state.ts";
 import { Store } from "./store.ts";
 import { Tab } from "./tabs/channel.ts";
@@ -17,6 +17,8 @@ import { take, takeSnapshot } from "./told.ts";
 import { App } from "./ui/app.tsx";
 import { registerWorker } from "./worker_client.ts";
 
+// Before anything that takes its time: a token does not stay in the address.
+const asked = accountInAddress();
 const store = await Store.open();
 
 function begin(account: Account): void {
@@ -51,6 +53,19 @@ function begin(account: Account): void {
   addEventListener("hashchange", () => actions.open(routed()));
   actions.open(routed());
   effect(() => actions.lookAt(state.isSeen.value ? state.current.value : undefined));
+}
+
+/** Takes the account of a link that was followed, or pasted, while the page was open: it is not loaded again then. */
+function takeFromAddress(): void {
+  const given = accountInAddress();
+  if (given === undefined) return;
+  if (!state.account.value) return begin(given);
+  if (given.user !== state.me.value) {
+    keepAccount(given);
+    return location.reload();
+  }
+  history.replaceState(null, "", addressOf(state.current.value));
+  if (given.token !== undefined) actions.renewToken(given.token);
 }
 
 /** Follows the window: who looks at it, and when it may have slept. */
@@ -91,6 +106,7 @@ onKept((key) => {
 });
 watchWindow();
 watchKeyboard();
-const account = accountInAddress() ?? keptAccount();
+addEventListener("hashchange", takeFromAddress);
+const account = asked ?? keptAccount();
 if (account) begin(account);
 render(<App onAccount={begin} />, document.getElementById("page")!);

@@ -5,6 +5,7 @@ import { addressOf } from "./route.ts";
 import { choose, isGroup, settings, unreadTotal } from "./state.ts";
 import type { Tab } from "./tabs/channel.ts";
 import type { Stored } from "./tabs/words.ts";
+import { oneLine } from "./text.ts";
 
 /** Characters of a message in a notification; systems cut it earlier. */
 const BODY_CHARS = 200;
@@ -42,7 +43,7 @@ export async function notifyOf(message: Stored, conversation: string): Promise<v
   if (await tab.isLookedAt(conversation)) return;
   const title = isGroup(conversation) ? `${message.sender} in ${conversation}` : message.sender;
   const options = {
-    body: message.content.slice(0, BODY_CHARS),
+    body: oneLine(message.content, BODY_CHARS),
     tag: conversation,
     data: { address: new URL(addressOf(conversation), document.baseURI).href },
   };

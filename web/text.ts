@@ -29,9 +29,10 @@ export function partsOf(content: string): Part[] {
   return parts;
 }
 
-/** Returns a text on one line, as the list shows it. */
+/** Returns a text on one line, as the list and notifications show it: nothing in it turns the direction, and no character is cut. */
 export function oneLine(content: string, chars = 120): string {
-  return content.slice(0, chars * 2).replace(MARKS_REGEXP, "$1").replace(/\s+/g, " ").slice(0, chars);
+  const line = content.slice(0, chars * 2).replace(DIRECTIONS_REGEXP, "").replace(MARKS_REGEXP, "$1").replace(/\s+/g, " ");
+  return line.slice(0, chars).replace(/[\ud800-\udbff]$/, "");
 }
 
 /** The page speaks English; times are written as the browser's owner is used to. */

@@ -85,9 +85,7 @@ function takeMessage(message: Stored, isLive: boolean, leads: boolean): void {
         unread: (before?.unread ?? 0) + (counts ? 1 : 0),
       });
     }
-    const { isLoaded, messages } = logOf(conversation);
-    // A part that is not loaded yet begins with the newest page: a message alone would look like all there is.
-    if (isLoaded || messages.length > 0) addToLog(conversation, message);
+    addToLog(conversation, message);
     if (!isMine) stopTyping(conversation, message.sender);
     if (counts && conversation === state.current.value && !state.isSeen.value) beginNew(conversation, before?.read ?? 0);
   });

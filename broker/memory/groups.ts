@@ -42,7 +42,7 @@ export class MemoryGroups {
   #carryOut(decision: GroupChange, name: string, group: Thread | undefined): GroupAnswer {
     switch (decision.change) {
       case "create": {
-        const created = newGroup(name, decision.owner, decision.open);
+        const created = newGroup(this.#state.log, name, decision.owner, decision.open);
         this.#state.groups.set(name, created);
         this.#enter(created, decision.owner, "");
         return answerOf(created, true);

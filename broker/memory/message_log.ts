@@ -16,6 +16,8 @@ class Block {
   readonly recipients: string[] = [];
   readonly origins: string[] = [];
   readonly ids: (string | undefined)[] = [];
+  /** Position of the message before in the same thread, as far as it was linked; else 0. */
+  readonly previous = new Float64Array(BLOCK_MESSAGES);
   live = 0;
   /** Contents one by one, until the block is full. */
   #contents: string[] = [];
@@ -23,7 +25,8 @@ class Block {
   #text = "";
   #ends: number[] = [];
 
-  push(message: Stored): void {
+  push(message: Stored, previous: number): void {
+    this.previous[this.times.length] = previous;
     this.senders.push(message.sender);
     this.recipients.push(message.recipient);
     this.origins.push(message.origin);
@@ -78,12 +81,15 @@ export class MessageLog {
     return this.#size;
   }
 
-  /** Adds the message at position `head + 1`. Its names and origin are kept as they are, so they should be shared strings. */
-  push(message: Stored): void {
+  /**
+   * Adds the message at position `head + 1`. Its names and origin are kept as they are, so they should be shared strings. `previous` is a
+   * position that {@linkcode previous} returns for it.
+   */
+  push(message: Stored, previous = 0): void {
     const number = Math.floor(this.#head / BLOCK_MESSAGES);
     let block = this.#blocks.get(number);
     if (!block) this.#blocks.set(number, block = new Block());
-    block.push(message);
+    block.push(message, previous);
     this.#head++;
     this.#size++;
   }
@@ -102,6 +108,11 @@ export class MessageLog {
   /** Returns the sender of the message at a position, or undefined where it is gone. */
   sender(seq: number): string | undefined {
     return this.#block(seq)?.senders[(seq - 1) % BLOCK_MESSAGES] || undefined;
+  }
+
+  /** Returns the position that was given with the message at a position. */
+  previous(seq: number): number {
+    return this.#block(seq)?.previous[(seq - 1) % BLOCK_MESSAGES] ?? 0;
   }
 
   /** Takes content, id and origin from a message that is kept; returns whether it had any. */

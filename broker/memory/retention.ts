@@ -116,6 +116,7 @@ export class Retention {
     const newest = new Map<Thread, number>();
     for (const message of messages) {
       const thread = this.#threadOf(message);
+      if (!newest.has(thread)) thread.list(); // while all of it is there
       newest.set(thread, message.seq);
       if (!this.#isDelivered(message)) addWaiting(thread, users.get(message.recipient)!, -1);
       this.#removeOne(message);

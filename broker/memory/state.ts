@@ -1,6 +1,6 @@
 /** State of the memory broker: users, conversations, and the log with all messages. */
 
-import type { Subscriber } from "../../broker.ts";
+import type { Stored, Subscriber } from "../../broker.ts";
 import { MessageLog } from "./message_log.ts";
 
 /** Markers of one user in one conversation: positions, 0 for none. */
@@ -25,12 +25,12 @@ export interface DeviceState {
   temporary: boolean;
 }
 
-/** A direct conversation or a group. */
-export interface Thread {
+/** Parts of a {@linkcode Thread} that differ between conversations and groups. */
+interface ThreadParts {
   /** Name of the group, "" for a direct conversation. */
   readonly group: string;
-  owner: string;
-  open: boolean;
+  readonly owner: string;
+  readonly open: boolean;
   /** Members and the position since which they see messages, in the order of joining. */
   readonly members: Map<string, number>;
   /** Members of a group who were brought in, and by whom. */
@@ -42,14 +42,78 @@ export interface Thread {
   /** The two of a direct conversation, who may be the same; in fields, since the hot path reads them for every message. */
   readonly one: User | undefined;
   readonly two: User | undefined;
+}
+
+/** Positions that are linked at most: listing as many takes a millisecond or two. */
+const LINKED_MAX = 16_384;
+
+/**
+ * A direct conversation or a group.
+ *
+ * At random recipients a message finds its conversation out of the processor's cache, and a list of positions would be two more
+ * misses. So the newest positions are linked in the log, each message to the one before, and are listed when somebody asks.
+ */
+export class Thread implements ThreadParts {
+  readonly group: string;
+  owner: string;
+  open: boolean;
+  readonly members: Map<string, number>;
+  readonly inviters: Map<string, string>;
+  readonly passive: Set<string>;
+  readonly users: Set<User>;
+  readonly one: User | undefined;
+  readonly two: User | undefined;
   /** Messages that wait for `one`, and for `two`. */
-  waitingForOne: number;
-  waitingForTwo: number;
-  readonly markers: Map<string, MarkerState>;
-  /** Positions of its messages, ascending. */
-  seqs: number[];
+  waitingForOne = 0;
+  waitingForTwo = 0;
+  readonly markers: Map<string, MarkerState> = new Map();
   /** Number of ended memberships that still need its messages. */
-  endedKept: number;
+  endedKept = 0;
+  readonly #log: MessageLog;
+  #listed: number[] = [];
+  /** Newest of the positions that are not listed; 0 where all are. */
+  #newest = 0;
+  #linked = 0;
+
+  constructor(log: MessageLog, parts: ThreadParts) {
+    this.#log = log;
+    this.group = parts.group;
+    this.owner = parts.owner;
+    this.open = parts.open;
+    this.members = parts.members;
+    this.inviters = parts.inviters;
+    this.passive = parts.passive;
+    this.users = parts.users;
+    this.one = parts.one;
+    this.two = parts.two;
+  }
+
+  /** Adds a message of this thread to the log, at its head. */
+  push(message: Stored): void {
+    if (this.#linked >= LINKED_MAX) this.list();
+    this.#log.push(message, this.#newest);
+    this.#newest = message.seq;
+    this.#linked++;
+  }
+
+  /** Positions of its messages, ascending. */
+  get seqs(): number[] {
+    if (this.#linked > 0) this.list();
+    return this.#listed;
+  }
+
+  set seqs(seqs: number[]) {
+    this.#listed = seqs;
+    this.#newest = this.#linked = 0;
+  }
+
+  /** Lists what is linked: before a message of this thread is deleted from the log, and the link with it. */
+  list(): void {
+    const listed = this.#listed, start = listed.length;
+    for (let i = 0; i < this.#linked; i++) listed.push(0);
+    for (let i = listed.length - 1, seq = this.#newest; i >= start; i--, seq = this.#log.previous(seq)) listed[i] = seq;
+    this.#newest = this.#linked = 0;
+  }
 }
 
 /** A membership that has ended: messages after `since` and up to `until` are due to devices that were away. */
@@ -113,18 +177,15 @@ export class MemoryState {
 }
 
 /** Makes a direct conversation of one or two users, which are known to it from the first message on. */
-export function newDirect(members: Map<string, number>, one?: User, two?: User): Thread {
+export function newDirect(log: MessageLog, members: Map<string, number>, one?: User, two?: User): Thread {
   const nobody = { inviters: NO_INVITERS, passive: NO_NAMES, users: NO_USERS };
-  const none = { waitingForOne: 0, waitingForTwo: 0, endedKept: 0 };
-  return { group: "", owner: "", open: false, members, ...nobody, one, two, ...none, markers: new Map(), seqs: [] };
+  return new Thread(log, { group: "", owner: "", open: false, members, ...nobody, one, two });
 }
 
 /** Makes a group without members. */
-export function newGroup(group: string, owner: string, open: boolean): Thread {
-  const members = new Map<string, number>(), users = new Set<User>(), markers = new Map<string, MarkerState>();
-  const inviters = new Map<string, string>(), passive = new Set<string>();
-  const none = { one: undefined, two: undefined, waitingForOne: 0, waitingForTwo: 0, endedKept: 0 };
-  return { group, owner, open, members, inviters, passive, users, ...none, markers, seqs: [] };
+export function newGroup(log: MessageLog, group: string, owner: string, open: boolean): Thread {
+  const nobody = { members: new Map(), inviters: new Map(), passive: new Set<string>(), users: new Set<User>() };
+  return new Thread(log, { group, owner, open, ...nobody, one: undefined, two: undefined });
 }
 
 /** Returns the receiver of a message of `sender` in a direct conversation; undefined for a group, and for notes to oneself. */

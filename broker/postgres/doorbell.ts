@@ -26,6 +26,7 @@ export type NodeEvent =
 /** Parts of a {@linkcode Doorbell}. */
 export interface DoorbellOptions {
   readonly connector: Connector;
+  /** Its name: letters, digits and _. Whoever knows it can say what nodes say. */
   readonly channel: string;
   /** Identity of this process: it does not hear itself. */
   readonly node: string;
@@ -34,6 +35,8 @@ export interface DoorbellOptions {
   /** Called when events of others may have been missed. */
   readonly reconnected: () => void;
   readonly heard: (node: string, event: NodeEvent) => void;
+  /** Receives words about what was heard and cannot be understood. */
+  readonly report: (words: string) => void;
 }
 
 /** The doorbell of one node. */
@@ -78,9 +81,13 @@ export class Doorbell {
 
   #heard(payload: string): void {
     if (payload.startsWith(this.#begin)) return;
-    const [node, isRing, ...events] = JSON.parse(payload) as [string, number, ...NodeEvent[]];
-    if (isRing) this.#options.rung();
-    for (const event of events) this.#options.heard(node, event);
+    try {
+      const [node, isRing, ...events] = JSON.parse(payload) as [string, number, ...NodeEvent[]];
+      if (isRing) this.#options.rung();
+      for (const event of events) this.#options.heard(node, event);
+    } catch { // thrown on, it would end the connection, and with it what others say meanwhile
+      this.#options.report("Another node, or somebody else, said what cannot be understood");
+    }
   }
 
   /** Says that there is something new in the log. */

@@ -182,7 +182,8 @@ export class Lane {
     this.#unsticking = true;
     while (this.#running === stuck && !this.#closed) {
       const alive = await this.#options.isAlive().catch(() => true);
-      if (!alive && this.#running === stuck) this.#options.link.drop();
+      if (this.#running !== stuck || this.#closed) break;
+      if (!alive) this.#options.link.drop();
       await new Promise<void>((resolve) => {
         this.#pause = resolve;
         this.#pauseTimer = setTimeout(resolve, STUCK_LOOK_MS);

@@ -24,6 +24,8 @@ const RETRY_MS = 100, LASTING_RETRY_MS = 1_000;
 const USER_TIMEOUT_MS = 15_000;
 /** Milliseconds that a command or a start waits for a connection. */
 const ONCE_MS = 4_500;
+/** Milliseconds that commands and starts wait for a lock that somebody else holds. */
+export const LOCK_MS = 4_500;
 /** OID of bigint. */
 const INT8 = 20;
 /** Setting of sessions that nobody else has: a pooler that leaves out what it does not know leaves this out too. */
@@ -48,6 +50,9 @@ export interface LinkOptions {
 /** Words for a pooler: what a session is told at its start, and all of LISTEN and advisory locks, would be somebody else's. */
 const POOLED = "It leaves out settings that sessions begin with, as a pooler such as PgBouncer does: " +
   "nodes need connections to PostgreSQL itself";
+
+/** Words for a standby: it may be promoted any moment, so that it is asked again soon. */
+const STANDBY = "The server is a standby, which takes no writes. Promote it, or name the primary in --postgres";
 
 /** A client, and the sockets that only it has. */
 interface Client {
@@ -230,7 +235,7 @@ export class Link {
       const { sql } = client;
       const [state] = await sql`SELECT pg_is_in_recovery() AS standby, current_setting('plan_cache_mode') AS plans`;
       if (state!.plans !== PLANS) throw new BrokerError(POOLED);
-      if (state!.standby) throw new Error("The server is a standby, which takes no writes");
+      if (state!.standby) throw new Error(STANDBY);
       await this.#options.prepare?.(sql);
       this.#ending.signal.throwIfAborted();
       this.#client = client;

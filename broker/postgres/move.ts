@@ -3,11 +3,12 @@
  * were. It happens in one transaction: what fails leaves nothing behind.
  */
 
-import { BrokerError, reasonOf } from "../errors.ts";
+import { BrokerError } from "../errors.ts";
 import { type Exported, openExport } from "../sqlite.ts";
-import { Connector, Link, type Sql, texts } from "./link.ts";
+import { Connector, Link, LOCK_MS, type Sql, texts } from "./link.ts";
 import { migrate } from "./schema.ts";
 import { type AddressOptions, checkSchema, DEFAULT_SCHEMA, describe, readSettings } from "./settings.ts";
+import { describeFailure } from "./trouble.ts";
 
 /** Rows that are sent at once: a megabyte or so of ordinary messages. */
 const ROWS = 2_000;
@@ -106,20 +107,22 @@ export async function moveToPostgres(
 ): Promise<Moved> {
   const settings = readSettings(options), schema = checkSchema(options.schema ?? DEFAULT_SCHEMA);
   using folder = openExport(dir);
-  const link = new Link(new Connector(settings, schema, "move"), { max: 1 });
+  const link = new Link(new Connector(settings, schema, "move"), { max: 1, session: { lock_timeout: LOCK_MS } });
   try {
     const sql = await link.once();
     await migrate(sql, schema);
     return await sql.begin(async (tx) => await copy(tx as unknown as Sql, folder, schema)) as Moved;
   } catch (error) {
     if (error instanceof BrokerError) throw error;
-    throw new BrokerError(`Cannot move the messages to ${describe(settings)}: ${reasonOf(error)}`);
+    throw new BrokerError(`Cannot move the messages to ${describe(settings)}: ${describeFailure(error)}`);
   } finally {
     await link.close();
   }
 }
 
 async function copy(tx: Sql, { database }: Exported, schema: string): Promise<Moved> {
+  // A node that starts now waits for these tables, and then finds all of it, under its epoch; another move finds the schema in use.
+  await tx`LOCK TABLE meta, users, nodes IN ACCESS EXCLUSIVE MODE`;
   const [state] = await tx`SELECT EXISTS (SELECT 1 FROM users) AS has_users, EXISTS (SELECT 1 FROM nodes) AS has_nodes`;
   if (state!.has_users || state!.has_nodes) {
     throw new BrokerError(`The schema "${schema}" is in use; move takes an empty one, such as --postgres-schema parley2`);

@@ -14,8 +14,7 @@ const AGAIN_MS = 50;
 /** The pool. */
 export class Reads {
   readonly #link: Link;
-  readonly #timers = new Set<ReturnType<typeof setTimeout>>();
-  #closed = false;
+  readonly #ended = new AbortController();
 
   constructor(connector: Connector) {
     this.#link = new Link(connector, { max: POOL });
@@ -29,7 +28,7 @@ export class Reads {
       try {
         return await this.#within(due, this.#link.client().then((sql) => question(used = sql)));
       } catch (error) {
-        if (error instanceof Unavailable || this.#closed) throw error;
+        if (error instanceof Unavailable || this.#ended.signal.aborted) throw error;
         const isServers = error instanceof postgres.PostgresError;
         // A server that ends connections says so; one that refuses a question would refuse it again.
         if (isServers && !error.code.startsWith("57P") && error.code !== READ_ONLY) {
@@ -38,7 +37,7 @@ export class Reads {
         if (used) this.#link.drop(used);
         if (performance.now() > due) throw new Unavailable(describeFailure(error));
       }
-      await delay(AGAIN_MS);
+      await delay(AGAIN_MS, { signal: this.#ended.signal });
     }
   }
 
@@ -50,20 +49,18 @@ export class Reads {
         this.#link.drop();
         reject(new Unavailable(this.#link.trouble ?? "PostgreSQL does not answer"));
       }, Math.max(0, due - performance.now()));
-      this.#timers.add(timer);
     });
     try {
       return await Promise.race([answer, late]);
     } finally {
       answer.catch(() => {});
       clearTimeout(timer);
-      this.#timers.delete(timer!);
     }
   }
 
   /** Lets go of the connections. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#ended.abort(new Unavailable("The broker is closed"));
     await this.#link.close();
   }
 }

@@ -24,9 +24,10 @@ export interface Migration {
 const NEVER = Number.MAX_SAFE_INTEGER;
 
 /** Steps; a schema's version is how many it has had. */
-export const MIGRATIONS: readonly Migration[] = [{
-  oldest: 1,
-  sql: `
+export const MIGRATIONS: readonly Migration[] = [
+  {
+    oldest: 1,
+    sql: `
   CREATE SEQUENCE log_seq;
   -- A sequence that was never used says 1 as its last value, as one that gave 1 does: the first is burnt.
   SELECT nextval('log_seq');
@@ -131,10 +132,18 @@ export const MIGRATIONS: readonly Migration[] = [{
   CREATE TABLE revoked (node text COLLATE "C" NOT NULL, entry text NOT NULL, PRIMARY KEY (node, entry));
   ${FUNCTIONS}
   `,
-}, {
-  oldest: 1,
-  sql: SEARCH_SCHEMA + LOG_SCHEMA,
-}, { oldest: 1, sql: FEED_SCHEMA }];
+  },
+  {
+    oldest: 1,
+    sql: SEARCH_SCHEMA + LOG_SCHEMA,
+  },
+  { oldest: 1, sql: FEED_SCHEMA },
+  {
+    // Every role of a database may notify on every channel: the nodes' has a name that only those learn who may read the schema.
+    oldest: 1,
+    sql: "INSERT INTO meta VALUES ('channel', left(replace(gen_random_uuid()::text, '-', ''), 16))",
+  },
+];
 
 /** Name of the advisory lock that one node holds while it changes the schema. */
 const MIGRATION_LOCK = "parley migration";
@@ -143,6 +152,8 @@ const MIGRATION_LOCK = "parley migration";
 export interface SchemaState {
   readonly version: number;
   readonly epoch: string;
+  /** Secret part of the name of the channel on which nodes tell each other things; "" before there was one. */
+  readonly channel: string;
   /** Number of the schema, from which the keys of advisory locks are made. */
   readonly oid: number;
 }
@@ -156,7 +167,8 @@ export async function migrate(sql: Sql, schema: string, migrations: readonly Mig
   if (state && state.version >= migrations.length) return requireKnown(state, migrations.length);
   try {
     await sql.begin(async (tx) => {
-      await tx`SELECT set_config('statement_timeout', '0', true)`;
+      // Another node may take its time for the same.
+      await tx`SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)`;
       await tx`SELECT pg_advisory_xact_lock(hashtextextended(${`${MIGRATION_LOCK} ${schema}`}, 0))`;
       await step(tx as unknown as Sql, schema, migrations);
     });
@@ -185,12 +197,13 @@ export async function stateOf(sql: Sql, schema: string): Promise<SchemaState & {
     version: Number(meta.get("version")),
     oldest: Number(meta.get("oldest")),
     epoch: meta.get("epoch") ?? "",
+    channel: meta.get("channel") ?? "",
     oid: Number(found.oid),
   };
 }
 
 /** Returns the state of a schema that this version may use. Throws {@linkcode BrokerError} for one that needs a newer one. */
-export function requireKnown(state: SchemaState & { readonly oldest: number }, known: number): SchemaState {
+export function requireKnown<S extends { readonly version: number; readonly oldest: number }>(state: S, known: number): S {
   if (state.oldest <= known) return state;
   throw new BrokerError(
     `The schema has version ${state.version}, which needs nodes that know version ${state.oldest}; this one knows ${known}. ` +

@@ -11,13 +11,16 @@ const HARMLESS_REGEXP = /^(08|25|28|3D|3F|40|42501|53|55|57|58|XX)/;
 /** SQLSTATEs of a refusal that only an operator mends: to ask again at once would but fill the server's log. */
 const LASTING_REGEXP = /^(08P01|28|3D|42501)/;
 
-/** Codes of Node.js for certificates that are not taken; older releases of Deno know no better than UNKNOWN. */
-const CERTIFICATE_REGEXP = /CERT|VERIFY|SELF_SIGNED|ALTNAME|UNKNOWN/;
+/** Codes of Node.js for certificates that are not taken; older releases of Deno know no better than UNKNOWN, or have words alone. */
+const CERTIFICATE_REGEXP = /CERT|VERIFY|SELF_SIGNED|ALTNAME|UNKNOWN/, CERTIFICATE_WORDS_REGEXP = /peer certificate/;
 
 /** Advice by the beginning of a SQLSTATE. */
 const ADVICE: readonly (readonly [code: string, advice: string])[] = [
   ["08P01", "If it is a pooler such as PgBouncer: nodes need connections to PostgreSQL itself"],
-  [READ_ONLY, "It is a standby, or has default_transaction_read_only on"],
+  [
+    READ_ONLY,
+    "It is a standby: promote it, or name the primary in --postgres; or default_transaction_read_only is on: set it off",
+  ],
   ["28P01", "Give the right one with --postgres-password-file, with PGPASSFILE or in the URL"],
   ["28", "See its pg_hba.conf, and the user in the URL"],
   ["3D", "Create it, or name another one in the URL"],
@@ -26,6 +29,8 @@ const ADVICE: readonly (readonly [code: string, advice: string])[] = [
   ["42883", "Another version has changed the schema: start that one"],
   ["42703", "Another version has changed the schema: start that one"],
   ["53100", "Make room on its disk"],
+  ["55P03", "Somebody holds a lock on the schema: a move that is under way, or another program; see pg_locks"],
+  ["57014", "It took too long: PostgreSQL is busy, or another program holds a lock; see pg_stat_activity and pg_locks"],
   ["53300", "A node takes eight connections: raise max_connections, or the limit of the role or the database"],
   ["XX000", "If it is a pooler such as PgBouncer: nodes need connections to PostgreSQL itself"],
 ];
@@ -57,10 +62,9 @@ export function describeConnecting(error: unknown, host: Host, tls: boolean): st
   const place = placeOf(host);
   if (error instanceof BrokerError) return error.message;
   if (error instanceof postgres.PostgresError) return `PostgreSQL at ${place} says: ${describeFailure(error)}`;
-  const { code = "" } = error as { code?: string };
-  const words = SOCKET_WORDS[code];
+  const words = SOCKET_WORDS[(error as { code?: string }).code ?? ""];
   if (words) return words(place);
-  if (tls && CERTIFICATE_REGEXP.test(code)) {
+  if (tls && isAboutCertificate(error)) {
     return `The certificate of ${place} is not taken (${
       reasonOf(error)
     }). It has to be for that name, and of an authority in --postgres-ca`;
@@ -72,6 +76,9 @@ export function describeConnecting(error: unknown, host: Host, tls: boolean): st
 /** Returns whether a host refuses in a way that only an operator mends. */
 export function isLasting(error: unknown): boolean {
   if (error instanceof BrokerError) return true;
-  const { code = "" } = error as { code?: string };
-  return error instanceof postgres.PostgresError ? LASTING_REGEXP.test(code) : CERTIFICATE_REGEXP.test(code);
+  return error instanceof postgres.PostgresError ? LASTING_REGEXP.test(error.code) : isAboutCertificate(error);
+}
+
+function isAboutCertificate(error: unknown): boolean {
+  return CERTIFICATE_REGEXP.test((error as { code?: string }).code ?? "") || CERTIFICATE_WORDS_REGEXP.test(reasonOf(error));
 }

@@ -3,7 +3,8 @@
 import { DatabaseSync } from "node:sqlite";
 import { BrokerError, reasonOf } from "../errors.ts";
 import { DATABASE_NAME, LOCK_NAME } from "./files.ts";
-import { MIGRATIONS } from "./schema.ts";
+import type { Takeover } from "./reordering.ts";
+import { checkMigration, MIGRATIONS, versionOf } from "./schema.ts";
 
 /** Facts about a folder of messages that a server could use. */
 export interface FolderState {
@@ -18,19 +19,20 @@ export interface FolderState {
 
 /**
  * Looks whether a server could keep messages in `dir`: that it is a folder, can be written to by this user, and has a database
- * that this version can read. Throws {@linkcode BrokerError} where it could not.
+ * that this version can read, with room for what an older one needs. Throws {@linkcode BrokerError} where it could not.
  */
-export function inspectFolder(dir: string): FolderState {
+export function inspectFolder(dir: string, takeover: Takeover = {}): FolderState {
   const isThere = requireFolder(dir);
   requireWritable(isThere ? dir : existingAbove(dir));
   const file = `${dir}/${DATABASE_NAME}`, isInUse = isThere && isLocked(`${dir}/${LOCK_NAME}`);
-  const version = isThere && sizeOf(file) > 0 ? versionOf(file) : 0;
+  const version = isThere && sizeOf(file) > 0 ? read(file, versionOf) : 0;
   const known = MIGRATIONS.length;
   if (version > known) {
     throw new BrokerError(
       `The messages in ${dir} were written by a newer version (schema ${version}, this one knows ${known}); update`,
     );
   }
+  if (version > 0 && !isInUse) read(file, (database) => checkMigration(database, takeover));
   return { hasMessages: version > 0, isInUse, version, known };
 }
 
@@ -81,14 +83,14 @@ function isLocked(file: string): boolean {
   }
 }
 
-function versionOf(file: string): number {
+function read<T>(file: string, look: (database: DatabaseSync) => T): T {
   let database: DatabaseSync | undefined;
   try {
     database = new DatabaseSync(file, { readOnly: true });
-    const version = Number(database.prepare("PRAGMA user_version").get()!.user_version);
     database.prepare("SELECT count(*) FROM sqlite_master").get(); // the first thing that reads the file as a database
-    return version;
+    return look(database);
   } catch (error) {
+    if (error instanceof BrokerError) throw error;
     throw new BrokerError(`Cannot read ${file}: ${reasonOf(error)}`);
   } finally {
     database?.close();

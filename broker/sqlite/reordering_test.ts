@@ -4,6 +4,7 @@ import { CAN_RUN, lacks } from "../../testing/permissions.ts";
 import { seeded } from "../../testing/random.ts";
 import { BrokerError } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
+import { inspectFolder } from "./inspect.ts";
 import { migrate, MIGRATIONS } from "./schema.ts";
 import { finish } from "./steps.ts";
 import { SqliteStore } from "./store.ts";
@@ -126,6 +127,15 @@ Deno.test({
       assertStringIncludes(error.message, words);
     }
     database.close();
+    const dir = old.path.slice(0, old.path.lastIndexOf("/"));
+    const found = assertThrows(
+      () => inspectFolder(dir, { freeBytes: () => 2 ** 20 }),
+      BrokerError,
+      "",
+      "a check finds it before",
+    );
+    assertEquals(found.message, error.message);
+    assertEquals(inspectFolder(dir, { freeBytes: () => 2 ** 30 }).version, BEFORE);
     assertEquals(Deno.readFileSync(old.path), before);
   },
 });

@@ -15,8 +15,8 @@ import type { Mailboxes } from "./mailboxes.ts";
 
 /** Milliseconds between two ticks: retention is as exact as they are. */
 const TICK_MS = 60_000;
-/** Messages that one step removes: some milliseconds. */
-const EXPIRE_STEP = 1_000;
+/** Messages that one step removes: some milliseconds, as each may lie on a page of its own. */
+const EXPIRE_STEP = 250;
 /** Conversations that one step looks at. */
 const EXPIRE_THREADS = 500;
 /** Milliseconds between the first look that finds a message old and the second: time for an operator, or NTP, to set the clock. */

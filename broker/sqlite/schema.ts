@@ -163,13 +163,13 @@ const REORDERED = 11;
  * for what the takeover of an older one needs.
  */
 export function migrate(database: DatabaseSync, takeover: Takeover = {}, migrations: readonly string[] = MIGRATIONS): void {
-  const version = Number(database.prepare("PRAGMA user_version").get()!.user_version);
+  const version = versionOf(database);
   if (version > migrations.length) {
     throw new BrokerError(
       `The messages were written by a newer version (schema ${version}, this one knows ${migrations.length}); update`,
     );
   }
-  if (version > 0 && (version < REORDERED || isReordering(database))) checkRoom(database, takeover);
+  checkMigration(database, takeover);
   for (const [index, step] of migrations.entries()) {
     if (index < version) continue;
     database.exec("BEGIN IMMEDIATE");
@@ -184,6 +184,20 @@ export function migrate(database: DatabaseSync, takeover: Takeover = {}, migrati
   }
   reorder(database, takeover);
   database.prepare("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)").run(newEpoch());
+}
+
+/**
+ * Checks that there is room for what bringing a database to the newest schema needs, and changes nothing. Throws
+ * {@linkcode BrokerError} where there is not.
+ */
+export function checkMigration(database: DatabaseSync, takeover: Takeover = {}): void {
+  const version = versionOf(database);
+  if (version > 0 && (version < REORDERED || isReordering(database))) checkRoom(database, takeover);
+}
+
+/** Returns the number of steps that a database has had. */
+export function versionOf(database: DatabaseSync): number {
+  return Number(database.prepare("PRAGMA user_version").get()!.user_version);
 }
 
 /** Makes an epoch that no other log has. */

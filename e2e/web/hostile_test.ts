@@ -59,6 +59,86 @@ browserTest("Hostile content stays text: no error, no request, no node, nothing 
   }
 });
 
+browserTest("A link is shown as it is, whatever stands before it", async (world, browser) => {
+  const mallory = await world.person("mallory");
+  const alice = await world.person("alice");
+  const link = "https://evil.example/moc.elpmaxe.doog//:sptth";
+  for (const before of ["\u202e", "\u2067", "\u05d0", ""]) await mallory.say("alice", `${before} ${link} end`);
+  await alice.until(({ texts }) => texts.length === 4);
+  const page = await (await world.profile(browser)).as("alice", "mallory");
+  await page.locator(".text a").nth(3).waitFor();
+  const isTurned = await page.locator(".text a").evaluateAll((links) =>
+    links.map(({ firstChild }) => {
+      const leftOf = (index: number) => {
+        const range = document.createRange();
+        range.setStart(firstChild!, index);
+        range.setEnd(firstChild!, index + 1);
+        return range.getBoundingClientRect().left;
+      };
+      return leftOf(0) > leftOf(7);
+    })
+  );
+  assertEquals(isTurned, [false, false, false, false]);
+});
+
+browserTest("Names as long as they may be stay within the page, wherever they stand", async (world, browser) => {
+  const long = "w".repeat(64), unknown = `nobody${"w".repeat(58)}`, group = `#${"g".repeat(62)}`;
+  const wide = await world.person(long);
+  const alice = await world.person("alice");
+  await alice.client.group({ op: "create", group, open: true });
+  await wide.client.group({ op: "join", group });
+  await wide.say(group, "hello");
+  const page = await (await world.profile(browser, { viewport: { width: 390, height: 780 } })).as("alice", group);
+  const assertWithin = async (where: string) => {
+    const outside = await page.evaluate(() => {
+      const found: string[] = [], texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      const isCut = (element: Element | null): boolean =>
+        element !== null && (getComputedStyle(element).textOverflow === "ellipsis" || element.matches(".unseen") ||
+          isCut(element.parentElement));
+      while (texts.nextNode()) {
+        const { parentElement, textContent } = texts.currentNode;
+        const box = parentElement!.closest("button, dialog, .bubble, .notice p") ?? document.documentElement;
+        const range = document.createRange();
+        range.selectNodeContents(texts.currentNode);
+        const text = range.getBoundingClientRect(), around = box.getBoundingClientRect();
+        if (isCut(parentElement) || text.width === 0) continue;
+        if (text.left < around.left - 1 || text.right > Math.min(around.right, innerWidth) + 1) found.push(textContent!);
+      }
+      return found;
+    });
+    assertEquals(outside, [], where);
+  };
+  await sees(page, "hello");
+  await wide.client.typing(group);
+  await page.locator(".typing", { hasText: long }).waitFor();
+  await assertWithin("the conversation");
+  await page.getByRole("button", { name: "Members" }).click();
+  await page.getByRole("button", { name: `Remove ${long}` }).waitFor();
+  await page.getByLabel("Invite somebody").fill(unknown);
+  await page.getByRole("button", { name: "Invite" }).click();
+  await page.locator("#group-failure", { hasText: unknown }).waitFor();
+  await assertWithin("the members");
+  await page.keyboard.press("Escape");
+  await enter(page, long);
+  await page.getByRole("button", { name: "About this person" }).click();
+  await page.getByRole("button", { name: `Ignore ${long}` }).click();
+  await page.getByRole("button", { name: `Stop ignoring ${long}` }).first().waitFor();
+  await assertWithin("the details");
+  await page.keyboard.press("Escape");
+  await page.locator(".ignored").getByRole("button").waitFor();
+  await assertWithin("what is ignored");
+  await enter(page, unknown);
+  await write(page, "hello?");
+  await page.locator(".not-sent.wrong", { hasText: unknown }).waitFor();
+  await page.locator(".log-start", { hasText: unknown }).waitFor();
+  await assertWithin("a refusal");
+  assert((await page.locator("#message").boundingBox())!.height < 50, "a hint takes one line");
+  await wide.client.group({ op: "create", group: `#${"h".repeat(62)}` });
+  await wide.client.group({ op: "invite", group: `#${"h".repeat(62)}`, user: "alice" });
+  await page.locator(".notice p", { hasText: long }).waitFor();
+  await assertWithin("a notice");
+});
+
 browserTest("A name that every object knows is one like all others, with its marks", async (world, browser) => {
   const known = await world.person("constructor");
   const page = await (await world.profile(browser)).as("alice", "constructor");

@@ -6,7 +6,7 @@ import { browserTest } from "./harness.ts";
 import { lacksProgram } from "../../testing/permissions.ts";
 import { certificate, filesIn } from "../../testing/certificate.ts";
 import { CHROMIUM, startChromium } from "./chromium.ts";
-import { enter, sees, until, World, write } from "./world.ts";
+import { drawn, enter, sees, until, World, write } from "./world.ts";
 import { auditPage } from "./axe.ts";
 
 browserTest("9: the keyboard of a phone covers nothing", async (world, browser) => {
@@ -87,6 +87,33 @@ browserTest("A token in the fragment of the address signs in, and is taken out o
   await page.evaluate(() => location.hash = "#/alice");
   await page.goBack();
   assertEquals(page.url(), world.address, "it is not in the history either");
+}, ["--broker", "memory", "--jwt-secret-file", SECRET]);
+
+browserTest("A token does not stay in the address while a page begins, or that is open already", async (world, browser) => {
+  const profile = await world.profile(browser);
+  const slow = await profile.context.newPage();
+  await slow.addInitScript(() => {
+    IDBOpenDBRequest.prototype.addEventListener = () => {}; // as if what this browser keeps never opened
+  });
+  await slow.goto(`${world.address}#token=${await makeToken("alice", HOUR_S)}`);
+  await slow.waitForFunction(() => location.hash === "");
+  await slow.close();
+
+  const page = await profile.open();
+  await page.getByLabel("Token").waitFor();
+  const follow = (token: string) => page.evaluate((token) => location.hash = `#token=${token}`, token);
+  await follow("nonsense");
+  await page.waitForFunction(() => location.hash === "");
+  await follow(await makeToken("alice", HOUR_S));
+  await page.locator(".self-name .sub", { hasText: "online" }).waitFor();
+  assertEquals(page.url(), world.address);
+  await enter(page, "alice");
+  await follow(await makeToken("alice", HOUR_S));
+  await page.waitForFunction(() => location.hash === "#/alice");
+  assertEquals(await page.locator(".conversation h2").textContent(), "alice", "who is signed in stays where they are");
+  await follow(await makeToken("bob", HOUR_S));
+  await page.locator(".self-name", { hasText: /^bob/ }).waitFor();
+  assert(!page.url().includes("token"));
 }, ["--broker", "memory", "--jwt-secret-file", SECRET]);
 
 browserTest("14: a token that ends in mid-sentence is asked for in place, and nothing is lost", async (world, browser) => {
@@ -176,9 +203,34 @@ browserTest("15: the keyboard alone gets everywhere, and nothing moves the focus
   await page.getByRole("button", { name: "Settings" }).focus();
   await page.keyboard.press("Enter");
   await page.getByRole("switch", { name: "Away" }).waitFor();
+  await page.evaluate(() => {
+    const observer = new MutationObserver(() => {
+      if (document.querySelector("dialog")) return;
+      document.body.dataset.focused = document.activeElement!.getAttribute("aria-label") ?? "nothing";
+      observer.disconnect();
+    });
+    observer.observe(document.body, { childList: true, subtree: true });
+  });
   await page.keyboard.press("Escape");
+  await page.locator("body[data-focused]").waitFor();
+  assertEquals(await page.locator("body").getAttribute("data-focused"), "Settings", "the focus is given back, and never lost");
+  assertEquals(await focus(), "Settings");
+});
+
+browserTest("A selection that ends outside a dialog does not close it, and a click there does", async (world, browser) => {
+  const page = await (await world.profile(browser)).as("alice");
+  await page.getByRole("button", { name: "New conversation or group" }).click();
+  const field = page.getByLabel("Write to somebody");
+  await field.fill("somebody");
+  const { x, y } = (await field.boundingBox())!;
+  await page.mouse.move(x + 80, y + 10);
+  await page.mouse.down();
+  await page.mouse.move(5, y + 10);
+  await page.mouse.up();
+  await drawn(page);
+  assertEquals(await field.inputValue(), "somebody");
+  await page.mouse.click(5, y + 10);
   await page.locator("dialog").waitFor({ state: "detached" });
-  assertEquals(await focus(), "Settings", "the focus is given back");
 });
 
 browserTest("15: axe finds nothing against WCAG 2.2 A and AA, in both themes and at all widths", async (world, browser) => {
@@ -278,6 +330,7 @@ browserTest("A conversation that has just begun is in the list without a connect
   await bob.say("alice", "the first thing ever");
   await page.locator(".entry", { hasText: "the first thing ever" }).waitFor();
   await untilKept(page, "values", "the first thing ever");
+  await untilKept(page, "messages", "the first thing ever");
   await page.close();
   await profile.context.setOffline(true);
   page = await profile.open();

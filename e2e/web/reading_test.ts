@@ -1,9 +1,9 @@
 /** Complaints about chats in browsers that concern reading, by their number in the research: each is a test. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { CDPSession, Page } from "playwright-core";
 import { browserTest } from "./harness.ts";
-import { enter, type Person, sees, until, write } from "./world.ts";
+import { drawn, enter, type Person, sees, until, write } from "./world.ts";
 
 const LONG = "A line that is long enough to break on any screen that a person holds in a hand or puts on a desk. ".repeat(2);
 
@@ -17,11 +17,6 @@ async function look(page: Page, isHere: boolean): Promise<void> {
     Object.defineProperty(document, "hasFocus", { value: () => here, configurable: true });
     dispatchEvent(new Event(here ? "focus" : "blur"));
   }, isHere);
-}
-
-/** Resolves when the page has drawn twice: what it does of itself after a change is done then. */
-async function drawn(page: Page): Promise<void> {
-  await page.evaluate(() => new Promise<void>((done) => requestAnimationFrame(() => requestAnimationFrame(() => done()))));
 }
 
 browserTest("3: the view does not move when older messages load, at the very top either", async (world, browser) => {
@@ -138,6 +133,33 @@ browserTest(
   },
 );
 
+browserTest(
+  "A message that comes while its conversation is loaded is shown, the first one of all too",
+  async (world, browser) => {
+    const bob = await world.person("bob");
+    const profile = await world.profile(browser);
+    const page = await profile.context.newPage();
+    let answered = () => {};
+    const answer = new Promise<void>((resolve) => answered = resolve);
+    await page.routeWebSocket(/\/ws$/, (socket) => {
+      const held: string[] = [];
+      socket.connectToServer().onMessage((frame) => {
+        const isAnswer = String(frame).includes('"type":"history"');
+        if (isAnswer) held.push(frame as string);
+        else socket.send(frame);
+        if (isAnswer) answered();
+        if (String(frame).includes("meanwhile")) held.splice(0).forEach((frame) => socket.send(frame)); // looked for before it
+      });
+    });
+    await page.goto(`${world.address}#name=alice`);
+    await page.locator(".self-name .sub", { hasText: "online" }).waitFor();
+    await page.evaluate(() => location.hash = "#/bob");
+    await answer;
+    await bob.say("alice", "meanwhile");
+    await sees(page, "meanwhile");
+  },
+);
+
 browserTest("5: read is what was in view of somebody who looked", async (world, browser) => {
   const bob = await world.person("bob");
   const page = await (await world.profile(browser)).as("alice", "bob");
@@ -201,6 +223,10 @@ browserTest("8: three tabs: one connection, one notification, and another leads 
   await sees(third, "psst");
   await until(async () => (await shown()).length > 0);
   assertEquals(await shown(), ["bob: psst"]);
+  await bob.say("alice", `\u202e${"h".repeat(100)}\n\n\ni${"\u0332".repeat(60)}${"\u{1f600}".repeat(200)}`);
+  await until(async () => !(await shown()).includes("bob: psst"));
+  const [hostile] = await shown();
+  assertMatch(hostile!, /^bob: h{100} i\u0332{8}\u{1f600}+$/u, "one line, nothing that turns it, and no half of a character");
 
   const phone = await world.person("alice", { device: "phone" });
   phone.client.markRead("bob", await bob.say("alice", "psst again"));

@@ -227,3 +227,8 @@ export async function until(isSo: () => Promise<boolean>): Promise<void> {
   const end = performance.now() + PATIENCE_MS;
   while (!await isSo()) if (performance.now() > end) throw new Error("It did not become so");
 }
+
+/** Resolves when the page has drawn twice: what it does of itself after a change is done then. */
+export async function drawn(page: Page): Promise<void> {
+  await page.evaluate(() => new Promise<void>((done) => requestAnimationFrame(() => requestAnimationFrame(() => done()))));
+}

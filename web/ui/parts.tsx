@@ -1,7 +1,7 @@
 /** Small parts that stand in many places. */
 
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { isGroup } from "../../protocol.ts";
 import { presence } from "../state.ts";
 import { hueOf } from "../text.ts";
@@ -41,16 +41,19 @@ export function Dialog(
   { title, onClose, children }: { title: string; onClose: () => void; children: ComponentChildren },
 ): JSX.Element {
   const ref = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Ends before the dialog is taken out of the document: the focus would be nowhere for a moment.
+  useLayoutEffect(() => {
     const dialog = ref.current!, before = document.activeElement;
     dialog.showModal();
     return () => {
       dialog.close();
-      // The browser does it where the dialog is still in the document.
       if (before instanceof HTMLElement) before.focus();
     };
   }, []);
-  const closeOutside = (event: MouseEvent) => event.target === ref.current && onClose();
+  // A click is also what ends outside a selection that began in a field.
+  const isBegun = useRef(false);
+  const begin = (event: MouseEvent) => void (isBegun.current = event.target === ref.current);
+  const closeOutside = (event: MouseEvent) => isBegun.current && event.target === ref.current && onClose();
   return (
     <dialog
       ref={ref}
@@ -59,6 +62,7 @@ export function Dialog(
         event.preventDefault();
         onClose();
       }}
+      onMouseDown={begin}
       onClick={closeOutside}
     >
       <div class="dialog">

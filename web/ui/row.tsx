@@ -101,7 +101,8 @@ function NotSent({ id, why, isRefused }: { id: string; why: string; isRefused: b
 
 function show(part: ReturnType<typeof partsOf>[number]): JSX.Element | string {
   if (typeof part === "string") return part;
-  return <a href={part.link} target="_blank" rel="noopener noreferrer">{part.text}</a>;
+  // A direction of its own: characters before a link that turn the text would show it as another.
+  return <a href={part.link} dir="ltr" target="_blank" rel="noopener noreferrer">{part.text}</a>;
 }
 
 function shorten(content: string): string {
