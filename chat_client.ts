@@ -7,7 +7,7 @@
  * This module and its rooms are browser compatible and import nothing but the protocol; `deno task check:dom` holds that.
  */
 
-import { backOffMs } from "./chat_client/backoff.ts";
+import { backOffMs, boundedMs } from "./chat_client/backoff.ts";
 import { openWebSocket, SYSTEM_CLOCK } from "./chat_client/defaults.ts";
 import { ChatError } from "./chat_client/error.ts";
 import { newId } from "./chat_client/ids.ts";
@@ -572,7 +572,7 @@ export class ChatClient {
     if (this.#outbox.refuse(error) || this.#requests.refuse(error)) return;
     if (this.#state.phase === "connecting" && !error.retryable) return this.#end(0, error.message, true);
     if (this.#state.phase === "connecting" && error.code === "rate_limited") {
-      this.#helloAgain(error.retry_after_ms ?? HELLO_RETRY_MS);
+      this.#helloAgain(boundedMs(error.retry_after_ms ?? HELLO_RETRY_MS));
     }
     this.#listeners.tell("refused", error, undefined, error.retry_after_ms);
   }

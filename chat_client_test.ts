@@ -417,6 +417,18 @@ Deno.test("ChatClient answers requests by id, and fails them in time or when the
   assertEquals((await assertRejects(() => t.client.conversations(), ChatError)).code, "offline");
 });
 
+Deno.test("ChatClient says hello again after a while, whatever a server says that wants it at once", async () => {
+  const t = new Setup();
+  await settled();
+  t.socket.open();
+  t.socket.take();
+  t.socket.give(error(undefined, "rate_limited", true, 0));
+  await t.clock.pass(49);
+  assertEquals(t.socket.take(), []);
+  await t.clock.pass(1);
+  assertEquals(t.socket.take().map(({ type }) => type), ["hello"]);
+});
+
 Deno.test("ChatClient asks again when a request came too fast", async () => {
   const t = await new Setup().online();
   const asked = t.client.conversations({ limit: 3, before: 9, with: "bob" });

@@ -18,5 +18,10 @@ export function backOffMs(attempts: number, random: () => number): number {
 
 /** Returns the milliseconds after which what was refused is sent again: as the server says, else by the number of tries. */
 export function retryMs(error: ErrorFrame, tries: number, random: () => number): number {
-  return Math.min(Math.max(error.retry_after_ms ?? backOffMs(tries, random), RETRY_MIN_MS), RETRY_MAX_MS);
+  return boundedMs(error.retry_after_ms ?? backOffMs(tries, random));
+}
+
+/** Returns a wait that a server has asked for, within the bounds of those that are kept. */
+export function boundedMs(ms: number): number {
+  return Math.min(Math.max(ms, RETRY_MIN_MS), RETRY_MAX_MS);
 }

@@ -73,7 +73,11 @@ Deno.test({
       await alice.out.next("shop: Your order 1 is on its way");
       assertEquals(await alice.code(), 0);
     }
-    await ask(`${address}orders`, { method: "POST", headers: { cookie } });
+    assertEquals(shop.program.err.all(), []);
+    await shop.reopen();
+    const { cookie: another } = await logIn(address, "alice", "wonderland");
+    const order = await ask(`${address}orders`, { method: "POST", headers: { cookie: another } });
+    assertEquals(order.body, "order-1", "which is another order than that of before");
     assertEquals(await shop.program.out.next("mail to"), "mail to alice: shop has written to you");
     assertEquals(shop.program.out.all().filter((line) => line.startsWith("mail")).length, 1, "the first order was read");
     assertEquals(shop.program.err.all(), []);

@@ -10,10 +10,13 @@ const ADDRESS = "http://127.0.0.1:3000";
 /** A shop that is open. */
 export class Shop implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack;
+  readonly #start: () => Promise<Running>;
+  #program: Running;
 
   private constructor(
     stack: AsyncDisposableStack,
-    readonly program: Running,
+    start: () => Promise<Running>,
+    program: Running,
     readonly server: RunningServer,
     /** With a slash at its end. */
     readonly address: string,
@@ -21,6 +24,19 @@ export class Shop implements AsyncDisposable {
     readonly folder: string,
   ) {
     this.#stack = stack;
+    this.#start = start;
+    this.#program = program;
+  }
+
+  /** The program of the shop. */
+  get program(): Running {
+    return this.#program;
+  }
+
+  /** Ends the shop and opens it again, with nothing in its memory. */
+  async reopen(): Promise<void> {
+    await this.#program[Symbol.asyncDispose]();
+    this.#program = await this.#start();
   }
 
   /** Installs the shop, makes its keys, and starts it with a server, that of `PARLEY_BINARIES` where there are any. */
@@ -43,12 +59,16 @@ export class Shop implements AsyncDisposable {
     const options = started!.replaceAll("\\\n", "").replaceAll("keys/", `${folder}/keys/`).trim().split(/\s+/).slice(1);
     const server = stack.use(await RunningServer.start(parley, ["--data", `${folder}/data`, ...options]));
     const env = { PORT: String(port), CHAT: server.url.replace(/^ws(.*)\/ws$/, "http$1"), KEYS: `${folder}/keys` };
-    const program = stack.use(new Running({ command: "node", args: [`${folder}/shop.js`] }, [], env));
-    await program.out.next(address);
-    return new Shop(stack.move(), program, server, `${address}/`, folder);
+    const start = async () => {
+      const program = new Running({ command: "node", args: [`${folder}/shop.js`] }, [], env);
+      await program.out.next(address);
+      return program;
+    };
+    return new Shop(stack.move(), start, await start(), server, `${address}/`, folder);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#program[Symbol.asyncDispose]();
     await this.#stack.disposeAsync();
   }
 }

@@ -26,6 +26,8 @@ const sessions = new Map();
 /** Ids of webhooks that were dealt with: one may come again. A real shop keeps them for some days. */
 const dealtWith = new Set();
 let orders = 0;
+/** Tells the orders of this run from those before it, as they are counted from one again. A real shop keeps them. */
+const run = Date.now().toString(36);
 
 /** Makes a token for a customer: a JSON Web Token, signed with the secret that the server checks it with. */
 function tokenFor(name) {
@@ -77,9 +79,10 @@ const ROUTES = {
   "GET /token": ({ name }) => name ? text(200, tokenFor(name), { "cache-control": "no-store" }) : text(401, "Log in first"),
   async "POST /orders"({ name }) {
     if (!name) return text(401, "Log in first");
-    const id = `order-${++orders}`; // the same message is stored once, however often it is sent
-    await ask("POST", "messages", { sender: "shop", recipient: name, content: `Your order ${orders} is on its way`, id });
-    return text(201, id);
+    const order = ++orders, content = `Your order ${order} is on its way`;
+    // By its id the same message is stored once, however often it is sent.
+    await ask("POST", "messages", { sender: "shop", recipient: name, content, id: `order-${run}-${order}` });
+    return text(201, `order-${order}`);
   },
   async "POST /hook"({ request }) {
     const body = await bodyOf(request);

@@ -51,6 +51,8 @@ Deno.test("a mistake is one sentence that names the endpoint, and never has a se
     [{ ...GOOD, url: "ftp://example.org/" }, '"push": "url" has to begin with'],
     [{ ...GOOD, url: "example.org" }, '"push": "url"'],
     [{ ...GOOD, url: `https://${"u".repeat(3)}%zz@example.org/` }, '"push": "url"'],
+    [{ ...GOOD, url: "https://push:%E2%82%AC@example.org/" }, '"push": "url" has a user or a password'],
+    [{ ...GOOD, url: "https://push:%ff@example.org/" }, '"push": "url" has a user or a password'],
     [{ ...GOOD, secret: "whsec_aHVudGVyMg==" }, '"push": secret 1 has 7 bytes'],
     [{ ...GOOD, secret: undefined }, '"push": it needs "secret"'],
     [{ ...GOOD, secrets: [SECRET] }, '"push": it needs "secret"'],
