@@ -17,6 +17,9 @@ const KEPT_MESSAGES = 200;
 /** Messages over that which may be there before the oldest are removed, so that not every message removes one. */
 const KEPT_SLACK = 100;
 
+/** Milliseconds that the database may take: a tab that was frozen in the middle of a change holds all others up. */
+const PATIENCE_MS = 2_000;
+
 interface KeptMessage {
   readonly user: string;
   readonly with: string;
@@ -48,6 +51,9 @@ export class Store {
   static async open(): Promise<Store> {
     const store = new Store();
     await store.#open();
+    // A change that begins as this page is frozen would end when it is thawed, and nobody could read until then.
+    document.addEventListener("freeze", () => store.#leave());
+    document.addEventListener("resume", () => void store.#open());
     return store;
   }
 
@@ -62,14 +68,19 @@ export class Store {
         // Another tab erases everything, or is of a newer version. This one may have been loaded a moment before, and goes on.
         blocking: () => {
           db.close();
-          this.#db = undefined;
-          this.#counts.clear();
+          this.#leave();
           if (!this.#isClosed) void this.#open();
         },
       });
-      if (this.#isClosed) db.close();
+      if (this.#isClosed || this.#db) db.close();
       else this.#db = db;
     } catch { /* the browser keeps nothing */ }
+  }
+
+  #leave(): void {
+    this.#db?.close();
+    this.#db = undefined;
+    this.#counts.clear();
   }
 
   /** Keeps nothing from now on: what is on its way is not to come back after everything was erased. */
@@ -162,10 +173,14 @@ export class Store {
   /** A browser may take the database away at any time: when it is full, or its user clears it. */
   async #try(use: (db: IDBPDatabase<Schema>) => Promise<unknown>): Promise<void> {
     if (!this.#db) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<void>((resolve) => timer = setTimeout(resolve, PATIENCE_MS));
     try {
-      await use(this.#db);
+      await Promise.race([use(this.#db), late]);
     } catch (error) {
       console.warn("This browser did not keep something:", error instanceof Error ? error.name : error);
+    } finally {
+      clearTimeout(timer);
     }
   }
 }

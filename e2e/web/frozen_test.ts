@@ -73,7 +73,6 @@ frozenTest("8: a leading tab that the browser has frozen is replaced, and follow
   await second.evaluate(() => location.hash = "#/bob");
   await second.waitForSelector("#message");
   const session = await freeze(leader);
-  await second.evaluate(() => document.dispatchEvent(new Event("visibilitychange")));
   await write(second, "is anybody leading?");
   await bob.until(({ texts }) => texts.length > 0);
   await bob.say("alice", "I am here");

@@ -71,7 +71,10 @@ export class Tab {
     const promise = Promise.withResolvers<unknown>();
     this.#calls.set(id, { call, promise });
     this.#post({ word: "call", id, call });
-    return await promise.promise;
+    if (call.do === "look") return await promise.promise;
+    // What takes long may wait for the server; whether the tab that leads is there is another question.
+    const timer = setTimeout(() => void this.checkLeader(), LEADER_MS);
+    return await promise.promise.finally(() => clearTimeout(timer));
   }
 
   /** Takes the lead from a tab that does not answer, as one does that the browser has frozen. */
