@@ -16,11 +16,12 @@ const EPOCH = 1_790_000_000;
 const STANDALONE_BYTES_MIN = 10_000_000;
 const programs = lacks("env") ? undefined : Deno.env.get("PARLEY_BINARIES");
 
-/** Returns true where a system of its own can be entered: as root, with a mount that only its processes see. */
+/** Returns true where a system of its own can be made and entered: as root, with devices, and mounts that only its processes see. */
 function canEnter(): boolean {
   if (Deno.uid() !== 0) return false;
-  const args = ["--mount", "mount", "-t", "tmpfs", "none", "/mnt"];
-  return new Deno.Command("unshare", { args, stdout: "null", stderr: "null" }).outputSync().success;
+  const script = "mount -t tmpfs none /mnt && mknod /mnt/null c 1 3 && echo > /mnt/null";
+  return new Deno.Command("unshare", { args: ["--mount", "sh", "-c", script], stdout: "null", stderr: "null" }).outputSync()
+    .success;
 }
 
 const isCompiled = programs !== undefined && CAN_RUN && Deno.statSync(`${programs}/chat-server`).size > STANDALONE_BYTES_MIN;
