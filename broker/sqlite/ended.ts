@@ -26,7 +26,7 @@ export class Ended {
     this.#holders().add(user);
     const count = this.#db.get("SELECT count(*) AS n FROM ended WHERE user = ?", user)!.n as number;
     if (count <= ENDED_KEPT) return;
-    const sql = "SELECT until FROM ended WHERE user = ? ORDER BY until LIMIT 1 OFFSET ?";
+    const sql = "SELECT until FROM ended WHERE user = ? ORDER BY until LIMIT 1 OFFSET ? + 0";
     this.#drop(user, this.#db.get(sql, user, count - ENDED_KEPT - 1)!.until as number);
   }
 

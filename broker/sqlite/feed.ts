@@ -83,7 +83,7 @@ export class Feed {
 
   #rows(low: number, high: number, limit: number): Row[] {
     const sql = `SELECT m.seq, m.sender, m.ts, m.id, m.origin, m.content, m.thread, t.name, t.owner, t.last_seq
-      FROM messages m CROSS JOIN threads t ON t.id = m.thread WHERE m.seq > ? AND m.seq <= ? ORDER BY m.seq LIMIT ?`;
+      FROM messages m CROSS JOIN threads t ON t.id = m.thread WHERE m.seq > ? AND m.seq <= ? ORDER BY m.seq LIMIT ? + 0`;
     return this.#db.all(sql, low, high, limit);
   }
 

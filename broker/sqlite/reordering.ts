@@ -160,7 +160,7 @@ class Reordering {
   /** Lists the positions of conversations, and removes what was copied. */
   #list(): void {
     const last = number(this.#database, "SELECT max(thread) FROM clustered");
-    const end = this.#database.prepare("SELECT thread, seq FROM clustered ORDER BY thread, seq LIMIT 1 OFFSET ?");
+    const end = this.#database.prepare("SELECT thread, seq FROM clustered ORDER BY thread, seq LIMIT 1 OFFSET ? + 0");
     const list = this.#database.prepare(
       "INSERT INTO listed SELECT thread, seq, sender FROM clustered WHERE (thread, seq) <= (?, ?) ORDER BY thread, seq",
     );

@@ -178,7 +178,8 @@ export class Search {
   /** Returns the newest positions of a conversation after `since` and below `before` that have all the words, newest first. */
   #matches(thread: number, since: number, { words }: Sought, before: number, limit: number): number[] {
     const terms = words.map((word) => `"${thread}${MARK}${word}"${word.length === 1 ? "" : "*"}`).join(" AND ");
-    const sql = "SELECT rowid AS seq FROM search WHERE search MATCH ? AND rowid > ? AND rowid < ? ORDER BY rowid DESC LIMIT ?";
+    const sql =
+      "SELECT rowid AS seq FROM search WHERE search MATCH ? AND rowid > ? AND rowid < ? ORDER BY rowid DESC LIMIT ? + 0";
     return this.#db.all(sql, terms, since, before, limit).map(({ seq }) => seq as number);
   }
 
