@@ -9,6 +9,7 @@
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import { base64url } from "jose";
+import { stampOrNone } from "../ops/file_stamp.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
 import { parseAddress, parseName, Refusal } from "../protocol.ts";
 import { decodeText } from "./text.ts";
@@ -82,7 +83,7 @@ export class ApiKeys {
   constructor(file: string, log: Log) {
     this.file = file;
     this.#log = log;
-    this.#stamp = stampOf(file);
+    this.#stamp = stampOrNone(file);
     this.#keys = readApiKeys(file);
     this.#timer = setInterval(() => this.look(), LOOK_MS);
     Deno.unrefTimer(this.#timer as unknown as number);
@@ -104,7 +105,7 @@ export class ApiKeys {
 
   /** Reads the file again if it has changed. */
   look(): void {
-    const stamp = stampOf(this.file);
+    const stamp = stampOrNone(this.file);
     if (stamp === this.#stamp) return;
     this.#stamp = stamp;
     try {
@@ -118,16 +119,6 @@ export class ApiKeys {
   /** Stops looking at the file. */
   close(): void {
     clearInterval(this.#timer);
-  }
-}
-
-/** Returns what tells one state of the file from another; "" where it cannot be seen. */
-function stampOf(file: string): string {
-  try {
-    const { mtime, size, ino } = Deno.statSync(file);
-    return `${mtime?.getTime()} ${size} ${ino}`;
-  } catch {
-    return "";
   }
 }
 

@@ -1,5 +1,6 @@
 /** A list of names that a server keeps in a file of its own: replaced as a whole, so that a crash leaves the old one or the new. */
 
+import { stampOf } from "../ops/file_stamp.ts";
 import { parseName, Refusal } from "../protocol.ts";
 import { decodeText } from "./text.ts";
 
@@ -77,8 +78,7 @@ export class KeptNames {
   /** Returns what tells one state of the file from another; "" where there is none. */
   #stampOf(): string {
     try {
-      const { mtime, size, ino } = Deno.statSync(this.file);
-      return `${mtime?.getTime()} ${size} ${ino}`;
+      return stampOf(this.file);
     } catch (error) {
       if (error instanceof Deno.errors.NotFound) return "";
       throw error;

@@ -4,6 +4,7 @@
  * first is the operator's, and never written.
  */
 
+import { stampOf } from "../ops/file_stamp.ts";
 import type { Log } from "../ops/log.ts";
 import { parseName, Refusal } from "../protocol.ts";
 import { KeptNames } from "./kept_names.ts";
@@ -141,9 +142,4 @@ export class Revoked {
     this.#entries = entries;
     this.#listed = listed;
   }
-}
-
-function stampOf(file: string): string {
-  const { mtime, size, ino } = Deno.statSync(file);
-  return `${mtime?.getTime()} ${size} ${ino}`;
 }

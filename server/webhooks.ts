@@ -4,6 +4,7 @@
  */
 
 import type { Broker } from "../broker.ts";
+import { stampOrNone } from "../ops/file_stamp.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
 import { type Endpoint, parseEndpoints, WebhookFileError } from "./webhooks/config.ts";
 import { Delivery } from "./webhooks/delivery.ts";
@@ -74,7 +75,7 @@ export class Webhooks {
   constructor(options: WebhooksOptions) {
     this.#options = options;
     this.#timing = options.timing ?? SYSTEM_TIMING;
-    this.#stamp = stampOf(options.file);
+    this.#stamp = stampOrNone(options.file);
     this.#apply(readEndpoints(options.file));
     this.#every(LOOK_MS, 0, () => this.look());
     this.#every(PRESENCE_MS, 1, () => void this.lookWhoIsOnline());
@@ -99,7 +100,7 @@ export class Webhooks {
 
   /** Reads the file again if it has changed. With a mistake in it, everything goes on as it was. */
   look(): void {
-    const { file, log } = this.#options, stamp = stampOf(file);
+    const { file, log } = this.#options, stamp = stampOrNone(file);
     if (stamp === this.#stamp) return;
     this.#stamp = stamp;
     try {
@@ -161,14 +162,5 @@ export class Webhooks {
     for (const undo of this.#undo) undo();
     await Promise.all([...this.#deliveries.values()].map((delivery) => delivery.close()));
     await Promise.all(this.#closing);
-  }
-}
-
-function stampOf(file: string): string {
-  try {
-    const { mtime, size, ino } = Deno.statSync(file);
-    return `${mtime?.getTime()} ${size} ${ino}`;
-  } catch {
-    return "";
   }
 }
