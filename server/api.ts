@@ -12,11 +12,12 @@ import { reasonOf } from "../ops/log.ts";
 import { Refusal } from "../protocol.ts";
 import { Access } from "./api/access.ts";
 import { type Answer, HttpRefusal, render, toResponse } from "./api/answers.ts";
-import { BODY_MS, discard, hasBody, readJson, refuseUnread } from "./api/body.ts";
+import { BODY_MS, discard, readJson, refuseUnread } from "./api/body.ts";
 import { checkMembers, checkParameters, checkPath } from "./api/fields.ts";
 import type { AnyRoute, Service } from "./api/route.ts";
 import { API_PREFIX, findRoutes, type Found, methodsOf, ROUTES } from "./api/routes.ts";
 import { cutOff } from "./cut_off.ts";
+import { hasBody } from "./has_body.ts";
 
 export type { TokenMaker } from "./api/route.ts";
 export { API_PREFIX } from "./api/routes.ts";
@@ -59,11 +60,12 @@ export class Api {
 
   /** Answers one, from a peer's address. Never rejects. */
   async answer(request: Request, remote: string): Promise<Response> {
-    const found = URL.canParse(request.url) ? findRoutes(new URL(request.url).pathname) : undefined;
+    const url = URL.canParse(request.url) ? new URL(request.url) : undefined;
+    const found = url && findRoutes(url.pathname);
     const route = found && routeOf(found, request.method);
     let answer: Answer | Refusal;
     try {
-      answer = await this.#answerOf(request, remote, found, route);
+      answer = await this.#answerOf(request, remote, url, found, route);
     } catch (error) {
       this.#options.log("failed", { task: `API ${route?.method} ${route?.at}`, reason: reasonOf(error) });
       answer = new Refusal("unavailable", "The server could not do this now; try again");
@@ -77,14 +79,14 @@ export class Api {
   async #answerOf(
     request: Request,
     remote: string,
+    url: URL | undefined,
     found: Found | undefined,
     route: AnyRoute | undefined,
   ): Promise<Answer | Refusal> {
     const { trustedHops, isDraining } = this.#options;
     if (request.url.length > URL_CHARS_MAX) return new HttpRefusal(414, "too_large", "The address is too long");
-    if (!found) return new Refusal("unknown_type", `There is nothing at this address below ${API_PREFIX}`);
+    if (!url || !found) return new Refusal("unknown_type", `There is nothing at this address below ${API_PREFIX}`);
     if (!route) return withoutRoute(request, found);
-    const url = new URL(request.url);
     const key = this.#access.keyOf(request, url, clientAddress(remote, request.headers.get("x-forwarded-for"), trustedHops));
     if (key instanceof Refusal) return key;
     if (isDraining()) return new Refusal("unavailable", "The server is restarting");
@@ -118,9 +120,9 @@ export class Api {
   /** Reads the body that a route takes, and checks its members. */
   async #bodyOf(request: Request, { body }: AnyRoute): Promise<Values | Refusal> {
     if (!body) {
-      return hasBody(request) ? new Refusal("bad_frame", "No body is read here; leave it away") : {};
+      return hasBody(request.headers) ? new Refusal("bad_frame", "No body is read here; leave it away") : {};
     }
-    if (body.isOptional && !hasBody(request)) return {};
+    if (body.isOptional && !hasBody(request.headers)) return {};
     const bytesMax = this.#options.hub.frameBytes * body.frames;
     const unread = refuseUnread(request, bytesMax);
     if (unread) return unread;
@@ -136,7 +138,7 @@ function routeOf({ routes }: Found, method: string): AnyRoute | undefined {
 /** Answers a method that a path does not have. */
 function withoutRoute(request: Request, found: Found): Answer | Refusal {
   const allow = methodsOf(found);
-  if (request.method === "OPTIONS" && !hasBody(request)) return { status: 204, headers: { allow } };
+  if (request.method === "OPTIONS" && !hasBody(request.headers)) return { status: 204, headers: { allow } };
   return new HttpRefusal(405, "unknown_type", `${allow} are answered here`, { allow });
 }
 

@@ -3,6 +3,7 @@
 import { isLoopback } from "../limits/address.ts";
 import type { Api } from "./api.ts";
 import { cutOff } from "./cut_off.ts";
+import { hasBody } from "./has_body.ts";
 import { proxyHeader } from "./open_mode.ts";
 import { VERSION } from "./options.ts";
 import type { WebAssets } from "./web_assets.ts";
@@ -90,10 +91,6 @@ function findRoute(routes: ReadonlyMap<string, Route>, { url }: Request): Route 
   if (url.length > URL_CHARS_MAX) return plain(414, "The address is too long");
   if (!URL.canParse(url)) return plain(400, "Host is no name of a host");
   return routes.get(new URL(url).pathname) ?? plain(404, "There is nothing at this address; try /");
-}
-
-function hasBody(headers: Headers): boolean {
-  return headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";
 }
 
 function refuseBody({ method }: Request): Response {

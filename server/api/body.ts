@@ -1,6 +1,7 @@
 /** Bodies of requests: read as they come, up to a limit and a deadline. */
 
 import { Refusal } from "../../protocol.ts";
+import { hasBody } from "../has_body.ts";
 import { HttpRefusal } from "./answers.ts";
 
 /** Milliseconds that a body may take to come in whole: a slow line sends a mebibyte in it. */
@@ -9,11 +10,6 @@ export const BODY_MS = 10_000;
 const DISCARD_MS = 2_000;
 /** Bytes of such a body: somewhat over the limit is an honest mistake, and costs no memory. */
 const DISCARD_BYTES_MAX = 262_144;
-
-/** Returns whether a request has a body, empty or not. */
-export function hasBody({ headers }: Request): boolean {
-  return headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0";
-}
 
 /** Returns the refusal of a body before it is read, for what its head says; undefined for one that may be read. */
 export function refuseUnread({ headers }: Request, bytesMax: number): Refusal | undefined {
@@ -50,7 +46,7 @@ export async function readJson(request: Request, bytesMax: number, ms: number): 
 
 /** Reads a small body and forgets it. Returns false where it did not end: its connection has to. */
 export async function discard(request: Request): Promise<boolean> {
-  if (!hasBody(request) || !request.body) return true;
+  if (!hasBody(request.headers) || !request.body) return true;
   if (Number(request.headers.get("content-length") ?? 0) > DISCARD_BYTES_MAX) return false;
   return await readPieces(request, DISCARD_BYTES_MAX, DISCARD_MS, () => {}) === undefined;
 }
