@@ -58,6 +58,7 @@ export class Store {
   }
 
   async #open(): Promise<void> {
+    if (this.#isClosed) return; // it would be made anew after everything was erased
     try {
       const db = await openDB<Schema>(NAME, 1, {
         upgrade(db) {
@@ -69,7 +70,7 @@ export class Store {
         blocking: () => {
           db.close();
           this.#leave();
-          if (!this.#isClosed) void this.#open();
+          void this.#open();
         },
       });
       if (this.#isClosed || this.#db) db.close();
