@@ -14,7 +14,7 @@ import { reasonOf } from "../ops/log.ts";
 import { plain } from "./http.ts";
 import { refuse, requestOf, respond } from "./node_http.ts";
 import type { Certificate, Handler, Transport, TransportOptions } from "./transport.ts";
-import { WsConnections, type WsTimes } from "./ws_connection.ts";
+import { TellingSocket, WsConnections, type WsTimes } from "./ws_connection.ts";
 import { WsListener } from "./ws_listener.ts";
 
 /** Milliseconds that a TLS handshake, and then the head of a request, may take. */
@@ -119,7 +119,7 @@ class HttpFront {
   readonly #connections: WsConnections;
   readonly #scheme: "http" | "https";
   readonly #handle: Handler;
-  readonly #sockets: WebSocketServer;
+  readonly #sockets: WebSocketServer<TellingSocket>;
   readonly #upgrading = new WeakMap<Request, Upgrading>();
 
   constructor(options: TransportOptions, connections: WsConnections) {
@@ -130,6 +130,7 @@ class HttpFront {
     const maxPayload = options.frameBytes * MESSAGE_FACTOR;
     this.#sockets = new WebSocketServer({
       noServer: true,
+      WebSocket: TellingSocket,
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload,
@@ -149,7 +150,7 @@ class HttpFront {
 
   /** Answers a request to upgrade: with an upgrade, if it is one to a WebSocket and the gate admits it. */
   async upgrade(message: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    socket.on("error", () => socket.destroy()); // nobody else listens until there is a WebSocket
+    socket.on("error", destroyItself); // nobody else listens until there is a WebSocket
     const request = requestOf(message, this.#scheme);
     if (request) this.#upgrading.set(request, { message, socket, head });
     const answer = await this.#answerOf(message, request);
@@ -180,11 +181,16 @@ class HttpFront {
     let isOpen = false;
     this.#sockets.handleUpgrade(message, socket, head, (opened) => {
       isOpen = true;
+      socket.off("error", destroyItself);
       this.#connections.open(opened, socket, admitted);
     });
     if (!isOpen) admitted.slot.release(); // the peer is gone, or `ws` has refused what it offers
     return SWITCHED;
   }
+}
+
+function destroyItself(this: Socket): void {
+  this.destroy();
 }
 
 /** Returns the address of a peer; one of IPv4 as such, whatever the socket that listens. */
