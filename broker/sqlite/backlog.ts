@@ -5,7 +5,7 @@
 
 import { Merge, type Source } from "../merge.ts";
 import type { Database, Row, Thread } from "./database.ts";
-import { messagesOf } from "./messages.ts";
+import { messagesOf, packing } from "./messages.ts";
 
 /** Conversations with something new up to which messages are read ahead; of more, positions alone. */
 const FEW = 32;
@@ -14,8 +14,10 @@ const AHEAD_CHARS_MAX = 131_072;
 /** Conversations that are merged at once, some ten MiB; with more, the merge ends earlier and another one follows. */
 const SOURCES_MAX = 50_000;
 
-const MESSAGES = `(SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0) p
-  CROSS JOIN messages m ON m.seq = p.seq`;
+const MESSAGES = packing(
+  `(SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0) p
+    CROSS JOIN messages m ON m.seq = p.seq`,
+);
 
 /** Place of a message in a backlog. */
 export interface Item {

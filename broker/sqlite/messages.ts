@@ -14,17 +14,19 @@ const PACKED = `json_group_array(json_array(m.seq, m.sender, m.ts, m.id, m.origi
 
 type Cells = [seq: number, sender: number, ts: number, id: string | null, origin: string, content: string | null];
 
-/**
- * Reads the messages `m` of a FROM clause, which is part of a statement that stays prepared, by their positions. Who leaves early
- * has spared long contents.
- */
+/** Makes the statement that reads the messages `m` of a FROM clause, for {@linkcode messagesOf}. */
+export function packing(from: string): string {
+  return `SELECT ${PACKED} AS packed FROM ${from}`;
+}
+
+/** Reads messages by a statement of {@linkcode packing}, in the order of positions. Who leaves early has spared long contents. */
 export function* messagesOf(
   db: Database,
-  from: string,
+  sql: string,
   order: "ASC" | "DESC",
   ...values: SQLInputValue[]
 ): Generator<Row & { readonly content: string }> {
-  const cells = JSON.parse(db.get(`SELECT ${PACKED} AS packed FROM ${from}`, ...values)!.packed as string) as Cells[];
+  const cells = JSON.parse(db.get(sql, ...values)!.packed as string) as Cells[];
   // An aggregate promises no order, though SQLite keeps that of the walk.
   cells.sort(order === "ASC" ? (a, b) => a[0] - b[0] : (a, b) => b[0] - a[0]);
   for (const [seq, sender, ts, id, origin, content] of cells) {

@@ -23,7 +23,7 @@ import { Backlog, type Item, KeptBacklogs } from "./backlog.ts";
 import { type Database, directName, otherName, type Row, type Thread, toThread } from "./database.ts";
 import type { Ended } from "./ended.ts";
 import type { Membership, Memberships } from "./memberships.ts";
-import { messagesOf } from "./messages.ts";
+import { messagesOf, packing } from "./messages.ts";
 import type { Steps } from "./steps.ts";
 
 /** Characters of a page of backlog: a device far behind costs a page, and many may come back at once. */
@@ -40,6 +40,15 @@ const CANDIDATES_SPARE = 256;
 const HIGHEST = Number.MAX_SAFE_INTEGER;
 
 const MESSAGE = "m.seq, m.sender, m.ts, m.id, m.origin, m.content";
+
+/** Statements that read the messages of a conversation between two positions, from one end, and those at positions in JSON. */
+const BETWEEN = { ASC: between("ASC"), DESC: between("DESC") };
+const AT = packing("json_each(?) p CROSS JOIN messages m ON m.seq = p.value");
+
+function between(order: "ASC" | "DESC"): string {
+  return packing(`(SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ? + 0) p
+    CROSS JOIN messages m ON m.seq = p.seq`);
+}
 
 /** Positions, both ends excluded. */
 interface Range {
@@ -116,9 +125,9 @@ export class Reading {
   #messages(items: readonly Item[]): Stored[] {
     const isRead = items.every(({ row }) => row !== undefined);
     if (isRead) return items.map(({ row, part }) => this.stored(row!, part.thread));
-    const from = "json_each(?) p CROSS JOIN messages m ON m.seq = p.value", found = new Map<number, Row>();
+    const found = new Map<number, Row>();
     const seqs = JSON.stringify(items.map(({ seq }) => seq));
-    for (const row of messagesOf(this.#db, from, "ASC", seqs)) found.set(row.seq as number, row);
+    for (const row of messagesOf(this.#db, AT, "ASC", seqs)) found.set(row.seq as number, row);
     return items.flatMap(({ seq, part }) => {
       const row = found.get(seq);
       return row ? this.stored(row, part.thread) : [];
@@ -156,13 +165,11 @@ export class Reading {
 
   /** Reads messages of a thread between two positions, from one end: up to `limit`, or until they have more than `chars`. */
   #rows(thread: SQLInputValue, between: Range, order: "ASC" | "DESC", limit: number, chars: number): Rows {
-    const from = `(SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ? + 0) p
-      CROSS JOIN messages m ON m.seq = p.seq`;
     const rows: Row[] = [];
     let { low, high } = between;
     for (let total = 0; rows.length < limit;) {
       const wanted = Math.min(READ_STEP, limit - rows.length), before = rows.length;
-      for (const row of messagesOf(this.#db, from, order, thread, low, high, wanted)) {
+      for (const row of messagesOf(this.#db, BETWEEN[order], order, thread, low, high, wanted)) {
         if (total > chars) return { rows, isEnd: false };
         rows.push(row);
         total += row.content.length;
