@@ -233,6 +233,16 @@ browserTest("A selection that ends outside a dialog does not close it, and a cli
   await page.locator("dialog").waitFor({ state: "detached" });
 });
 
+browserTest("A dialog that the browser closes by itself can be opened again", async (world, browser) => {
+  const page = await (await world.profile(browser)).as("alice");
+  for (const name of ["Settings", "New conversation or group"]) {
+    await page.getByRole("button", { name }).click();
+    // As browsers do where nobody has touched the page since "cancel" was prevented, and phones with the way back.
+    await page.locator("dialog").evaluate((dialog: HTMLDialogElement) => dialog.close());
+    await page.locator("dialog").waitFor({ state: "detached" });
+  }
+});
+
 browserTest("15: axe finds nothing against WCAG 2.2 A and AA, in both themes and at all widths", async (world, browser) => {
   const bob = await world.person("bob");
   const alice = await world.person("alice");
