@@ -221,21 +221,25 @@ export function tellTyping(to: string): void {
   quietly({ do: "typing", to });
 }
 
-const seen = new Map<string, number>();
+const seen = new Map<string, Extract<Call, { do: "read" }>>();
 let seenTimer: ReturnType<typeof setTimeout> | undefined;
 
-/** Tells that everything up to `seq` was seen: at once, and while somebody scrolls now and then. */
-export function markRead(conversation: string, seq: number): void {
+/**
+ * Tells that everything up to `seq` was seen: at once, and while somebody scrolls now and then. `isHidden`: it is not shown here,
+ * and only this user's own counts learn of it.
+ */
+export function markRead(conversation: string, seq: number, isHidden = false): void {
   if (seq <= (state.conversations.value.get(conversation)?.read ?? Infinity)) return;
-  seen.set(conversation, Math.max(seq, seen.get(conversation) ?? 0));
+  const key = `${isHidden} ${conversation}`;
+  if (seq <= (seen.get(key)?.seq ?? 0)) return;
+  seen.set(key, { do: "read", with: conversation, seq, isPrivate: isHidden || !state.settings.value.receipts });
   if (seenTimer === undefined) tellSeen();
 }
 
 function tellSeen(): void {
   clearTimeout(seenTimer);
   seenTimer = seen.size === 0 ? undefined : setTimeout(tellSeen, READ_MS);
-  const isPrivate = !state.settings.value.receipts;
-  for (const [conversation, seq] of seen) quietly({ do: "read", with: conversation, seq, isPrivate });
+  for (const read of seen.values()) quietly(read);
   seen.clear();
 }
 

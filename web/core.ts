@@ -226,7 +226,7 @@ export class Core {
     }
     this.#isLive = false;
     this.#refused = undefined;
-    this.#tell({ is: "welcome", missed: missed || isOtherLog });
+    this.#tell({ is: "welcome", missed, isOtherLog });
   }
 
   // ---- The token ----

@@ -371,6 +371,31 @@ browserTest("The page can be installed, and its worker keeps the shell alone", a
   assert(kept.length > 3 && kept.every((path) => path === "/" || path.startsWith("/assets/")), kept.join());
 });
 
+browserTest("A server that begins anew is believed: nothing of its former log is shown", async (world, browser) => {
+  const bob = await world.person("bob");
+  const profile = await world.profile(browser);
+  profile.expected.push(/WebSocket|ERR_CONNECTION|Failed to load/);
+  const page = await profile.as("alice", "bob");
+  for (const text of ["one", "two", "three"]) await write(page, text);
+  await bob.until(({ texts }) => texts.length === 3);
+  bob.client.markRead("alice", bob.messages[2]!.seq);
+  await page.locator(".mark.read").nth(2).waitFor();
+  await bob.client.close();
+  await world.stop();
+  await write(page, "four");
+  await world.restart(["--broker", "memory"]);
+  const again = await world.person("bob", { device: "again" });
+  const carol = await world.person("carol");
+  await page.locator(".not-sent.wrong, .mark.delivered").waitFor(); // bob may be known by now, or not yet
+  if (await page.locator(".not-sent.wrong").count() > 0) await page.getByRole("button", { name: "Retry" }).click();
+  await again.until(({ texts }) => texts.length > 0);
+  await page.locator(".mark.delivered").waitFor();
+  assertEquals(await page.locator(".row .text").allTextContents(), ["four"]);
+  await carol.say("alice", "unread");
+  await page.locator(".entry", { hasText: "unread" }).waitFor();
+  assertEquals(await page.locator(".entry .entry-name").allTextContents(), ["carol", "bob"]);
+});
+
 browserTest("Signing out erases what this browser kept, in all tabs", async (world, browser) => {
   const bob = await world.person("bob");
   const profile = await world.profile(browser);

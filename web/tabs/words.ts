@@ -45,8 +45,8 @@ export interface Snapshot {
 /** Told by the tab that leads. */
 export type Told =
   | { readonly is: "connection"; readonly connection: Connection; readonly limits: Limits | undefined }
-  /** `missed`: what is shown may have holes. */
-  | { readonly is: "welcome"; readonly missed: boolean }
+  /** `missed`: what is shown may have holes; `isOtherLog`: nothing of it is true any more. */
+  | { readonly is: "welcome"; readonly missed: boolean; readonly isOtherLog: boolean }
   | { readonly is: "message"; readonly message: Stored; readonly isLive: boolean }
   | { readonly is: "waiting"; readonly waiting: Waiting }
   | { readonly is: "sent"; readonly id: string; readonly message: Stored }

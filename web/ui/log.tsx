@@ -261,13 +261,19 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
 
   /** Tells what was seen: what is in view of somebody who looks. */
   #seeRows(): void {
-    const scroller = this.#scroller.current, { log, isSeen } = this.props;
+    const scroller = this.#scroller.current, { log, isSeen, isIgnored } = this.props;
     if (!scroller || !isSeen || document.querySelector("dialog[open]")) return;
     const edge = scroller.getBoundingClientRect().bottom;
-    const rows = scroller.querySelectorAll<HTMLElement>("[data-seq]");
-    for (let index = rows.length - 1; index >= 0; index--) {
-      const { top, height } = rows[index]!.getBoundingClientRect();
-      if (top + Math.min(height, SEEN_PX) <= edge + 1) return markRead(log.with, Number(rows[index]!.dataset.seq));
+    const rows = [...scroller.querySelectorAll<HTMLElement>("[data-seq]")];
+    const row = rows.findLast((row) => {
+      const { top, height } = row.getBoundingClientRect();
+      return top + Math.min(height, SEEN_PX) <= edge + 1;
+    });
+    if (row) markRead(log.with, Number(row.dataset.seq));
+    // Messages of ignored people are below it: nothing else would ever count them as read.
+    const newest = log.messages.at(-1);
+    if (row === rows.at(-1) && this.#high === Infinity && newest && isIgnored(newest.sender)) {
+      markRead(log.with, newest.seq, true);
     }
   }
 

@@ -2,7 +2,8 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Log } from "../state.ts";
+import { isIgnored, type Log } from "../state.ts";
+import type { Stored } from "../tabs/words.ts";
 import { IconButton } from "./parts.tsx";
 
 /** Finds messages; newest first, as those are looked for most. */
@@ -18,9 +19,8 @@ export function Search(
   const ref = useRef<HTMLInputElement>(null);
   useEffect(() => ref.current?.focus(), []);
   const wanted = query.trim().toLocaleLowerCase();
-  const hits = wanted === ""
-    ? []
-    : log.messages.filter(({ content }) => content.toLocaleLowerCase().includes(wanted)).map(({ seq }) => seq).reverse();
+  const isHit = ({ sender, content }: Stored) => !isIgnored(sender) && content.toLocaleLowerCase().includes(wanted);
+  const hits = wanted === "" ? [] : log.messages.filter(isHit).map(({ seq }) => seq).reverse();
   const index = found === undefined ? -1 : hits.indexOf(found);
   const step = (by: number) => hits.length > 0 && onFound(hits[(index + by + hits.length) % hits.length]);
   return (
