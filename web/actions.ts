@@ -8,7 +8,7 @@ import { addNewest, addOlder, beginNewest, clearLogs, logOf, setLog, showLog } f
 import * as state from "./state.ts";
 import { isStored, type Store } from "./store.ts";
 import type { Tab } from "./tabs/channel.ts";
-import type { Call, Stored, Waiting } from "./tabs/words.ts";
+import type { Call, Listed, Stored, Waiting } from "./tabs/words.ts";
 
 /** Messages of the newest page: more than any screen shows. */
 const NEWEST_PAGE = 60;
@@ -58,9 +58,8 @@ export function refresh(): void {
 export async function refreshList(): Promise<void> {
   const asked = state.conversations.value;
   try {
-    const { conversations } = await call({ do: "conversations" }) as ServerFrameOf<"conversations">;
     const listed = new Map<string, state.Conversation>();
-    for (const { with: other, seq, read, unread, last } of conversations) {
+    for (const { with: other, seq, read, unread, last } of await call({ do: "conversations" }) as Listed) {
       listed.set(other, { with: other, seq, read, unread, last: last && isStored(last) ? last : undefined });
     }
     for (const [other, now] of state.conversations.value) {

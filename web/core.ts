@@ -15,7 +15,7 @@ import { type ErrorFrame, type Message, type ServerFrameOf, WATCHED_USERS_MAX } 
 import { type Account, nameIn, renameDevice } from "./account.ts";
 import { IS_SECURE } from "./place.ts";
 import { isStored, positionKey, type Store } from "./store.ts";
-import type { Call, Connection, Marks, Snapshot, Stored, Told, Waiting } from "./tabs/words.ts";
+import type { Call, Connection, Listed, Marks, Snapshot, Stored, Told, Waiting } from "./tabs/words.ts";
 
 /** Milliseconds in which messages that came are written together. */
 const WRITE_MS = 50;
@@ -120,7 +120,19 @@ export class Core {
       case "group":
         return await this.#client!.group(call.query);
       case "conversations":
-        return await this.#client!.conversations(CONVERSATIONS_MAX);
+        return await this.#conversations();
+    }
+  }
+
+  /** Returns the list: one answer of the server may have the first of it only. */
+  async #conversations(): Promise<Listed> {
+    const listed: Listed[number][] = [];
+    for (let last: Listed[number] | undefined;;) {
+      const after = last && { before: last.seq, ...last.seq === 0 ? { with: last.with } : {} };
+      const { conversations, more } = await this.#client!.conversations({ limit: CONVERSATIONS_MAX - listed.length, ...after });
+      listed.push(...conversations);
+      last = conversations.at(-1);
+      if (!more || !last || listed.length >= CONVERSATIONS_MAX) return listed;
     }
   }
 

@@ -371,6 +371,16 @@ browserTest("The page can be installed, and its worker keeps the shell alone", a
   assert(kept.length > 3 && kept.every((path) => path === "/" || path.startsWith("/assets/")), kept.join());
 });
 
+browserTest("The list has all conversations, however many answers of the server they come in", async (world, browser) => {
+  const alice = await world.person("alice");
+  const groups = Array.from({ length: 120 }, (_, index) => `#group${index}`);
+  await Promise.all(groups.map((group) => alice.client.group({ op: "create", group })));
+  await alice.sayAll(groups[0]!, ["the only message"]);
+  const page = await (await world.profile(browser)).as("alice");
+  await page.locator(".entry").nth(groups.length - 1).waitFor();
+  assertEquals(await page.locator(".entry").count(), groups.length);
+});
+
 browserTest("A server that begins anew is believed: nothing of its former log is shown", async (world, browser) => {
   const bob = await world.person("bob");
   const profile = await world.profile(browser);

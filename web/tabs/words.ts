@@ -32,6 +32,9 @@ export type Connection =
 /** Markers of a conversation by user: positions up to which they have it, and have read it. */
 export type Marks = Record<string, { readonly delivered: number; readonly read: number }>;
 
+/** Conversations as the server lists them. */
+export type Listed = ServerFrameOf<"conversations">["conversations"];
+
 /** Everything that a tab has to know when it comes. */
 export interface Snapshot {
   readonly connection: Connection;
