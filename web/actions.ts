@@ -2,7 +2,7 @@
 
 import { newId } from "../chat_client.ts";
 import { isOverBytes, type Message, type ServerFrameOf } from "../protocol.ts";
-import { accountOf, deviceName, forgetAccount, keepAccount } from "./account.ts";
+import { type Account, accountOf, deviceName, forgetAccount, keepAccount, keepSpare } from "./account.ts";
 import { clearDraft } from "./drafts.ts";
 import { addNewest, addOlder, beginNewest, clearLogs, logOf, setLog, showLog } from "./logs.ts";
 import * as state from "./state.ts";
@@ -273,8 +273,27 @@ export function renewToken(typed: string): string | undefined {
   if (given.user !== state.me.value) return `This token is for ${given.user}. Sign out first to be somebody else`;
   state.account.value = given;
   keepAccount(given);
-  quietly({ do: "token", token: given.token! });
+  quietly({ do: "token", token: given.token });
   return undefined;
+}
+
+/** Takes an account that came with a link, while somebody is signed in. It does not change who they are without their word. */
+export function takeLinked(given: Account): void {
+  if (given.user !== state.me.value) {
+    state.offered.value = given;
+  } else if (given.token !== undefined && given.token !== state.account.value!.token) {
+    keepSpare(given);
+    quietly({ do: "token" });
+  }
+}
+
+/** Answers a link for another account. */
+export function answerOffer(isTaken: boolean): void {
+  const given = state.offered.value;
+  state.offered.value = undefined;
+  if (!given || !isTaken) return;
+  keepAccount(given);
+  location.reload();
 }
 
 /** Leaves, and erases what this browser kept. */

@@ -111,9 +111,13 @@ browserTest("A token does not stay in the address while a page begins, or that i
   await follow(await makeToken("alice", HOUR_S));
   await page.waitForFunction(() => location.hash === "#/alice");
   assertEquals(await page.locator(".conversation h2").textContent(), "alice", "who is signed in stays where they are");
-  await follow(await makeToken("bob", HOUR_S));
-  await page.locator(".self-name", { hasText: /^bob/ }).waitFor();
-  assert(!page.url().includes("token"));
+  for (const answer of ["Stay alice", "Go on as bob"]) { // a link that anybody can send changes nobody's name by itself
+    await follow(await makeToken("bob", HOUR_S));
+    await page.waitForFunction(() => location.hash === "#/alice");
+    await page.getByRole("button", { name: answer }).click();
+    await page.locator(".self-name", { hasText: answer.replace(/.* /, "") }).waitFor();
+  }
+  assertEquals(page.url(), `${world.address}#/alice`);
 }, ["--broker", "memory", "--jwt-secret-file", SECRET]);
 
 browserTest("14: a token that ends in mid-sentence is asked for in place, and nothing is lost", async (world, browser) => {
@@ -148,6 +152,25 @@ browserTest("14: a token that ends in mid-sentence is asked for in place, and no
       "eyJ",
     ),
   );
+}, ["--broker", "memory", "--jwt-secret-file", SECRET]);
+
+browserTest("14: a token goes on to all tabs, also by a link, and a link that lies takes none away", async (world, browser) => {
+  const bob = await world.person("bob", { token: await makeToken("bob", HOUR_S) });
+  const profile = await world.profile(browser);
+  profile.expected.push(/WebSocket|401/);
+  const leader = await profile.open(`#token=${await makeToken("alice", HOUR_S, "a secret that the server does not know of")}`);
+  await leader.locator("#new-token").waitFor();
+  const second = await profile.open("#/bob");
+  await second.locator("#new-token").waitFor();
+  const third = await profile.open(`#token=${await makeToken("alice", HOUR_S)}`); // as a page does that signs people in
+  for (const page of [leader, second, third]) await page.locator(".self-name .sub", { hasText: "online" }).waitFor();
+  const liar = await profile.open(`#token=${await makeToken("alice", HOUR_S, "another that the server does not know of")}`);
+  await liar.locator(".self-name .sub", { hasText: "online" }).waitFor();
+  for (const page of [leader, third, liar]) await page.close();
+  await write(second, "from the tab that leads now");
+  await bob.until(({ texts }) => texts.length > 0);
+  await second.reload();
+  await second.locator(".self-name .sub", { hasText: "online" }).waitFor();
 }, ["--broker", "memory", "--jwt-secret-file", SECRET]);
 
 browserTest("A token that the server does not take is said to be wrong, in the server's words", async (world, browser) => {
@@ -465,9 +488,10 @@ browserTest("Behind a proxy the page works under another path, and says what pla
   await write(page, "from below");
   await bob.until(({ texts }) => texts.includes("from below"));
   assertEquals(new URL(page.url()).pathname, "/chat/");
-  await insecure(profile.context);
-  const first = await profile.as("carol", "bob", address);
-  const second = await profile.as("carol", "bob", address);
+  const plain = await world.profile(browser);
+  await insecure(plain.context);
+  const first = await plain.as("carol", "bob", address);
+  const second = await plain.as("carol", "bob", address);
   await first.getByRole("button", { name: "Settings" }).click();
   await first.getByText("over plain http").waitFor();
   await first.keyboard.press("Escape");

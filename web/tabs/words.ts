@@ -70,7 +70,8 @@ export type Call =
   | { readonly do: "away"; readonly isAway: boolean }
   | { readonly do: "look" }
   | { readonly do: "reconnect" }
-  | { readonly do: "token"; readonly token: string }
+  /** Without a token: there is a spare one now. */
+  | { readonly do: "token"; readonly token?: string | undefined }
   | { readonly do: "history"; readonly query: Query<"history"> }
   | { readonly do: "group"; readonly query: Query<"group"> }
   | { readonly do: "conversations" };
