@@ -48,7 +48,7 @@ export function Composer({ with: other, onSent }: { with: string; onSent: () => 
     keepDraft(other, { text, start, end });
   };
   const submit = () => {
-    const field = ref.current!, text = field.value.trim();
+    const field = ref.current!, text = field.value.replace(/^\s*\n/, "").trimEnd(); // the first line may be indented
     if (text === "") return;
     const wrong = send(other, text);
     setFailure(wrong);
