@@ -70,6 +70,14 @@ browserTest(
     await page.reload();
     await page.locator("#message").waitFor();
     assertEquals(await caret(page), ["", 0], "sent");
+
+    const other = await profile.open("#/bob");
+    await other.locator("#message").pressSequentially("begun in another tab");
+    await write(page, "sent from here");
+    await page.locator(".mark.sent, .mark.delivered").nth(1).waitFor();
+    await other.reload();
+    await other.locator("#message").waitFor();
+    assertEquals((await caret(other))[0], "begun in another tab");
   },
 );
 
