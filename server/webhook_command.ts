@@ -90,11 +90,14 @@ async function test({ name, url, signers, timeoutMs, allowPrivate, ca }: Endpoin
   const event = passing("webhook.test", Date.now(), {}), body = bodyOf(event);
   const signed = signedHeaders(event.id, Math.floor(Date.now() / 1_000), body, signers);
   const headers = { "content-type": "application/json", "user-agent": "Parley-Webhooks/1", ...signed };
+  const post = postWith();
   let status: number;
   try {
-    ({ status } = await postWith()({ url, headers, body, timeoutMs, allowPrivate, ca }));
+    ({ status } = await post({ url, headers, body, timeoutMs, allowPrivate, ca }));
   } catch (error) {
     throw new StartError(`${name} cannot be reached: ${reasonOf(error)}`);
+  } finally {
+    post.close?.();
   }
   if (status < 200 || status > 299) throw new StartError(`${name} answered ${status}, which is a failure`);
   return `${name} answered ${status}`;

@@ -120,11 +120,12 @@ export class Webhooks {
       const closing = delivery.close().finally(() => this.#closing.delete(closing));
       this.#closing.add(closing);
     }
-    const { broker, log, meter = () => {}, post = postWith() } = this.#options;
+    const { broker, log, meter = () => {} } = this.#options;
     for (const endpoint of endpoints) {
       const known = this.#deliveries.get(endpoint.name);
       if (known) known.configure(endpoint);
       else {
+        const { post = postWith() } = this.#options; // an endpoint has connections of its own
         const parts = { endpoint, feed: broker.feed, epoch: () => broker.epoch, post, timing: this.#timing, log, meter };
         this.#deliveries.set(endpoint.name, new Delivery(parts));
       }
