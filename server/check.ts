@@ -22,7 +22,7 @@ import { ask, ownServer } from "./health.ts";
 import type { MetricsAddress } from "./metrics.ts";
 import { CHECK_OPTIONS, SERVER, type ServerValues } from "./options.ts";
 import { keepsNothing, RULES } from "./rules.ts";
-import { readEndpoints } from "./webhooks.ts";
+import { readEndpoints, whyHostRefused } from "./webhooks.ts";
 
 /** Days before the end of a certificate from which it is worth a warning: authorities renew a month before. */
 const CERTIFICATE_DAYS = 14;
@@ -174,7 +174,13 @@ function lookAtApiKeys({ "api-keys": file }: ServerValues): Finding[] {
 function lookAtWebhooks({ webhooks: file }: ServerValues): Finding[] {
   if (file === undefined) return [];
   const endpoints = readEndpoints(file);
-  return [fine(`${file} can be read; endpoints of webhooks in it: ${endpoints.length}`)];
+  const found = endpoints.flatMap(({ name, url, allowPrivate }) => {
+    const why = allowPrivate ? undefined : whyHostRefused(url);
+    return why === undefined
+      ? []
+      : [warning(`${file}: "${name}" is sent nothing: its address is ${why}; allow_private lets it be`)];
+  });
+  return [fine(`${file} can be read; endpoints of webhooks in it: ${endpoints.length}`), ...found];
 }
 
 /** Options with a file that is nobody's to read but the server's, and those whose file is nobody's to change but the operator's. */
@@ -199,10 +205,11 @@ function lookAtSecrets(values: ServerValues): Finding[] {
   return found;
 }
 
-/** Returns the bits of who may do what with a file; none where that cannot be seen. */
+/** Returns the bits of who may do what with a file; none where that cannot be seen, or is no file. */
 function modeOf(file: string): number {
   try {
-    return Deno.statSync(file).mode ?? 0;
+    const { mode, isFile } = Deno.statSync(file);
+    return isFile ? mode ?? 0 : 0;
   } catch {
     return 0;
   }
@@ -291,7 +298,12 @@ async function lookAtAddress(values: ServerValues): Promise<Finding[]> {
 
 /** Tries to listen for metrics beside the server. A port in use is well where metrics of ours are there. */
 async function lookAtMetrics(values: ServerValues): Promise<Finding[]> {
-  const address = metricsOf(values);
+  let address: MetricsAddress | undefined;
+  try {
+    address = metricsOf(values);
+  } catch {
+    return []; // which is told of the options
+  }
   if (address === undefined) return [];
   const { hostname, port } = address;
   const option = `--metrics-listen ${values["metrics-listen"]}`;

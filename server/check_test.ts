@@ -128,6 +128,27 @@ Deno.test({
 });
 
 Deno.test({
+  name: "check warns of an endpoint whose address nothing is sent to, and tells of a wrong address of metrics once",
+  ignore,
+  fn: () =>
+    inFolder(async (dir) => {
+      const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", events = ["message.created"], file = `${dir}/hooks`;
+      const urls = ["http://10.0.0.1/", "https://[::1]:8443/", "http://LOCALHOST/", "https://shop.example/", "http://8.8.8.8/"];
+      const endpoints = urls.map((url, i) => ({ name: `e${i}`, url, secret, events }));
+      const own = { name: "own", url: urls[0], secret, events, allow_private: true };
+      Deno.writeTextFileSync(file, JSON.stringify({ endpoints: [...endpoints, own] }), { mode: 0o600 });
+      const { lines, status } = await check(["--broker", "memory", "--quiet", "--webhooks", file, "--metrics-listen", "9464"]);
+      const hint = "allow_private lets it be";
+      assertEquals([status, lines], [1, [
+        'error    options: --metrics-listen "9464" is no address with a port, such as 127.0.0.1:9464',
+        `warning  webhooks: ${file}: "e0" is sent nothing: its address is private; ${hint}`,
+        `warning  webhooks: ${file}: "e1" is sent nothing: its address is this machine; ${hint}`,
+        `warning  webhooks: ${file}: "e2" is sent nothing: its address is loopback; ${hint}`,
+      ]]);
+    }),
+});
+
+Deno.test({
   name: "check warns of secrets that others may read, and of lists that they may write, and of nothing else",
   ignore: ignore || Deno.build.os === "windows",
   fn: () =>

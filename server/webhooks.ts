@@ -13,7 +13,7 @@ import type { WebhookMeter } from "./webhooks/meter.ts";
 import { type Post, postWith } from "./webhooks/post.ts";
 import { SYSTEM_TIMING, type Timing } from "./webhooks/timing.ts";
 
-export { whyRefused } from "./webhooks/address.ts";
+export { whyHostRefused, whyRefused } from "./webhooks/address.ts";
 export { type Endpoint, parseEndpoints, WebhookFileError } from "./webhooks/config.ts";
 export { bodyOf, passing } from "./webhooks/events.ts";
 export { WEBHOOK_RESULTS, type WebhookMeter, type WebhookResult } from "./webhooks/meter.ts";
