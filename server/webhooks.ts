@@ -19,7 +19,7 @@ export { bodyOf, passing } from "./webhooks/events.ts";
 export { WEBHOOK_RESULTS, type WebhookMeter, type WebhookResult } from "./webhooks/meter.ts";
 export { postWith } from "./webhooks/post.ts";
 export { newPrivateKey, newSharedSecret, publicKeyOf, signedHeaders } from "./webhooks/secrets.ts";
-export { parsePlace, type Wish } from "./webhooks/state.ts";
+export { bothWishes, parsePlace, parseWish, type Wish } from "./webhooks/state.ts";
 
 /** Milliseconds between two looks at the file: a look is one system call, and editors replace files in ways that watching misses. */
 const LOOK_MS = 1_000;
