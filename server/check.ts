@@ -205,10 +205,16 @@ function lookAtSecrets(values: ServerValues): Finding[] {
   return found;
 }
 
-/** Returns the bits of who may do what with a file; none where that cannot be seen, or is no file. */
+/** Bit of a folder's mode: everybody may go through it. */
+const PASSABLE = 0o001;
+
+/** Returns the bits of who may do what with a file; none where that cannot be seen, is no file, or is where nobody comes. */
 function modeOf(file: string): number {
   try {
-    const { mode, isFile } = Deno.statSync(file);
+    const path = Deno.realPathSync(file), { mode, isFile } = Deno.statSync(path);
+    for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
+      if (((Deno.statSync(folder).mode ?? 0) & PASSABLE) === 0) return 0;
+    }
     return isFile ? mode ?? 0 : 0;
   } catch {
     return 0;

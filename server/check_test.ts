@@ -176,6 +176,9 @@ Deno.test({
       assertEquals(await check(given), { lines: [""], status: 0 });
       for (const one of [secret, webhooks]) Deno.chmodSync(one, 0o644);
       Deno.chmodSync(revoked, 0o666);
+      Deno.chmodSync(dir, 0o700);
+      assertEquals(await check(given), { lines: [""], status: 0 }, "nobody else comes to the folder");
+      Deno.chmodSync(dir, 0o711);
       assertEquals(await check(given), {
         lines: [
           `warning  secrets: ${secret} (--jwt-secret-file) can be read by everybody on this machine; chmod o= ${secret}`,
