@@ -238,7 +238,7 @@ export class PostgresBroker implements Broker {
       const id = directory.userId(user);
       if (id !== undefined) mailboxes.forget(id);
     };
-    this.#marking = markKind(seen, now, read);
+    this.#marking = markKind(directory, seen, now, read);
     this.#markingAll = markAllKind(seen, now, read);
   }
 
