@@ -20,7 +20,7 @@ import { Admission, UNLIMITED } from "./limits/admission.ts";
 import { formatFor, type Log, type LogFormat, type LogLevel, openLog, reasonOf } from "./ops/log.ts";
 import { Api } from "./server/api.ts";
 import { announce } from "./server/announce.ts";
-import { assemble, cannotListen, type ServerOptions, StartError, whyNoMetrics } from "./server/assemble.ts";
+import { assemble, cannotListen, type ServerOptions, StartError, whyMetricsExposed, whyNoMetrics } from "./server/assemble.ts";
 import { readCertificate } from "./server/certificate.ts";
 import { runCommand } from "./server/commands.ts";
 import { slipsInEnvironment } from "./server/environment.ts";
@@ -82,7 +82,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   };
   const refusesMessages = () => space?.isShort ? NO_SPACE : undefined;
   const revokedElsewhere = (entries: ReadonlySet<string>) => revoked?.setOthers(entries);
-  const metrics = options.metrics && await openMetrics(options.metrics);
+  const metrics = options.metrics && await openMetrics(options.metrics, log);
   let webhooks: Webhooks | undefined;
   const mailboxFull = (user: string, sender: string) => webhooks?.mailboxFull(user, sender);
   const told = { report, disconnected, refusesMessages, revokedElsewhere, mailboxFull };
@@ -186,10 +186,13 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
 }
 
 /** Loads what counts, where somebody asks for it, and listens. Rejects with {@linkcode StartError}. */
-async function openMetrics(address: MetricsAddress): Promise<MetricsServer> {
+async function openMetrics(address: MetricsAddress, log: Log): Promise<MetricsServer> {
   const { MetricsServer } = await import("./server/metrics.ts");
   try {
-    return new MetricsServer(address);
+    const metrics = new MetricsServer(address);
+    const words = whyMetricsExposed(metrics.hostname, metrics.port);
+    if (words !== undefined) log("metrics_exposed", { words });
+    return metrics;
   } catch (error) {
     throw new StartError(whyNoMetrics(error, address));
   }

@@ -58,6 +58,11 @@ export class MetricsServer {
     }
   }
 
+  /** Address that is listened on, of a name the one that it stands for. */
+  get hostname(): string {
+    return this.#http.addr.hostname;
+  }
+
   get port(): number {
     return this.#http.addr.port;
   }
