@@ -26,6 +26,7 @@ import { runCommand } from "./server/commands.ts";
 import { slipsInEnvironment } from "./server/environment.ts";
 import { Gate } from "./server/gate.ts";
 import { Guests } from "./server/guest.ts";
+import { type Head, StandardHead } from "./server/head.ts";
 import { httpHandler, type HttpOptions, plain } from "./server/http.ts";
 import { Listener } from "./server/listener.ts";
 import type { MetricsAddress, MetricsServer } from "./server/metrics.ts";
@@ -260,7 +261,7 @@ export function listenWithDeno(options: TransportOptions): Transport {
           return plain(500, "The server failed at this request");
         },
       }, (request, { remoteAddr }) => {
-        return handle(request, terminator ? terminator.peerOf(remoteAddr.port) : remoteAddr.hostname);
+        return handle(new StandardHead(request), terminator ? terminator.peerOf(remoteAddr.port) : remoteAddr.hostname);
       }),
   });
   try {
@@ -285,10 +286,10 @@ export function listenWithDeno(options: TransportOptions): Transport {
 }
 
 /** Upgrades a request if the gate admits it; from then on the socket feeds the hub. */
-async function upgrade(request: Request, address: string, gate: Gate, guests: Guests): Promise<Response> {
-  const admitted = await gate.enter(request, address);
+async function upgrade(head: Head, address: string, gate: Gate, guests: Guests): Promise<Response> {
+  const admitted = await gate.enter(head, address);
   if (admitted instanceof Response) return admitted;
-  const { protocol, slot } = admitted;
+  const { protocol, slot } = admitted, request = head.standard();
   try {
     const { socket, response } = Deno.upgradeWebSocket(protocol ? withSpacedProtocols(request) : request, {
       idleTimeout: IDLE_TIMEOUT_S,

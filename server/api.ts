@@ -17,7 +17,7 @@ import { checkMembers, checkParameters, checkPath } from "./api/fields.ts";
 import type { AnyRoute, Service } from "./api/route.ts";
 import { API_PREFIX, findRoutes, type Found, methodsOf, ROUTES } from "./api/routes.ts";
 import { cutOff } from "./cut_off.ts";
-import { hasBody } from "./has_body.ts";
+import { hasBody } from "./head.ts";
 
 export type { TokenMaker } from "./api/route.ts";
 export { API_PREFIX } from "./api/routes.ts";
@@ -56,7 +56,7 @@ export class Api {
   }
 
   /** Returns whether a request is for the API. */
-  answers({ url }: Request): boolean {
+  answers({ url }: Pick<Request, "url">): boolean {
     const path = /^[a-z]+:\/\/[^/?#]*(\/[^?#]*)/.exec(url)?.[1] ?? "";
     return path === API_PREFIX || path.startsWith(`${API_PREFIX}/`);
   }

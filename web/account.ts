@@ -14,9 +14,10 @@ export interface Account {
 /** True where the server asks for tokens, as it wrote into the page. */
 export const WANTS_TOKEN: boolean = document.documentElement.dataset.login === "token";
 
-/** Returns the account of this tab, or the last one of this browser. */
+/** Returns the account of this tab, with the newest token that any tab was given, or the last one of this browser. */
 export function keptAccount(): Account | undefined {
-  const account = keptInTab<Account>("account") ?? kept<Account>("account");
+  const own = keptInTab<Account>("account"), last = kept<Account>("account");
+  const account = own && own.user !== last?.user ? own : last;
   if (typeof account?.user !== "string") return undefined;
   return WANTS_TOKEN === (account.token !== undefined) ? account : undefined;
 }
@@ -25,6 +26,19 @@ export function keptAccount(): Account | undefined {
 export function keepAccount(account: Account): void {
   keep("account", account);
   keepInTab("account", account);
+}
+
+/** Keeps a token for when the server refuses the one there is: it came with a link, and anybody makes links. */
+export function keepSpare(account: Account): void {
+  keep("spare", account);
+}
+
+/** Returns the spare token of a user, once. */
+export function takeSpare(user: string): string | undefined {
+  const spare = kept<Account>("spare");
+  if (spare?.user !== user) return undefined;
+  keep("spare", undefined);
+  return spare.token;
 }
 
 /** Removes everything of this page from local and session storage. */

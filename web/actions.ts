@@ -2,13 +2,13 @@
 
 import { newId } from "../chat_client.ts";
 import { isOverBytes, type Message, type ServerFrameOf } from "../protocol.ts";
-import { accountOf, deviceName, forgetAccount, keepAccount } from "./account.ts";
+import { type Account, accountOf, deviceName, forgetAccount, keepAccount, keepSpare } from "./account.ts";
 import { clearDraft } from "./drafts.ts";
 import { addNewest, addOlder, beginNewest, clearLogs, logOf, setLog, showLog } from "./logs.ts";
 import * as state from "./state.ts";
 import { isStored, type Store } from "./store.ts";
 import type { Tab } from "./tabs/channel.ts";
-import type { Call, Stored, Waiting } from "./tabs/words.ts";
+import type { Call, Listed, Stored, Waiting } from "./tabs/words.ts";
 
 /** Messages of the newest page: more than any screen shows. */
 const NEWEST_PAGE = 60;
@@ -58,9 +58,8 @@ export function refresh(): void {
 export async function refreshList(): Promise<void> {
   const asked = state.conversations.value;
   try {
-    const { conversations } = await call({ do: "conversations" }) as ServerFrameOf<"conversations">;
     const listed = new Map<string, state.Conversation>();
-    for (const { with: other, seq, read, unread, last } of conversations) {
+    for (const { with: other, seq, read, unread, last } of await call({ do: "conversations" }) as Listed) {
       listed.set(other, { with: other, seq, read, unread, last: last && isStored(last) ? last : undefined });
     }
     for (const [other, now] of state.conversations.value) {
@@ -221,21 +220,25 @@ export function tellTyping(to: string): void {
   quietly({ do: "typing", to });
 }
 
-const seen = new Map<string, number>();
+const seen = new Map<string, Extract<Call, { do: "read" }>>();
 let seenTimer: ReturnType<typeof setTimeout> | undefined;
 
-/** Tells that everything up to `seq` was seen: at once, and while somebody scrolls now and then. */
-export function markRead(conversation: string, seq: number): void {
+/**
+ * Tells that everything up to `seq` was seen: at once, and while somebody scrolls now and then. `isHidden`: it is not shown here,
+ * and only this user's own counts learn of it.
+ */
+export function markRead(conversation: string, seq: number, isHidden = false): void {
   if (seq <= (state.conversations.value.get(conversation)?.read ?? Infinity)) return;
-  seen.set(conversation, Math.max(seq, seen.get(conversation) ?? 0));
+  const key = `${isHidden} ${conversation}`;
+  if (seq <= (seen.get(key)?.seq ?? 0)) return;
+  seen.set(key, { do: "read", with: conversation, seq, isPrivate: isHidden || !state.settings.value.receipts });
   if (seenTimer === undefined) tellSeen();
 }
 
 function tellSeen(): void {
   clearTimeout(seenTimer);
   seenTimer = seen.size === 0 ? undefined : setTimeout(tellSeen, READ_MS);
-  const isPrivate = !state.settings.value.receipts;
-  for (const [conversation, seq] of seen) quietly({ do: "read", with: conversation, seq, isPrivate });
+  for (const read of seen.values()) quietly(read);
   seen.clear();
 }
 
@@ -270,8 +273,27 @@ export function renewToken(typed: string): string | undefined {
   if (given.user !== state.me.value) return `This token is for ${given.user}. Sign out first to be somebody else`;
   state.account.value = given;
   keepAccount(given);
-  quietly({ do: "token", token: given.token! });
+  quietly({ do: "token", token: given.token });
   return undefined;
+}
+
+/** Takes an account that came with a link, while somebody is signed in. It does not change who they are without their word. */
+export function takeLinked(given: Account): void {
+  if (given.user !== state.me.value) {
+    state.offered.value = given;
+  } else if (given.token !== undefined && given.token !== state.account.value!.token) {
+    keepSpare(given);
+    quietly({ do: "token" });
+  }
+}
+
+/** Answers a link for another account. */
+export function answerOffer(isTaken: boolean): void {
+  const given = state.offered.value;
+  state.offered.value = undefined;
+  if (!given || !isTaken) return;
+  keepAccount(given);
+  location.reload();
 }
 
 /** Leaves, and erases what this browser kept. */

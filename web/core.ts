@@ -12,10 +12,10 @@ import {
   type State,
 } from "../chat_client.ts";
 import { type ErrorFrame, type Message, type ServerFrameOf, WATCHED_USERS_MAX } from "../protocol.ts";
-import { type Account, nameIn, renameDevice } from "./account.ts";
+import { type Account, keepAccount, nameIn, renameDevice, takeSpare } from "./account.ts";
 import { IS_SECURE } from "./place.ts";
 import { isStored, positionKey, type Store } from "./store.ts";
-import type { Call, Connection, Marks, Snapshot, Stored, Told, Waiting } from "./tabs/words.ts";
+import type { Call, Connection, Listed, Marks, Snapshot, Stored, Told, Waiting } from "./tabs/words.ts";
 
 /** Milliseconds in which messages that came are written together. */
 const WRITE_MS = 50;
@@ -120,7 +120,19 @@ export class Core {
       case "group":
         return await this.#client!.group(call.query);
       case "conversations":
-        return await this.#client!.conversations(CONVERSATIONS_MAX);
+        return await this.#conversations();
+    }
+  }
+
+  /** Returns the list: one answer of the server may have the first of it only. */
+  async #conversations(): Promise<Listed> {
+    const listed: Listed[number][] = [];
+    while (true) {
+      const last = listed.at(-1);
+      const after = last && { before: last.seq, ...last.seq === 0 ? { with: last.with } : {} };
+      const { conversations, more } = await this.#client!.conversations({ limit: CONVERSATIONS_MAX - listed.length, ...after });
+      listed.push(...conversations);
+      if (!more || conversations.length === 0 || listed.length >= CONVERSATIONS_MAX) return listed;
     }
   }
 
@@ -226,7 +238,7 @@ export class Core {
     }
     this.#isLive = false;
     this.#refused = undefined;
-    this.#tell({ is: "welcome", missed: missed || isOtherLog });
+    this.#tell({ is: "welcome", missed, isOtherLog });
   }
 
   // ---- The token ----
@@ -235,6 +247,12 @@ export class Core {
   async #token(): Promise<string | undefined> {
     while (this.#refused && this.#refused.token === this.#account.token) {
       const { reason } = this.#refused;
+      const spare = takeSpare(this.#account.user);
+      if (spare !== undefined) {
+        this.#account = { ...this.#account, token: spare };
+        keepAccount(this.#account);
+        continue;
+      }
       const given = new Promise<void>((resolve) => this.#givenToken = resolve);
       this.#setConnection({ phase: "token", reason });
       await given;
@@ -243,9 +261,10 @@ export class Core {
     return this.#account.token;
   }
 
-  #takeToken(token: string): void {
-    if (nameIn(token) !== this.#account.user) return;
-    this.#account = { ...this.#account, token };
+  /** Goes on with a token, or where none is given with the spare one, if it waits for one. */
+  #takeToken(token: string | undefined): void {
+    if (token !== undefined && nameIn(token) !== this.#account.user) return;
+    if (token !== undefined) this.#account = { ...this.#account, token };
     this.#givenToken?.();
     if (this.#connection.phase === "closed") this.#restart();
   }

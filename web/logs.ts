@@ -40,6 +40,14 @@ export function doubtLogs(): void {
   for (const conversation of logs.keys()) setLog(conversation, { isLoaded: false, isLoading: false });
 }
 
+/** Empties all: what is loaded is not in the server's log. */
+export function emptyLogs(): void {
+  early.clear();
+  for (const conversation of logs.keys()) {
+    setLog(conversation, { messages: [], hasMore: true, isLoaded: false, isLoading: false, newAfter: undefined });
+  }
+}
+
 /** Forgets everything that is loaded. */
 export function clearLogs(): void {
   logs.clear();

@@ -28,7 +28,8 @@ function begin(account: Account): void {
   const tab = new Tab(account.user, {
     told: (told) => take(told, tab.isLeading),
     async lead(tell) {
-      const core = new Core(state.account.value!, deviceName(), store, tell);
+      // Another tab may have been given a newer token.
+      const core = new Core(keptAccount() ?? account, deviceName(), store, tell);
       await core.start();
       return core;
     },
@@ -60,12 +61,8 @@ function takeFromAddress(): void {
   const given = accountInAddress();
   if (given === undefined) return;
   if (!state.account.value) return begin(given);
-  if (given.user !== state.me.value) {
-    keepAccount(given);
-    return location.reload();
-  }
   history.replaceState(null, "", addressOf(state.current.value));
-  if (given.token !== undefined) actions.renewToken(given.token);
+  actions.takeLinked(given);
 }
 
 /** Follows the window: who looks at it, and when it may have slept. */
@@ -107,6 +104,7 @@ onKept((key) => {
 watchWindow();
 watchKeyboard();
 addEventListener("hashchange", takeFromAddress);
-const account = asked ?? keptAccount();
+const known = keptAccount(), account = known ?? asked;
 if (account) begin(account);
+if (known && asked) actions.takeLinked(asked);
 render(<App onAccount={begin} />, document.getElementById("page")!);

@@ -56,6 +56,8 @@ const DEFAULTS: Settings = { receipts: true, enter: "auto", notify: false, theme
 
 /** Undefined before somebody says who they are. */
 export const account: Signal<Account | undefined> = signal(undefined);
+/** Account of a link that was followed, for somebody else than who is signed in. */
+export const offered: Signal<Account | undefined> = signal(undefined);
 /** Connection of this browser. */
 export const connection: Signal<Connection> = signal<Connection>({ phase: "connecting" });
 /** Limits of the server, from its last welcome. */

@@ -4,7 +4,7 @@ import { conversationOf, conversationOfReceipt } from "../chat_client.ts";
 import type { ServerFrameOf } from "../protocol.ts";
 import { refresh, refreshList, reloadOpen, watchPeople } from "./actions.ts";
 import { moved, ownOf } from "./core.ts";
-import { addToLog, doubtLogs, logOf, setLog, unreadAfter } from "./logs.ts";
+import { addToLog, doubtLogs, emptyLogs, logOf, setLog, unreadAfter } from "./logs.ts";
 import { closeNotification, notifyOf } from "./notify.ts";
 import * as state from "./state.ts";
 import { lookForNewPage } from "./upgrade.ts";
@@ -35,6 +35,7 @@ export function take(told: Told, leads: boolean): void {
       if (told.limits) state.limits.value = told.limits;
       return;
     case "welcome":
+      if (told.isOtherLog) forgetLog();
       if (told.missed) doubtLogs();
       lookForNewPage();
       return refresh();
@@ -58,6 +59,15 @@ export function take(told: Told, leads: boolean): void {
     case "frame":
       return takeFrame(told.frame, leads);
   }
+}
+
+/** Forgets what belongs to positions of another log: the server has lost its own, or is another. */
+function forgetLog(): void {
+  state.batch(() => {
+    state.marks.value = {};
+    state.conversations.value = new Map();
+    emptyLogs();
+  });
 }
 
 function takeWaiting({ waiting }: Extract<Told, { is: "waiting" }>): void {

@@ -22,7 +22,12 @@ browserTest("Two browsers, a terminal client and a base client talk in a group",
   await alice.locator(".conversation h2", { hasText: "#team" }).waitFor();
 
   await bob.getByRole("button", { name: "New conversation or group" }).tap();
-  await bob.getByRole("button", { name: "Join #team" }).tap();
+  await bob.getByRole("button", { name: "Join #team" }).waitFor();
+  await bob.getByLabel("Write to somebody").fill("#Staff");
+  await bob.getByRole("button", { name: "Write", exact: true }).tap();
+  await bob.locator("dialog .failure", { hasText: "#staff" }).waitFor();
+  await bob.getByLabel("Write to somebody").fill("#Team");
+  await bob.getByRole("button", { name: "Write", exact: true }).tap();
   await bob.locator(".conversation h2", { hasText: "#team" }).waitFor();
   await alice.getByRole("button", { name: "Members" }).click();
   for (const user of ["carol", "dave"]) {

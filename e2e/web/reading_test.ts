@@ -199,6 +199,28 @@ browserTest("5: read is what was in view of somebody who looked", async (world, 
   await page.locator(".new-line").waitFor({ state: "detached" });
 });
 
+browserTest("5: what an ignored person writes in a group is not unread for ever, nor found", async (world, browser) => {
+  const alice = await world.person("alice");
+  const bob = await world.person("bob");
+  const mallory = await world.person("mallory");
+  await alice.client.group({ op: "create", group: "#team", open: true });
+  for (const { client } of [bob, mallory]) await client.group({ op: "join", group: "#team" });
+  await bob.say("#team", "a needle");
+  const profile = await world.profile(browser);
+  await profile.context.addInitScript(() => localStorage.setItem("parley:/:settings", '{"ignored":["mallory"]}'));
+  const page = await profile.as("alice", "#team");
+  await sees(page, "a needle");
+  const hidden = await mallory.say("#team", "a needle that is not shown");
+  await alice.until(({ receipts }) => receipts.some(({ user, seq }) => user === "alice" && seq >= hidden));
+  assert(mallory.readBy("alice") < hidden, "nobody is told that they were read");
+  await page.reload();
+  await sees(page, "a needle");
+  assertEquals(await page.title(), "Parley");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByRole("searchbox").fill("needle");
+  await page.locator(".search output", { hasText: "0 of 1" }).waitFor();
+});
+
 browserTest("8: three tabs: one connection, one notification, and another leads when one goes", async (world, browser) => {
   const bob = await world.person("bob");
   const profile = await world.profile(browser);

@@ -66,6 +66,8 @@ for (const theme of ["light", "dark"] as const) {
     await page.locator(".banner button").waitFor();
     await page.getByRole("button", { name: "Search" }).click();
     await page.getByRole("searchbox").fill("gloves");
+    await page.keyboard.press("Enter");
+    await page.locator(".row.found").waitFor();
     await shoot(page, "trouble");
     await profile.context.close();
   }

@@ -70,6 +70,14 @@ browserTest(
     await page.reload();
     await page.locator("#message").waitFor();
     assertEquals(await caret(page), ["", 0], "sent");
+
+    const other = await profile.open("#/bob");
+    await other.locator("#message").pressSequentially("begun in another tab");
+    await write(page, "sent from here");
+    await page.locator(".mark.sent, .mark.delivered").nth(1).waitFor();
+    await other.reload();
+    await other.locator("#message").waitFor();
+    assertEquals((await caret(other))[0], "begun in another tab");
   },
 );
 
@@ -106,6 +114,11 @@ browserTest(
     await refused.getByText("There is no user").waitFor();
     await write(page, "hello?");
     await refused.nth(1).waitFor();
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.getByRole("searchbox").fill("THERE");
+    await page.keyboard.press("Enter");
+    await page.locator(".row.found", { hasText: "is anybody there?" }).waitFor();
+    await page.keyboard.press("Escape");
     await refused.nth(1).getByRole("button", { name: "Delete" }).click();
     await refused.nth(1).waitFor({ state: "detached" });
     await enter(page, "bob");
@@ -164,12 +177,12 @@ browserTest("10: on a touch screen Enter begins a line, and the button and Ctrl+
   const desk = await (await world.profile(browser)).as("carol", "bob");
   assertEquals(await desk.locator("#message").getAttribute("enterkeyhint"), "send");
   await desk.locator("#message").focus();
-  await desk.keyboard.type("four");
+  await desk.keyboard.type("  four");
   await desk.keyboard.press("Shift+Enter");
   await desk.keyboard.type("five");
   await desk.keyboard.press("Enter");
   await bob.until(({ texts }) => texts.length === 3);
-  assertEquals(bob.texts[2], "four\nfive");
+  assertEquals(bob.texts[2], "  four\nfive", "as it was written");
 });
 
 browserTest("13: links end where they end, and only the web and mail are linked", async (world, browser) => {

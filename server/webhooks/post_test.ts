@@ -161,7 +161,7 @@ Deno.test({
       Error,
     );
     assertStringIncludes(error.message, "no answer within 0.2 s");
-    assert(performance.now() - begun < 4_000);
+    assert(performance.now() - begun < 20_000);
     await Promise.all(closed);
     await using slow = new Receiver(async (connection) => {
       for (;;) {

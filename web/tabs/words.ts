@@ -32,6 +32,9 @@ export type Connection =
 /** Markers of a conversation by user: positions up to which they have it, and have read it. */
 export type Marks = Record<string, { readonly delivered: number; readonly read: number }>;
 
+/** Conversations as the server lists them. */
+export type Listed = ServerFrameOf<"conversations">["conversations"];
+
 /** Everything that a tab has to know when it comes. */
 export interface Snapshot {
   readonly connection: Connection;
@@ -45,8 +48,8 @@ export interface Snapshot {
 /** Told by the tab that leads. */
 export type Told =
   | { readonly is: "connection"; readonly connection: Connection; readonly limits: Limits | undefined }
-  /** `missed`: what is shown may have holes. */
-  | { readonly is: "welcome"; readonly missed: boolean }
+  /** `missed`: what is shown may have holes; `isOtherLog`: nothing of it is true any more. */
+  | { readonly is: "welcome"; readonly missed: boolean; readonly isOtherLog: boolean }
   | { readonly is: "message"; readonly message: Stored; readonly isLive: boolean }
   | { readonly is: "waiting"; readonly waiting: Waiting }
   | { readonly is: "sent"; readonly id: string; readonly message: Stored }
@@ -67,7 +70,8 @@ export type Call =
   | { readonly do: "away"; readonly isAway: boolean }
   | { readonly do: "look" }
   | { readonly do: "reconnect" }
-  | { readonly do: "token"; readonly token: string }
+  /** Without a token: there is a spare one now. */
+  | { readonly do: "token"; readonly token?: string | undefined }
   | { readonly do: "history"; readonly query: Query<"history"> }
   | { readonly do: "group"; readonly query: Query<"group"> }
   | { readonly do: "conversations" };

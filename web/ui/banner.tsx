@@ -2,8 +2,8 @@
 
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { reconnect, renewToken } from "../actions.ts";
-import { connection, isOutdated } from "../state.ts";
+import { answerOffer, reconnect, renewToken } from "../actions.ts";
+import { connection, isOutdated, me, offered } from "../state.ts";
 import type { Connection } from "../tabs/words.ts";
 import { Failure } from "./parts.tsx";
 
@@ -19,6 +19,15 @@ export function Banner(): JSX.Element {
   return (
     <div class="banners" role="status">
       {state.phase === "token" ? <TokenForm reason={state.reason} /> : isLate && <ConnectionLine state={state} />}
+      {offered.value && (
+        <p class="banner">
+          <span>
+            That link is for <bdi>{offered.value.user}</bdi>, and here you are <bdi>{me.value}</bdi>.
+          </span>
+          <button type="button" onClick={() => answerOffer(true)}>Go on as {offered.value.user}</button>
+          <button type="button" onClick={() => answerOffer(false)}>Stay {me.value}</button>
+        </p>
+      )}
       {isOutdated.value && (
         <p class="banner">
           <span>There is a newer version of this page. What you have typed stays.</span>

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { send, tellTyping } from "../actions.ts";
 import { draftOf, keepDraft } from "../drafts.ts";
-import { settings } from "../state.ts";
+import { drafted, settings } from "../state.ts";
 import { Icon } from "./icons.tsx";
 import { Failure } from "./parts.tsx";
 
@@ -47,8 +47,13 @@ export function Composer({ with: other, onSent }: { with: string; onSent: () => 
     const { value: text, selectionStart: start, selectionEnd: end } = ref.current;
     keepDraft(other, { text, start, end });
   };
+  // Of a draft that is gone, because another tab or an earlier message was sent, what stands here is kept again.
+  const isKept = drafted.value.has(other);
+  useLayoutEffect(() => {
+    if (!isKept && ref.current!.value !== "") remember();
+  }, [isKept]);
   const submit = () => {
-    const field = ref.current!, text = field.value.trim();
+    const field = ref.current!, text = field.value.replace(/^\s*\n/, "").trimEnd(); // the first line may be indented
     if (text === "") return;
     const wrong = send(other, text);
     setFailure(wrong);

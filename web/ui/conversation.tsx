@@ -9,19 +9,20 @@ import { Composer } from "./composer.tsx";
 import { Details, IgnoreButton } from "./details.tsx";
 import { LogView } from "./log.tsx";
 import { Avatar, IconButton } from "./parts.tsx";
+import type { Found } from "./rows.ts";
 import { Search } from "./search.tsx";
 import { statusOf } from "./status.ts";
 
 /** Shows a conversation: use it as the key. */
 export function ConversationView({ with: other }: { with: string }): JSX.Element {
   const [open, setOpen] = useState<"details" | "search">();
-  const [found, setFound] = useState<number>();
+  const [found, setFound] = useState<Found>();
   const [sent, setSent] = useState(0);
   const close = () => {
     setOpen(undefined);
     setFound(undefined);
   };
-  const log = state.log.value;
+  const log = state.log.value, waiting = state.waiting.value.filter(({ recipient }) => recipient === other);
   return (
     <main class="conversation">
       <header class="bar">
@@ -45,13 +46,13 @@ export function ConversationView({ with: other }: { with: string }): JSX.Element
           onClick={() => setOpen("details")}
         />
       </header>
-      {open === "search" && log && <Search log={log} found={found} onFound={setFound} onClose={close} />}
+      {open === "search" && log && <Search log={log} waiting={waiting} found={found} onFound={setFound} onClose={close} />}
       {log && (
         <LogView
           log={log}
           me={state.me.value}
           isGroup={state.isGroup(other)}
-          waiting={state.waiting.value.filter(({ recipient }) => recipient === other)}
+          waiting={waiting}
           marks={ownOf(state.marks.value, other)}
           phase={state.connection.value.phase}
           unread={state.conversations.value.get(other)?.unread ?? 0}

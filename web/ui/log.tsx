@@ -12,7 +12,7 @@ import type { Log } from "../state.ts";
 import type { Connection, Marks, Stored, Waiting } from "../tabs/words.ts";
 import { dayOf } from "../text.ts";
 import { Icon } from "./icons.tsx";
-import { type Line, linesOf } from "./rows.ts";
+import { type Found, type Line, linesOf } from "./rows.ts";
 import { Row } from "./row.tsx";
 
 /** Messages in the document. */
@@ -36,8 +36,8 @@ export interface LogProps {
   readonly phase: Connection["phase"];
   readonly unread: number;
   readonly isSeen: boolean;
-  /** Position of a message to be shown in the middle. */
-  readonly found: number | undefined;
+  /** A message to be shown in the middle. */
+  readonly found: Found | undefined;
   /** Number of messages that were written here: with each, the view goes to the end. */
   readonly sent: number;
   readonly typing: string;
@@ -146,21 +146,28 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
     this.forceUpdate();
   }
 
-  #showFound(seq: number): void {
+  #showFound(found: Found): void {
     const { messages } = this.props.log;
-    const index = indexAfter(messages, seq) - 1;
-    const row = this.#row(String(seq)) ?? this.#scroller.current!.querySelector(`[data-seq="${seq}"]`);
     this.#follow(false);
-    if (!row && index >= 0) {
+    if (this.#foundRow(found)) return this.#center(found);
+    if (typeof found === "string") { // what waits is at the end
+      this.#low = undefined;
+      this.#high = Infinity;
+    } else {
+      const index = indexAfter(messages, found) - 1;
       this.#low = messages[Math.max(0, index - ROWS_STEP)]!.seq;
       const last = Math.min(messages.length, index + ROWS_STEP);
       this.#high = last === messages.length ? Infinity : messages[last - 1]!.seq;
-      this.forceUpdate(() => this.#center(seq));
-    } else this.#center(seq);
+    }
+    this.forceUpdate(() => this.#center(found));
   }
 
-  #center(seq: number): void {
-    this.#scroller.current?.querySelector(`[data-seq="${seq}"]`)?.scrollIntoView({ block: "center" });
+  #foundRow(found: Found): Element | null | undefined {
+    return typeof found === "string" ? this.#row(found) : this.#scroller.current?.querySelector(`[data-seq="${found}"]`);
+  }
+
+  #center(found: Found): void {
+    this.#foundRow(found)?.scrollIntoView({ block: "center" });
     this.#anchor = this.#findAnchor();
     this.#top = this.#scroller.current?.scrollTop ?? 0;
     this.#schedule();
@@ -261,13 +268,19 @@ export class LogView extends Component<LogProps, { isFollowing: boolean }> {
 
   /** Tells what was seen: what is in view of somebody who looks. */
   #seeRows(): void {
-    const scroller = this.#scroller.current, { log, isSeen } = this.props;
+    const scroller = this.#scroller.current, { log, isSeen, isIgnored } = this.props;
     if (!scroller || !isSeen || document.querySelector("dialog[open]")) return;
     const edge = scroller.getBoundingClientRect().bottom;
-    const rows = scroller.querySelectorAll<HTMLElement>("[data-seq]");
-    for (let index = rows.length - 1; index >= 0; index--) {
-      const { top, height } = rows[index]!.getBoundingClientRect();
-      if (top + Math.min(height, SEEN_PX) <= edge + 1) return markRead(log.with, Number(rows[index]!.dataset.seq));
+    const rows = [...scroller.querySelectorAll<HTMLElement>("[data-seq]")];
+    const row = rows.findLast((row) => {
+      const { top, height } = row.getBoundingClientRect();
+      return top + Math.min(height, SEEN_PX) <= edge + 1;
+    });
+    if (row) markRead(log.with, Number(row.dataset.seq));
+    // Messages of ignored people are below it: nothing else would ever count them as read.
+    const newest = log.messages.at(-1);
+    if (row === rows.at(-1) && this.#high === Infinity && newest && isIgnored(newest.sender)) {
+      markRead(log.with, newest.seq, true);
     }
   }
 

@@ -3,9 +3,9 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { group, openGroups, wordsOf } from "../actions.ts";
-import { parseGroup, parseName, type Refusal } from "../../protocol.ts";
+import { isGroup, parseAddress, parseGroup, type Refusal } from "../../protocol.ts";
 import { go } from "../route.ts";
-import type { Group } from "../state.ts";
+import { conversations, type Group } from "../state.ts";
 import { Avatar, Dialog, Failure } from "./parts.tsx";
 
 /** Begins a conversation, or makes or joins a group. */
@@ -26,11 +26,16 @@ export function NewDialog({ onClose }: { onClose: () => void }): JSX.Element {
 function ToSomebody({ onDone }: { onDone: (conversation: string) => void }): JSX.Element {
   const [typed, setTyped] = useState("");
   const [failure, setFailure] = useState<string>();
-  const submit = (event: Event) => {
+  const submit = async (event: Event) => {
     event.preventDefault();
-    const name = parseName(typed.trim());
-    if (typeof name === "string") onDone(name);
-    else setFailure(wordsOfName(name));
+    const name = parseAddress(typed.trim(), "name");
+    if (typeof name !== "string") return setFailure(wordsOfName(name));
+    try {
+      if (isGroup(name) && !conversations.value.has(name)) await group("join", name);
+      onDone(name);
+    } catch (error) {
+      setFailure(wordsOf(error));
+    }
   };
   return (
     <form onSubmit={submit} noValidate>
@@ -41,7 +46,7 @@ function ToSomebody({ onDone }: { onDone: (conversation: string) => void }): JSX
           autocapitalize="none"
           autocomplete="off"
           spellcheck={false}
-          placeholder="Their name"
+          placeholder="Their name, or #group"
           aria-describedby="new-name-failure"
           value={typed}
           onInput={({ currentTarget }) => setTyped(currentTarget.value)}

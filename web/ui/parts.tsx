@@ -62,6 +62,8 @@ export function Dialog(
         event.preventDefault();
         onClose();
       }}
+      // Browsers may close it without asking: with a second Escape, or the way back of a phone. Not told once it is taken out.
+      onClose={() => ref.current && onClose()}
       onMouseDown={begin}
       onClick={closeOutside}
     >

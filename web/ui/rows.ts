@@ -13,6 +13,9 @@ export type Line =
   | { readonly line: "new"; readonly key: string }
   | ({ readonly line: "message" } & RowProps);
 
+/** A message that was searched for: its position, or the id of one that waits. */
+export type Found = number | string;
+
 /** Everything that rows are made of. */
 export interface RowsFrom {
   readonly me: string;
@@ -22,7 +25,7 @@ export interface RowsFrom {
   readonly marks: Marks | undefined;
   readonly newAfter: number | undefined;
   readonly connection: Connection["phase"];
-  readonly found: number | undefined;
+  readonly found: Found | undefined;
   readonly isIgnored: (user: string) => boolean;
 }
 
@@ -47,7 +50,7 @@ export function linesOf(from: RowsFrom): Line[] {
     day = today;
   }
   for (const waiting of from.waiting) {
-    lines.push({ line: "message", ...waitingRow(waiting, isApart(before, me, waiting.at), from.connection) });
+    lines.push({ line: "message", ...waitingRow(waiting, isApart(before, me, waiting.at), from) });
     before = { sender: me, recipient: waiting.recipient, content: "", seq: 0, ts: new Date(waiting.at).toISOString() };
   }
   return lines;
@@ -83,7 +86,7 @@ function markOf(seq: number, others: readonly [string, Marks[string]][]): Mark {
   return others.some(([, { delivered }]) => delivered >= seq) ? "delivered" : "sent";
 }
 
-function waitingRow({ id, content, at, why, isRefused }: Waiting, isFirst: boolean, phase: Connection["phase"]): RowProps {
+function waitingRow({ id, content, at, why, isRefused }: Waiting, isFirst: boolean, from: RowsFrom): RowProps {
   const reason = why === undefined ? undefined : isRefused ? `${why}.` : `${why}. It is sent again by itself.`;
   return {
     id,
@@ -96,7 +99,7 @@ function waitingRow({ id, content, at, why, isRefused }: Waiting, isFirst: boole
     hasName: false,
     mark: isRefused ? "refused" : "waiting",
     readBy: "",
-    isFound: false,
-    why: reason ?? (phase === "online" ? undefined : "Waits for a connection."),
+    isFound: from.found === id,
+    why: reason ?? (from.connection === "online" ? undefined : "Waits for a connection."),
   };
 }

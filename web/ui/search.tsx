@@ -2,15 +2,18 @@
 
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Log } from "../state.ts";
+import { isIgnored, type Log } from "../state.ts";
+import type { Waiting } from "../tabs/words.ts";
 import { IconButton } from "./parts.tsx";
+import type { Found } from "./rows.ts";
 
 /** Finds messages; newest first, as those are looked for most. */
 export function Search(
-  { log, found, onFound, onClose }: {
+  { log, waiting, found, onFound, onClose }: {
     log: Log;
-    found: number | undefined;
-    onFound: (seq: number | undefined) => void;
+    waiting: readonly Waiting[];
+    found: Found | undefined;
+    onFound: (found: Found | undefined) => void;
     onClose: () => void;
   },
 ): JSX.Element {
@@ -18,9 +21,9 @@ export function Search(
   const ref = useRef<HTMLInputElement>(null);
   useEffect(() => ref.current?.focus(), []);
   const wanted = query.trim().toLocaleLowerCase();
-  const hits = wanted === ""
-    ? []
-    : log.messages.filter(({ content }) => content.toLocaleLowerCase().includes(wanted)).map(({ seq }) => seq).reverse();
+  const isHit = ({ content }: { content: string }) => wanted !== "" && content.toLocaleLowerCase().includes(wanted);
+  const shown = log.messages.filter((message) => !isIgnored(message.sender) && isHit(message)).map(({ seq }) => seq);
+  const hits: Found[] = [...shown, ...waiting.filter(isHit).map(({ id }) => id)].reverse();
   const index = found === undefined ? -1 : hits.indexOf(found);
   const step = (by: number) => hits.length > 0 && onFound(hits[(index + by + hits.length) % hits.length]);
   return (
