@@ -503,6 +503,10 @@ browserTest("Behind a proxy the page works under another path, and says what pla
   await sees(second, "a device");
   await write(second, "another device");
   await sees(first, "another device");
+  await first.getByRole("button", { name: "Settings" }).click();
+  await first.getByRole("button", { name: "Sign out" }).click();
+  await first.getByRole("button", { name: "Sign out and erase" }).click();
+  for (const tab of [first, second]) await tab.getByLabel("Name").waitFor();
 });
 
 /** Takes from pages what browsers do not give over plain http. */
