@@ -462,6 +462,18 @@ Deno.test("ChatClient ignores frames and members it does not know, and understan
   assertEquals([t.messages, t.phase], [["m11"], "online"]);
 });
 
+Deno.test("ChatClient that is closed keeps what is sent for another run, and says so at once", async () => {
+  for (const end of ["close", "4009"]) {
+    const t = await new Setup().online();
+    if (end === "close") await t.client.close();
+    else t.socket.drop(4009);
+    await settled();
+    assertEquals(t.phase, "closed");
+    const error = await assertRejects(() => t.client.send("bob", "later").acked, ChatError);
+    assertEquals([error.code, t.saved.outbox.map(({ content }) => content)], ["closed", ["later"]], end);
+  }
+});
+
 Deno.test("ChatClient confirms before a clean close and leaves no timer", async () => {
   const t = await new Setup().online();
   t.socket.give(message(11));

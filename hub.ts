@@ -10,7 +10,7 @@
  * The hub knows no socket, no SQL and no engine.
  */
 
-import type { Appended, Broker, BrokerRefusal, ConnectedUser, Draft, Stored, Subscriber, Subscription } from "./broker.ts";
+import type { Appended, Broker, BrokerRefusal, ConnectedUser, Draft, Signal, Stored } from "./broker.ts";
 import { delay } from "@std/async/delay";
 import { Allowance } from "./hub/allowance.ts";
 import { Backend, type BackendHost } from "./hub/backend.ts";
@@ -24,6 +24,7 @@ import type { NodeLocal, Status } from "./hub/node_local.ts";
 import { LastSeenKeeper } from "./hub/last_seen.ts";
 import { DEVICES_MAX, type HubOptions, QUEUE_BYTES_MAX, REFUSALS_MAX } from "./hub/options.ts";
 import { Presence } from "./hub/presence.ts";
+import { Member, type MemberHost } from "./hub/member.ts";
 import { handleRequest } from "./hub/requests.ts";
 import type { Author, SendOrderHost } from "./hub/send_order.ts";
 import { Session, type SessionHost } from "./hub/session.ts";
@@ -60,14 +61,9 @@ const LISTED_MAX = 10_000;
 const DRAIN_RATE = 1_000;
 /** Milliseconds between two closes of a drain that takes its time. */
 const DRAIN_STEP_MS = 50;
-/** A user with at least one device here. */
-interface Member {
-  readonly sessions: Set<Session>;
-  readonly subscription: Subscription;
-}
 
 /** Routes between the connections of this process by recipient, through the broker. */
-export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, SendOrderHost, ElsewhereHost {
+export class Hub implements NodeLocal, SessionHost, MemberHost, HandshakeHost, BackendHost, SendOrderHost, ElsewhereHost {
   readonly broker: Broker;
   readonly limits: Limits;
   readonly frameBytes: number;
@@ -176,7 +172,7 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
   }
 
   sessionsOf(user: string): readonly Session[] {
-    return [...this.#members.get(user)?.sessions ?? []];
+    return this.#members.get(user)?.sessions ?? [];
   }
 
   claim(session: Session): Promise<number> {
@@ -193,11 +189,11 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
     const before = this.statusOf(user);
     let member = this.#members.get(user);
     if (!member) {
-      const sessions = new Set<Session>();
-      member = { sessions, subscription: this.broker.subscribe(user, this.#subscriber(sessions)) };
+      member = new Member(this);
+      member.subscription = this.broker.subscribe(user, member);
       this.#members.set(user, member);
     }
-    member.sessions.add(session);
+    member.add(session);
     this.presence.changed(user, before);
     this.#lastSeen.joined();
     return true;
@@ -215,16 +211,16 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
     this.presence.unwatch(session);
     this.reportConfirmed([session]);
     const { user } = session, member = this.#members.get(user), before = this.statusOf(user);
-    const wasHere = member?.sessions.delete(session) === true, now = Date.now();
-    if (wasHere && member.sessions.size === 0) {
-      member.subscription.close();
+    const wasHere = member?.remove(session) === true, now = Date.now();
+    if (wasHere && member.sessions.length === 0) {
+      member.subscription?.close();
       this.#members.delete(user);
     }
     this.#elsewhere.release(session, session.saidGoodbye, now);
     if (!wasHere) return;
     if (this.statusOf(user) !== "offline") this.presence.changed(user, before);
     else this.presence.left(user, session.saidGoodbye, now);
-    if (member.sessions.size === 0) this.#lastSeen.left(user, now);
+    if (member.sessions.length === 0) this.#lastSeen.left(user, now);
   }
 
   // ---- Decisions about the connections of this node, and of the others (hub/node_local.ts, hub/elsewhere.ts) ----
@@ -236,12 +232,12 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
   }
 
   hasRoomForDevice(user: string, elsewhere: number): boolean {
-    return elsewhere + (this.#members.get(user)?.sessions.size ?? 0) < (this.#options.devicesMax ?? DEVICES_MAX);
+    return elsewhere + (this.#members.get(user)?.sessions.length ?? 0) < (this.#options.devicesMax ?? DEVICES_MAX);
   }
 
   async list(): Promise<ConnectedUser[]> {
     const devices = new Map<string, string[]>();
-    for (const [user, { sessions }] of this.#members) devices.set(user, [...sessions].map(({ device }) => device));
+    for (const [user, { sessions }] of this.#members) devices.set(user, sessions.map(({ device }) => device));
     for (const { user, devices: others } of await this.#elsewhere.list(LISTED_MAX)) {
       devices.set(user, [...devices.get(user) ?? [], ...others]);
     }
@@ -388,18 +384,12 @@ export class Hub implements NodeLocal, SessionHost, HandshakeHost, BackendHost, 
 
   // ---- Routing: what is delivered ----
 
-  #subscriber(sessions: ReadonlySet<Session>): Subscriber {
-    return {
-      message: (message) => {
-        this.#cameAt ??= performance.now();
-        for (const session of sessions) session.deliver(message);
-      },
-      signal: (signal) => {
-        for (const session of sessions) {
-          if (session.level === "extended" && !session.congested) session.queue(this.#lines.signal(signal));
-        }
-      },
-    };
+  came(): void {
+    this.#cameAt ??= performance.now();
+  }
+
+  signalLine(signal: Signal): string {
+    return this.#lines.signal(signal);
   }
 
   line(session: Session, message: Stored): string {

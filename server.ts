@@ -20,12 +20,13 @@ import { Admission, UNLIMITED } from "./limits/admission.ts";
 import { formatFor, type Log, type LogFormat, type LogLevel, openLog, reasonOf } from "./ops/log.ts";
 import { Api } from "./server/api.ts";
 import { announce } from "./server/announce.ts";
-import { assemble, cannotListen, type ServerOptions, StartError, whyNoMetrics } from "./server/assemble.ts";
+import { assemble, cannotListen, type ServerOptions, StartError, whyMetricsExposed, whyNoMetrics } from "./server/assemble.ts";
 import { readCertificate } from "./server/certificate.ts";
 import { runCommand } from "./server/commands.ts";
 import { slipsInEnvironment } from "./server/environment.ts";
 import { Gate } from "./server/gate.ts";
 import { Guests } from "./server/guest.ts";
+import { type Head, StandardHead } from "./server/head.ts";
 import { httpHandler, type HttpOptions, plain } from "./server/http.ts";
 import { Listener } from "./server/listener.ts";
 import type { MetricsAddress, MetricsServer } from "./server/metrics.ts";
@@ -81,7 +82,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   };
   const refusesMessages = () => space?.isShort ? NO_SPACE : undefined;
   const revokedElsewhere = (entries: ReadonlySet<string>) => revoked?.setOthers(entries);
-  const metrics = options.metrics && await openMetrics(options.metrics);
+  const metrics = options.metrics && await openMetrics(options.metrics, log);
   let webhooks: Webhooks | undefined;
   const mailboxFull = (user: string, sender: string) => webhooks?.mailboxFull(user, sender);
   const told = { report, disconnected, refusesMessages, revokedElsewhere, mailboxFull };
@@ -185,10 +186,13 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
 }
 
 /** Loads what counts, where somebody asks for it, and listens. Rejects with {@linkcode StartError}. */
-async function openMetrics(address: MetricsAddress): Promise<MetricsServer> {
+async function openMetrics(address: MetricsAddress, log: Log): Promise<MetricsServer> {
   const { MetricsServer } = await import("./server/metrics.ts");
   try {
-    return new MetricsServer(address);
+    const metrics = new MetricsServer(address);
+    const words = whyMetricsExposed(metrics.hostname, metrics.port);
+    if (words !== undefined) log("metrics_exposed", { words });
+    return metrics;
   } catch (error) {
     throw new StartError(whyNoMetrics(error, address));
   }
@@ -257,7 +261,7 @@ export function listenWithDeno(options: TransportOptions): Transport {
           return plain(500, "The server failed at this request");
         },
       }, (request, { remoteAddr }) => {
-        return handle(request, terminator ? terminator.peerOf(remoteAddr.port) : remoteAddr.hostname);
+        return handle(new StandardHead(request), terminator ? terminator.peerOf(remoteAddr.port) : remoteAddr.hostname);
       }),
   });
   try {
@@ -282,10 +286,10 @@ export function listenWithDeno(options: TransportOptions): Transport {
 }
 
 /** Upgrades a request if the gate admits it; from then on the socket feeds the hub. */
-async function upgrade(request: Request, address: string, gate: Gate, guests: Guests): Promise<Response> {
-  const admitted = await gate.enter(request, address);
+async function upgrade(head: Head, address: string, gate: Gate, guests: Guests): Promise<Response> {
+  const admitted = await gate.enter(head, address);
   if (admitted instanceof Response) return admitted;
-  const { protocol, slot } = admitted;
+  const { protocol, slot } = admitted, request = head.standard();
   try {
     const { socket, response } = Deno.upgradeWebSocket(protocol ? withSpacedProtocols(request) : request, {
       idleTimeout: IDLE_TIMEOUT_S,

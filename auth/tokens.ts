@@ -291,7 +291,7 @@ export async function makeKeys(): Promise<{ readonly privateKey: string; readonl
 // ---- Requests ----
 
 /** Returns the token that a request carries, or undefined. Never from its URL: those are logged. */
-export function tokenOf(headers: Headers): string | undefined | AuthFailure {
+export function tokenOf(headers: Pick<Headers, "get">): string | undefined | AuthFailure {
   const authorization = headers.get("authorization");
   const protocols = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()) ?? [];
   const carried = protocols.filter((entry) => entry.startsWith(BEARER_PREFIX));

@@ -40,6 +40,7 @@ import { MemoryReading, rangesOf } from "./memory/reading.ts";
 import { Retention } from "./memory/retention.ts";
 import { searchThreads } from "./memory/searching.ts";
 import {
+  addThread,
   addWaiting,
   type MarkerState,
   MemoryState,
@@ -224,8 +225,8 @@ export class MemoryBroker implements Broker {
 
   subscribe(name: string, subscriber: Subscriber): Subscription {
     const user = this.#state.user(name);
-    user.subscribers = [...user.subscribers, subscriber];
-    return { close: () => void (user.subscribers = user.subscribers.filter((other) => other !== subscriber)) };
+    user.subscribers = user.subscribers.concat(subscriber);
+    return new MemorySubscription(user, subscriber);
   }
 
   signal(names: readonly string[], signal: Signal): void {
@@ -394,6 +395,21 @@ export class MemoryBroker implements Broker {
   }
 }
 
+/** One subscriber's place among those of a user. */
+class MemorySubscription implements Subscription {
+  readonly #user: User;
+  readonly #subscriber: Subscriber;
+
+  constructor(user: User, subscriber: Subscriber) {
+    this.#user = user;
+    this.#subscriber = subscriber;
+  }
+
+  close(): void {
+    this.#user.subscribers = this.#user.subscribers.filter((other) => other !== this.#subscriber);
+  }
+}
+
 /** Returns whether there is a message that the user may have. */
 function hasMail(user: User): boolean {
   for (const { thread: { seqs }, since, until } of rangesOf(user)) {
@@ -406,8 +422,8 @@ function hasMail(user: User): boolean {
 /** Keeps a direct conversation among those of its users. */
 function begin(thread: Thread): void {
   const one = thread.one!, two = thread.two!;
-  one.threads.set(two.name, thread);
-  two.threads.set(one.name, thread);
+  addThread(one, two.name, thread);
+  addThread(two, one.name, thread);
 }
 
 function deliver(message: Stored, thread: Thread, sender: User, recipient: User | undefined): void {

@@ -33,7 +33,7 @@ import type {
 import type { Cluster } from "./cluster.ts";
 import { BrokerError, reasonOf } from "./errors.ts";
 import { type BrokerLimits, DEFAULT_LIMITS, DEVICES_KEPT } from "./limits.ts";
-import { Appending } from "./postgres/append.ts";
+import { Appending, whyUnkept } from "./postgres/append.ts";
 import { Directory } from "./postgres/directory.ts";
 import { Doorbell, type NodeEvent } from "./postgres/doorbell.ts";
 import { type Durability, readDurability } from "./postgres/durability.ts";
@@ -67,6 +67,8 @@ const SKIPPED = 1_000_000;
 const REPEAT_MS = 60_000, SAID_MAX = 100;
 /** Milliseconds between two attempts to write while nothing can be stored. */
 const PROBE_MS = 1_000;
+/** Milliseconds that what is under way still has when a node is closed of which PostgreSQL is away. */
+const AWAY_CLOSE_MS = 1_000;
 
 /** Parts and limits of a {@linkcode PostgresBroker}. */
 export interface PostgresOptions extends AddressOptions, Partial<BrokerLimits> {
@@ -238,7 +240,7 @@ export class PostgresBroker implements Broker {
       const id = directory.userId(user);
       if (id !== undefined) mailboxes.forget(id);
     };
-    this.#marking = markKind(seen, now, read);
+    this.#marking = markKind(directory, seen, now, read);
     this.#markingAll = markAllKind(seen, now, read);
   }
 
@@ -387,6 +389,11 @@ export class PostgresBroker implements Broker {
   }
 
   async append(drafts: readonly Draft[]): Promise<readonly Appended[]> {
+    const refusals = drafts.map(whyUnkept);
+    if (refusals.some((refusal) => refusal)) {
+      const results = (await this.append(drafts.filter((_, i) => !refusals[i]))).values();
+      return refusals.map((refusal) => refusal ?? results.next().value!);
+    }
     try {
       const results = await this.#durable.call(this.#appending, drafts);
       if (results.some((result) => "seq" in result && !result.duplicate)) this.#changed();
@@ -477,18 +484,27 @@ export class PostgresBroker implements Broker {
     this.#closed = true;
     this.#retention.stop();
     this.#search.stop();
-    if (this.#isOpen) await this.#nodes.close();
     clearTimeout(this.#probe);
-    await Promise.all([this.#durable.close(), this.#soft.close()]);
-    if (this.trouble === undefined) await this.#tail.wake();
+    const isAway = this.trouble !== undefined, due = performance.now() + (isAway ? AWAY_CLOSE_MS : SETTLE_MS);
+    if (this.#isOpen) await within(this.#nodes.close(isAway), due);
+    const left = Math.max(AWAY_CLOSE_MS, due - performance.now());
+    await Promise.all([this.#durable.close(left), this.#soft.close(left)]);
+    if (!isAway) await within(this.#tail.wake(), due);
     await this.#tail.close();
-    await this.#doorbell.close();
+    await this.#doorbell.close(isAway);
     await this.#reads.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+/** Waits for a promise until a time of `performance.now()`, and goes on without it then. */
+async function within(promise: Promise<unknown>, due: number): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise((resolve) => timer = setTimeout(resolve, Math.max(0, due - performance.now())));
+  await Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
 async function backendOf(sql: Sql): Promise<number> {

@@ -40,6 +40,11 @@ export function idConflict(id: string): BrokerRefusal {
   return { code: "id_conflict", message: `The id "${id}" was used for another message` };
 }
 
+/** Refuses a message of which a text has a character that the engine cannot keep. */
+export function hasNul(member: "content" | "id" | "origin"): BrokerRefusal {
+  return { code: "bad_content", message: `"${member}" has U+0000` };
+}
+
 /** Refuses a message that could not be written. One object for all of them. */
 export const UNAVAILABLE: BrokerRefusal = {
   code: "unavailable",

@@ -51,7 +51,8 @@ export class Outbox {
   #isOrdered = false;
   /** Conversations in which a message was refused for now: until one is acked again, they send one at a time. */
   readonly #refused = new Set<string>();
-  #isClosed = false;
+  /** Error of those that wait since it was closed. */
+  #closed: ChatError | undefined;
   #cancelPump = () => {};
 
   constructor(host: OutboxHost) {
@@ -63,7 +64,7 @@ export class Outbox {
     return this.#entries.map(({ message }) => message);
   }
 
-  /** Appends a message; {@linkcode pump} sends it. */
+  /** Appends a message; {@linkcode pump} sends it. In a closed outbox it waits for another run, as those do that were there. */
   add(message: Message): Outgoing {
     const entry: Entry = {
       message: { ...message, id: message.id ?? newId() },
@@ -74,6 +75,7 @@ export class Outbox {
       tries: 0,
     };
     entry.promise.promise.catch(() => {}); // an application that does not wait for it is told by "refused"
+    if (this.#closed) entry.promise.reject(this.#closed);
     this.#entries.push(entry);
     return { message: entry.message, acked: entry.promise.promise };
   }
@@ -95,7 +97,7 @@ export class Outbox {
 
   /** Resolves when fewer than `below` messages wait, or the outbox is closed. */
   async flushed(below: number): Promise<void> {
-    while (this.#entries.length >= below && !this.#isClosed) {
+    while (this.#entries.length >= below && !this.#closed) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
   }
@@ -219,7 +221,7 @@ export class Outbox {
   /** Fails every message that is not acked. They stay in {@linkcode messages}, for the next run. */
   close(error: ChatError): void {
     this.disconnect();
-    this.#isClosed = true;
+    this.#closed = error;
     for (const { promise } of this.#entries) promise.reject(error);
     this.#wake();
   }

@@ -28,6 +28,33 @@ Deno.test("Hub tells the broker at once what a device has, then not before long,
   close(alice);
 });
 
+Deno.test("Hub moves no marker of a conversation of which the device has confirmed nothing yet", async () => {
+  const broker = new MemoryBroker();
+  const { hub } = setUp({ broker, confirmIntervalMs: 0 });
+  const alice = await extended(hub, "alice"), bob = await extended(hub, "bob"), carol = await extended(hub, "carol");
+  const moves: string[] = [];
+  const mark = broker.mark.bind(broker);
+  broker.mark = (list) => {
+    moves.push(...list.map(({ with: other, seq }) => `${other} ${seq}`));
+    return mark(list);
+  };
+  const tell = async (from: Device, id: string) => {
+    from.tell("bob", "hi", id);
+    await settle();
+    return from.last("ack").seq;
+  };
+  const confirm = async (seq: number) => {
+    bob.say({ type: "ack", seq });
+    await settle();
+  };
+  const first = await tell(alice, "1"), second = await tell(carol, "1"), third = await tell(alice, "2");
+  await confirm(first);
+  assertEquals(moves, [`alice ${first}`]);
+  await confirm(third);
+  assertEquals(moves.slice(1).toSorted(), [`alice ${third}`, `carol ${second}`]);
+  close(alice, bob, carol);
+});
+
 Deno.test("Hub tells the author what was delivered soon after, where it has gathered", async () => {
   const { hub } = setUp({ confirmIntervalMs: 1 });
   const alice = await extended(hub, "alice"), bob = await extended(hub, "bob");

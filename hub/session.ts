@@ -85,6 +85,12 @@ export interface SessionHost {
 /** Positions by conversation. */
 type ReadPositions = Map<string, number>;
 
+/** Messages of one conversation that were handed over and not confirmed: none lies below `oldest`. */
+interface Unconfirmed {
+  oldest: number;
+  newest: number;
+}
+
 /** One connection's state, written by itself alone. Made by the hub. */
 export class Session implements Receiver {
   /** True for an administrator. */
@@ -135,8 +141,8 @@ export class Session implements Receiver {
   #privateReads: ReadPositions | undefined;
   /** The highest of those positions. */
   #readsUpTo = 0;
-  /** Highest position handed over per conversation and not yet confirmed: what "delivered" is made from. Idle ones have none. */
-  #unconfirmed: Map<string, number> | undefined;
+  /** Positions handed over per conversation and not yet confirmed: what "delivered" is made from. Idle ones have none. */
+  #unconfirmed: Map<string, Unconfirmed> | undefined;
   /** The device says that it has everything up to here: further on than the cursor until it is live, since it may know. */
   #acked = -1;
   /** Confirmations that come now are about another log. */
@@ -480,7 +486,10 @@ export class Session implements Receiver {
     this.#confirmations += CONFIRMATIONS_PER_MESSAGE;
     if (message.sender === this.#user) return !this.#isOwn(message);
     this.#unconfirmed ??= new Map();
-    this.#unconfirmed.set(isGroup(message.recipient) ? message.recipient : message.sender, message.seq);
+    const conversation = isGroup(message.recipient) ? message.recipient : message.sender;
+    const positions = this.#unconfirmed.get(conversation);
+    if (positions) positions.newest = message.seq;
+    else this.#unconfirmed.set(conversation, { oldest: message.seq, newest: message.seq });
     return true;
   }
 
@@ -583,9 +592,12 @@ export class Session implements Receiver {
     const confirmed = this.#confirmed;
     if (confirmed === this.#reported) return undefined;
     this.#reported = confirmed;
-    for (const [conversation, seq] of this.#unconfirmed ?? []) {
-      if (seq <= confirmed) this.#unconfirmed!.delete(conversation);
-      marks.push({ user: this.#user, kind: "delivered", with: conversation, seq: Math.min(seq, confirmed) });
+    for (const [conversation, positions] of this.#unconfirmed ?? []) {
+      const { oldest, newest } = positions;
+      if (oldest > confirmed) continue; // a marker that covers no message costs as much as one that does
+      if (newest <= confirmed) this.#unconfirmed!.delete(conversation);
+      else positions.oldest = confirmed + 1;
+      marks.push({ user: this.#user, kind: "delivered", with: conversation, seq: Math.min(newest, confirmed) });
     }
     moves.push({ user: this.#user, device: this.#device, seq: confirmed });
     if (this.#isPastReported || confirmed === 0) return undefined;

@@ -6,6 +6,11 @@ export function isLoopback(address: string): boolean {
     address.startsWith("::ffff:127.");
 }
 
+/** Returns whether listening on an address is listening on every address of this machine. */
+export function isUnspecified(address: string): boolean {
+  return address === "0.0.0.0" || /^[0:]+$/.test(address) || /^::ffff:(0\.0\.0\.0|0+:0+)$/i.test(address);
+}
+
 /**
  * Returns the address that a request counts for. `X-Forwarded-For` is believed only as far as there are proxies of ours in front:
  * each adds the address it sees to the end, so the one that the outermost of `hops` proxies added is the client's. An entry that

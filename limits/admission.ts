@@ -87,15 +87,85 @@ export interface AdmissionCounts {
   readonly addresses: number;
 }
 
+/** Connections in all and by user, which their slots count. */
+class Counted {
+  connections = 0;
+  stalled = 0;
+  readonly users = new Map<string, User>();
+
+  /** Counts a connection of a user. */
+  enter(name: string): User {
+    let user = this.users.get(name);
+    if (!user) this.users.set(name, user = { name, connections: 0, stalled: 0 });
+    user.connections++;
+    return user;
+  }
+}
+
+/** A slot of an {@linkcode Admission}, which every connection has for as long as it lives. */
+class CountedSlot implements Slot {
+  readonly #limits: AdmissionLimits;
+  readonly #counted: Counted;
+  readonly #address: Address;
+  #state: "nameless" | "named" | "stalled" | "gone" = "nameless";
+  #user: User | undefined;
+
+  constructor(limits: AdmissionLimits, counted: Counted, address: Address) {
+    this.#limits = limits;
+    this.#counted = counted;
+    this.#address = address;
+    counted.connections++;
+    address.nameless++;
+  }
+
+  claim(name: string): Denial | undefined {
+    const entry = this.#counted.users.get(name);
+    if (entry && entry.stalled >= this.#limits.stalledPerUser) return USER_STALLED;
+    if (entry && entry.connections >= this.#limits.connectionsPerUser) return USER_FULL;
+    this.#user = this.#counted.enter(name);
+    return undefined;
+  }
+
+  named(name: string): void {
+    if (this.#state !== "nameless") return;
+    this.#leave();
+    this.#state = "named";
+    this.#user ??= this.#counted.enter(name);
+  }
+
+  stalled(): void {
+    if (this.#state === "stalled" || this.#state === "gone") return;
+    this.#leave();
+    this.#state = "stalled";
+    this.#counted.stalled++;
+    if (this.#user) this.#user.stalled++;
+  }
+
+  release(): void {
+    if (this.#state === "gone") return;
+    this.#leave();
+    this.#state = "gone";
+    this.#counted.connections--;
+    const user = this.#user;
+    if (user && --user.connections === 0) this.#counted.users.delete(user.name);
+  }
+
+  /** Takes the connection out of the count that its state has. */
+  #leave(): void {
+    if (this.#state === "nameless") this.#address.nameless--;
+    if (this.#state !== "stalled") return;
+    this.#counted.stalled--;
+    if (this.#user) this.#user.stalled--;
+  }
+}
+
 /** Counts connections and decides who may come in. */
 export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #now: () => number;
   readonly #memory: () => number;
   readonly #addresses: RestingMap<Address>;
-  readonly #users = new Map<string, User>();
-  #connections = 0;
-  #stalled = 0;
+  readonly #counted = new Counted();
   #sampled = { bytes: 0, at: -Infinity };
 
   /** `memory` reads the resident bytes; `now` is a monotonic clock, in milliseconds. */
@@ -114,7 +184,8 @@ export class Admission {
   get counts(): AdmissionCounts {
     this.#addresses.sweep(this.#now());
     const { size: addresses } = this.#addresses;
-    return { connections: this.#connections, stalled: this.#stalled, users: this.#users.size, addresses };
+    const { connections, stalled, users } = this.#counted;
+    return { connections, stalled, users: users.size, addresses };
   }
 
   /** Addresses that are remembered. */
@@ -126,8 +197,8 @@ export class Admission {
   full(): string | undefined {
     const limits = this.#limits;
     if (this.#memoryNow() > limits.memoryBytes) return "The server is short of memory";
-    if (this.#connections >= limits.connections) return "The server has no room for more connections";
-    if (this.#stalled >= limits.stalled) return "Too many connections are not read by their peers";
+    if (this.#counted.connections >= limits.connections) return "The server has no room for more connections";
+    if (this.#counted.stalled >= limits.stalled) return "Too many connections are not read by their peers";
     return undefined;
   }
 
@@ -142,56 +213,7 @@ export class Admission {
       return deny(429, "Too many connections from your address have not said who they are");
     }
     if (entry.upgrades.consume(1, now) > 0) return deny(429, "Too many new connections from your address; slow down");
-    return this.#slot(entry);
-  }
-
-  #slot(address: Address): Slot {
-    let state: "nameless" | "named" | "stalled" | "gone" = "nameless";
-    let user: User | undefined;
-    this.#connections++;
-    address.nameless++;
-    const leave = () => {
-      if (state === "nameless") address.nameless--;
-      if (state !== "stalled") return;
-      this.#stalled--;
-      if (user) user.stalled--;
-    };
-    return {
-      claim: (name) => {
-        const entry = this.#users.get(name);
-        if (entry && entry.stalled >= this.#limits.stalledPerUser) return USER_STALLED;
-        if (entry && entry.connections >= this.#limits.connectionsPerUser) return USER_FULL;
-        user = this.#enter(name);
-        return undefined;
-      },
-      named: (name) => {
-        if (state !== "nameless") return;
-        leave();
-        state = "named";
-        user ??= this.#enter(name);
-      },
-      stalled: () => {
-        if (state === "stalled" || state === "gone") return;
-        leave();
-        state = "stalled";
-        this.#stalled++;
-        if (user) user.stalled++;
-      },
-      release: () => {
-        if (state === "gone") return;
-        leave();
-        state = "gone";
-        this.#connections--;
-        if (user && --user.connections === 0) this.#users.delete(user.name);
-      },
-    };
-  }
-
-  #enter(name: string): User {
-    let user = this.#users.get(name);
-    if (!user) this.#users.set(name, user = { name, connections: 0, stalled: 0 });
-    user.connections++;
-    return user;
+    return new CountedSlot(limits, this.#counted, entry);
   }
 
   #memoryNow(): number {

@@ -18,12 +18,13 @@ export class TokenBucket {
 
   /**
    * Spends `cost` and returns 0, or spends nothing and returns the milliseconds until there is enough. What costs more than a
-   * full bucket is let through by a full one, and leaves a debt.
+   * full bucket is let through by a full one, and leaves a debt. `spent` is what was spent on the same thing before: a bucket that
+   * lacks no more than that counts as full.
    */
-  consume(cost: number, now: number): number {
+  consume(cost: number, now: number, spent = 0): number {
     if (this.#rate === Infinity) return 0;
     this.#refill(now);
-    const missing = Math.min(cost, this.#burst) - this.#allowance;
+    const missing = Math.min(cost, this.#burst - spent) - this.#allowance;
     if (missing > 0) return (missing / this.#rate) * 1_000;
     this.#allowance -= cost;
     return 0;

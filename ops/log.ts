@@ -45,6 +45,7 @@ export const EVENTS = {
   ),
   start_failed: event("error", { reason: "string" }, ({ reason }) => reason),
   variable_unread: event("warn", { words: "string" }, ({ words }) => words),
+  metrics_exposed: event("warn", { words: "string" }, ({ words }) => words),
   draining: event("info", { connections: "number" }, ({ connections }) => `draining: connections to close: ${connections}`),
   ended: event("info", { ms: "number" }, ({ ms }) => `ended after ${ms} ms of draining`),
 

@@ -17,13 +17,16 @@ import { checkMembers, checkParameters, checkPath } from "./api/fields.ts";
 import type { AnyRoute, Service } from "./api/route.ts";
 import { API_PREFIX, findRoutes, type Found, methodsOf, ROUTES } from "./api/routes.ts";
 import { cutOff } from "./cut_off.ts";
-import { hasBody } from "./has_body.ts";
+import { hasBody } from "./head.ts";
 
 export type { TokenMaker } from "./api/route.ts";
 export { API_PREFIX } from "./api/routes.ts";
 
 /** Characters of a request's URL: a hundred names fit. */
 const URL_CHARS_MAX = 8_192;
+
+/** Cost of a request, before it is known what is in it. */
+const REQUEST_COST = 1;
 
 /** Names of the routes, for what counts them: a method and a path each. */
 export const API_ROUTE_NAMES: readonly string[] = ROUTES.map(({ method, at }) => `${method} ${at}`);
@@ -53,7 +56,7 @@ export class Api {
   }
 
   /** Returns whether a request is for the API. */
-  answers({ url }: Request): boolean {
+  answers({ url }: Pick<Request, "url">): boolean {
     const path = /^[a-z]+:\/\/[^/?#]*(\/[^?#]*)/.exec(url)?.[1] ?? "";
     return path === API_PREFIX || path.startsWith(`${API_PREFIX}/`);
   }
@@ -90,7 +93,7 @@ export class Api {
     const key = this.#access.keyOf(request, url, clientAddress(remote, request.headers.get("x-forwarded-for"), trustedHops));
     if (key instanceof Refusal) return key;
     if (isDraining()) return new Refusal("unavailable", "The server is restarting");
-    const late = this.#access.consume(key, 1);
+    const late = this.#access.consume(key, REQUEST_COST);
     if (late) return late;
     const parameters = checkAddress(route, found, url);
     if (parameters instanceof Refusal) return parameters;
@@ -113,7 +116,7 @@ export class Api {
     const body = await this.#bodyOf(request, route);
     if (body instanceof Refusal) return body;
     const values = { ...parameters, ...body };
-    const consume = (cost: number) => this.#access.consume(key, cost);
+    const consume = (cost: number) => this.#access.consume(key, cost, REQUEST_COST);
     return refuse(values) ?? await route.answer({ service: this.#options, key, values, idempotencyKey, consume });
   }
 

@@ -1,6 +1,6 @@
 /** The HTTP API as a backend uses it, over real sockets. */
 
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { MemoryBroker } from "../broker/memory.ts";
 import { type ErrorCode, WATCHED_USERS_MAX } from "../protocol.ts";
 import { ALL_SCOPES, ApiWorld } from "../testing/api_world.ts";
@@ -66,6 +66,9 @@ claim("the header Idempotency-Key is the id where the body has none, bare or quo
     const { status, body: error } = await send(key, body);
     assertEquals([status, error.code], [400, "bad_frame"]);
   }
+  // fetch sends what it is given as one byte each: here the two of an ü in UTF-8, which is another id in a body.
+  assertStringIncludes((await send("\xc3\xbc")).body.message, "goes into the body");
+  assertEquals((await world.ask("POST", "/messages", { ...message, id: "ü" })).body.id, "ü");
   const batch = await world.ask("POST", "/messages/batch", { messages: [message] }, { headers: { "idempotency-key": "k" } });
   assertEquals([batch.status, batch.body.code], [400, "bad_frame"], "a header that promises nothing is refused");
 });
@@ -203,6 +206,10 @@ claim("groups are made, changed and ended as a user, and their members hear of i
     201,
     "whoever acts as somebody joins as them",
   );
+  for (let i = 0; i < 2; i++) {
+    assertEquals((await world.ask("DELETE", "/groups/open/members/dave?as=dave")).status, 204, `${i}`);
+  }
+  assertEquals((await world.ask("DELETE", "/groups/open/members/shop?as=dave")).body.code, "not_member");
 });
 
 claim("the counts of the server are those of its connections", async (world) => {

@@ -9,7 +9,7 @@ import { DATABASE_NAME, openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../broker.ts";
 import { UsageError } from "../cli/options.ts";
 import { CONFIRM_MESSAGES, type HubOptions } from "../hub.ts";
-import { isLoopback } from "../limits/address.ts";
+import { isLoopback, isUnspecified } from "../limits/address.ts";
 import type { AdmissionLimits } from "../limits/admission.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
@@ -24,7 +24,7 @@ import { SERVER, type ServerValues } from "./options.ts";
 import { keepsNothing, RULES } from "./rules.ts";
 import type { Certificate } from "./transport.ts";
 import { defaultTransport, type TransportName, whyNoWs } from "./transport_choice.ts";
-import { readEndpoints } from "./webhooks.ts";
+import { readEndpoints, whyRefused } from "./webhooks.ts";
 import { openWebAssets, type WebAssets } from "./web_assets.ts";
 
 /** The part of a mailbox that may have been confirmed without the broker knowing it. */
@@ -322,4 +322,20 @@ export function whyNot(error: unknown, host: string, port: number, options = { h
 /** Says why listening for metrics failed. */
 export function whyNoMetrics(error: unknown, { hostname, port }: MetricsAddress): string {
   return whyNot(error, hostname, port, { host: "--metrics-listen", port: "--metrics-listen" });
+}
+
+/**
+ * Returns why metrics at an address that is listened on want a look: others than the operator's own networks may reach it, and
+ * nobody is asked for a password there; undefined for an address of this machine or of a private network.
+ */
+export function whyMetricsExposed(address: string, port: number): string | undefined {
+  const reached = isUnspecified(address)
+    ? "every network that this machine is in"
+    : whyRefused(address) === undefined
+    ? "the internet"
+    : undefined;
+  if (reached === undefined) return undefined;
+  const place = `${address.includes(":") ? `[${address}]` : address}:${port}`;
+  return `--metrics-listen ${place} can be reached from ${reached}, and asks nobody for a password: ` +
+    "choose an address that your monitoring alone reaches, or have a firewall see to it";
 }

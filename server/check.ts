@@ -14,14 +14,15 @@ import { readVariable } from "../cli/environment.ts";
 import { helpText } from "../cli/help.ts";
 import { parseOptions, UsageError } from "../cli/options.ts";
 import { printable, reasonOf, sentenceOf } from "../ops/log.ts";
-import { addressOf, metricsOf, openTokens, transportOf, whyNoMetrics, whyNot } from "./assemble.ts";
+import { addressOf, metricsOf, openTokens, transportOf, whyMetricsExposed, whyNoMetrics, whyNot } from "./assemble.ts";
 import { readCertificate } from "./certificate.ts";
 import { readKey, withFile } from "./credentials.ts";
 import { freeBytes } from "./free_space.ts";
 import { ask, ownServer } from "./health.ts";
+import type { MetricsAddress } from "./metrics.ts";
 import { CHECK_OPTIONS, SERVER, type ServerValues } from "./options.ts";
 import { keepsNothing, RULES } from "./rules.ts";
-import { readEndpoints } from "./webhooks.ts";
+import { readEndpoints, whyHostRefused } from "./webhooks.ts";
 
 /** Days before the end of a certificate from which it is worth a warning: authorities renew a month before. */
 const CERTIFICATE_DAYS = 14;
@@ -56,6 +57,7 @@ export const CHECKS: readonly Check[] = [
   { name: "api-keys", look: lookAtApiKeys },
   { name: "certificate", look: lookAtCertificate },
   { name: "webhooks", look: lookAtWebhooks },
+  { name: "secrets", look: lookAtSecrets },
   { name: "messages", look: lookAtMessages },
   { name: "space", look: lookAtSpace },
   { name: "address", look: lookAtAddress },
@@ -172,7 +174,51 @@ function lookAtApiKeys({ "api-keys": file }: ServerValues): Finding[] {
 function lookAtWebhooks({ webhooks: file }: ServerValues): Finding[] {
   if (file === undefined) return [];
   const endpoints = readEndpoints(file);
-  return [fine(`${file} can be read; endpoints of webhooks in it: ${endpoints.length}`)];
+  const found = endpoints.flatMap(({ name, url, allowPrivate }) => {
+    const why = allowPrivate ? undefined : whyHostRefused(url);
+    return why === undefined
+      ? []
+      : [warning(`${file}: "${name}" is sent nothing: its address is ${why}; allow_private lets it be`)];
+  });
+  return [fine(`${file} can be read; endpoints of webhooks in it: ${endpoints.length}`), ...found];
+}
+
+/** Options with a file that is nobody's to read but the server's, and those whose file is nobody's to change but the operator's. */
+const SECRET_FILES = ["jwt-secret-file", "key", "webhooks", "postgres-password-file"] as const;
+const TRUSTED_FILES = ["jwt-public-key", "jwks", "revoked", "api-keys", "cert", "postgres-ca"] as const;
+/** Bits of a mode: everybody may read, everybody may write. */
+const READABLE = 0o004, WRITABLE = 0o002;
+
+/** Warns of files that more than their group may read or change. What is not there is told by those who need it. */
+function lookAtSecrets(values: ServerValues): Finding[] {
+  const found: Finding[] = [];
+  for (
+    const [option, bits, words, change] of [
+      ...SECRET_FILES.map((option) => [option, READABLE | WRITABLE, "read", "o="] as const),
+      ...TRUSTED_FILES.map((option) => [option, WRITABLE, "changed", "o-w"] as const),
+    ]
+  ) {
+    const file = values[option];
+    if (file === undefined || (modeOf(file) & bits) === 0) continue;
+    found.push(warning(`${file} (--${option}) can be ${words} by everybody on this machine; chmod ${change} ${file}`));
+  }
+  return found;
+}
+
+/** Bit of a folder's mode: everybody may go through it. */
+const PASSABLE = 0o001;
+
+/** Returns the bits of who may do what with a file; none where that cannot be seen, is no file, or is where nobody comes. */
+function modeOf(file: string): number {
+  try {
+    const path = Deno.realPathSync(file), { mode, isFile } = Deno.statSync(path);
+    for (let folder = dirname(path); folder !== dirname(folder); folder = dirname(folder)) {
+      if (((Deno.statSync(folder).mode ?? 0) & PASSABLE) === 0) return 0;
+    }
+    return isFile ? mode ?? 0 : 0;
+  } catch {
+    return 0;
+  }
 }
 
 function lookAtCertificate(values: ServerValues): Finding[] {
@@ -258,16 +304,23 @@ async function lookAtAddress(values: ServerValues): Promise<Finding[]> {
 
 /** Tries to listen for metrics beside the server. A port in use is well where metrics of ours are there. */
 async function lookAtMetrics(values: ServerValues): Promise<Finding[]> {
-  const address = metricsOf(values);
+  let address: MetricsAddress | undefined;
+  try {
+    address = metricsOf(values);
+  } catch {
+    return []; // which is told of the options
+  }
   if (address === undefined) return [];
   const { hostname, port } = address;
   const option = `--metrics-listen ${values["metrics-listen"]}`;
   if (port !== 0 && port === values.port && meet(hostname, values.host)) {
     return [failure(`${option} is where the server itself listens; choose another port`)];
   }
+  const exposed = whyExposed(address);
+  const found = exposed === undefined ? [] : [warning(exposed)];
   try {
     Deno.listen({ hostname, port }).close();
-    return [fine(`${hostname} port ${port} is free`)];
+    return [fine(`${hostname} port ${port} is free`), ...found];
   } catch (error) {
     const why = whyNoMetrics(error, address);
     if (!(error instanceof Deno.errors.AddrInUse)) return [failure(why)];
@@ -276,7 +329,18 @@ async function lookAtMetrics(values: ServerValues): Promise<Finding[]> {
       undefined
     );
     const isOurs = page?.status === 200 && page.text.includes("parley_");
-    return [isOurs ? fine(`port ${port} on ${hostname} is in use, by the metrics of a server that runs`) : failure(why)];
+    if (!isOurs) return [failure(why)];
+    return [fine(`port ${port} on ${hostname} is in use, by the metrics of a server that runs`), ...found];
+  }
+}
+
+/** Returns why metrics at an address want a look; of a name, at the address that it stands for. */
+function whyExposed({ hostname, port }: MetricsAddress): string | undefined {
+  try {
+    using listener = Deno.listen({ hostname, port: 0 });
+    return whyMetricsExposed(listener.addr.hostname, port);
+  } catch {
+    return undefined; // which is told as what it is
   }
 }
 

@@ -1,11 +1,13 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { DatabaseSync } from "node:sqlite";
 import { parseOptions } from "../cli/options.ts";
+import { type Log, sentenceOf } from "../ops/log.ts";
 import { startServer } from "../server.ts";
 import { certificate, filesIn, oddCertificate } from "../testing/certificate.ts";
 import { CAN_RUN, lacks, lacksProgram } from "../testing/permissions.ts";
 import { LACKS_POSTGRES, sharedPostgres } from "../testing/postgres.ts";
 import { open } from "../testing/sqlite_folder.ts";
+import { whyMetricsExposed } from "./assemble.ts";
 import { checkAll, checkCommand, CHECKS } from "./check.ts";
 import { keysCommand } from "./credentials.ts";
 import { SERVER_OPTIONS } from "./options.ts";
@@ -126,6 +128,69 @@ Deno.test({
 });
 
 Deno.test({
+  name: "check warns of an endpoint whose address nothing is sent to, and tells of a wrong address of metrics once",
+  ignore,
+  fn: () =>
+    inFolder(async (dir) => {
+      const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", events = ["message.created"], file = `${dir}/hooks`;
+      const urls = ["http://10.0.0.1/", "https://[::1]:8443/", "http://LOCALHOST/", "https://shop.example/", "http://8.8.8.8/"];
+      const endpoints = urls.map((url, i) => ({ name: `e${i}`, url, secret, events }));
+      const own = { name: "own", url: urls[0], secret, events, allow_private: true };
+      Deno.writeTextFileSync(file, JSON.stringify({ endpoints: [...endpoints, own] }), { mode: 0o600 });
+      const { lines, status } = await check(["--broker", "memory", "--quiet", "--webhooks", file, "--metrics-listen", "9464"]);
+      const hint = "allow_private lets it be";
+      assertEquals([status, lines], [1, [
+        'error    options: --metrics-listen "9464" is no address with a port, such as 127.0.0.1:9464',
+        `warning  webhooks: ${file}: "e0" is sent nothing: its address is private; ${hint}`,
+        `warning  webhooks: ${file}: "e1" is sent nothing: its address is this machine; ${hint}`,
+        `warning  webhooks: ${file}: "e2" is sent nothing: its address is loopback; ${hint}`,
+      ]]);
+    }),
+});
+
+Deno.test({
+  name: "check warns of secrets that others may read, and of lists that they may write, and of nothing else",
+  ignore: ignore || Deno.build.os === "windows",
+  fn: () =>
+    inFolder(async (dir) => {
+      const file = (name: string, text: string) => {
+        Deno.writeTextFileSync(`${dir}/${name}`, text);
+        return `${dir}/${name}`;
+      };
+      const secret = file("secret", "x".repeat(40)),
+        revoked = file("revoked", ""),
+        webhooks = file("hooks", '{"endpoints":[]}');
+      const given = [
+        "--broker",
+        "memory",
+        "--quiet",
+        "--jwt-secret-file",
+        secret,
+        "--revoked",
+        revoked,
+        "--webhooks",
+        webhooks,
+      ];
+      for (const one of [secret, webhooks]) Deno.chmodSync(one, 0o640);
+      Deno.chmodSync(revoked, 0o664);
+      assertEquals(await check(given), { lines: [""], status: 0 });
+      for (const one of [secret, webhooks]) Deno.chmodSync(one, 0o644);
+      Deno.chmodSync(revoked, 0o666);
+      Deno.chmodSync(dir, 0o700);
+      assertEquals(await check(given), { lines: [""], status: 0 }, "nobody else comes to the folder");
+      Deno.chmodSync(dir, 0o711);
+      assertEquals(await check(given), {
+        lines: [
+          `warning  secrets: ${secret} (--jwt-secret-file) can be read by everybody on this machine; chmod o= ${secret}`,
+          `warning  secrets: ${webhooks} (--webhooks) can be read by everybody on this machine; chmod o= ${webhooks}`,
+          `warning  secrets: ${revoked} (--revoked) can be changed by everybody on this machine; chmod o-w ${revoked}`,
+        ],
+        status: 0,
+      });
+    }),
+});
+
+Deno.test({
   name: "check looks at the dates of a certificate, and whether its key is its own",
   ignore: ignore || !CAN_RUN || lacksProgram("openssl", ["version"]),
   fn: () =>
@@ -177,6 +242,42 @@ Deno.test({
     assertMatch(await metricsAt(`127.0.0.1:${other.addr.port}`), /^error: .*in use; choose another with --metrics-listen/);
     assertMatch(await metricsAt("127.0.0.1:0"), /^ok: /);
   },
+});
+
+Deno.test({
+  name: "metrics that others may reach are warned of, by check and by the log of the start",
+  ignore,
+  async fn() {
+    const warnings = async (address: string) => {
+      const { lines, status } = await check(["--broker", "memory", "--metrics-listen", address]);
+      return [status, lines.filter((line) => line.startsWith("warning")).map((line) => line.slice(0, 65))];
+    };
+    assertEquals(await warnings("127.0.0.1:0"), [0, []]);
+    assertEquals(await warnings("localhost:0"), [0, []]);
+    assertEquals(await warnings("0.0.0.0:0"), [0, ["warning  metrics: --metrics-listen 0.0.0.0:0 can be reached from "]]);
+    const logged: string[] = [];
+    const log: Log = (event, fields) => void logged.push(`${event}: ${sentenceOf(event, fields)}`);
+    {
+      await using _quiet = await startServer({ port: 0, metrics: { hostname: "127.0.0.1", port: 0 }, log });
+    }
+    assertEquals(logged, []);
+    await using _server = await startServer({ port: 0, metrics: { hostname: "0.0.0.0", port: 0 }, log });
+    assertEquals(logged.length, 1);
+    assertStringIncludes(logged[0]!, "metrics_exposed: --metrics-listen 0.0.0.0:");
+  },
+});
+
+Deno.test("an address is everybody's, the internet's, or of the operator's own networks", () => {
+  const reached = (address: string) => /reached from (every|the internet)/.exec(whyMetricsExposed(address, 9_464) ?? "")?.[1];
+  for (const address of ["0.0.0.0", "::", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0"]) {
+    assertEquals(reached(address), "every", address);
+  }
+  for (const address of ["8.8.8.8", "172.32.0.1", "2a01:4f8::1", "::ffff:8.8.8.8"]) {
+    assertEquals(reached(address), "the internet", address);
+  }
+  for (const address of ["127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fe80::1", "fd00::1"]) {
+    assertEquals(reached(address), undefined, address);
+  }
 });
 
 Deno.test({

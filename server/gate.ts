@@ -8,10 +8,14 @@ import { canonicalOrigin, isOriginAllowed } from "../limits/origin.ts";
 import type { Log } from "../ops/log.ts";
 import { ERROR_CODES, type ErrorCode, parseName, Refusal } from "../protocol.ts";
 import type { Admitted } from "./guest.ts";
+import type { Fields, Head } from "./head.ts";
 import { cameFromElsewhere } from "./open_mode.ts";
 
 /** Milliseconds between two log entries about requests that open mode refuses: they cost a stranger nothing. */
 const ELSEWHERE_REPORT_MS = 60_000;
+
+/** Parts of a request that decide. */
+type Asking = Pick<Head, "url" | "headers">;
 
 /** Parts and rules of a {@linkcode Gate}. */
 export interface GateOptions {
@@ -42,19 +46,23 @@ export class Gate {
     this.#allowedOrigins = (options.allowOrigin ?? []).map(canonicalOrigin);
   }
 
-  /** Lets a request through, or returns the answer that refuses it. */
-  async enter(request: Request, remote: string): Promise<Admitted | Response> {
-    const { trustedHops = 0, log } = this.#options;
-    const address = clientAddress(remote, request.headers.get("x-forwarded-for"), trustedHops);
-    const admitted = await this.#enter(request, address);
+  /** Lets a request through, or returns the answer that refuses it: at once, where no token has to be verified. */
+  enter(request: Asking, remote: string): Admitted | Response | Promise<Admitted | Response> {
+    const address = clientAddress(remote, request.headers.get("x-forwarded-for"), this.#options.trustedHops ?? 0);
+    const admitted = this.#enter(request, address);
+    if (!(admitted instanceof Promise)) return this.#logged(admitted, address);
+    return admitted.then((admitted) => this.#logged(admitted, address));
+  }
+
+  #logged(admitted: Admitted | Response, address: string): Admitted | Response {
+    const { log } = this.#options;
     if (admitted instanceof Response) log?.("refused", { address, status: admitted.status });
     else log?.("admitted", { address, user: admitted.identity.user ?? "" });
     return admitted;
   }
 
-  async #enter(request: Request, address: string): Promise<Admitted | Response> {
+  #enter({ url, headers }: Asking, address: string): Admitted | Response | Promise<Admitted | Response> {
     const { admission, tokens } = this.#options;
-    const { headers } = request;
     const stranger = this.#refuseElsewhere(headers);
     if (stranger) return stranger;
     if (!isOriginAllowed(headers.get("origin"), headers.get("host"), this.#allowedOrigins, tokens !== undefined)) {
@@ -64,21 +72,16 @@ export class Gate {
         "Pages of this origin may not connect; the server's --allow-origin names those that may",
       );
     }
-    const name = new URL(request.url).searchParams.get("name");
+    const name = new URL(url).searchParams.get("name");
     const asked = name === null ? undefined : parseName(name);
     if (asked instanceof Refusal) return refusal(400, asked.code, asked.message);
     const slot = admission.admit(address);
     if ("status" in slot) return denial(slot);
-    let admitted: Admitted | Response | undefined;
-    try {
-      return admitted = await this.#identify(headers, asked, slot, address);
-    } finally {
-      if (!admitted || admitted instanceof Response) slot.release();
-    }
+    return tokens ? this.#identify(tokens, headers, asked, slot, address) : believe(asked, slot, protocolOf(headers));
   }
 
   /** Returns the answer that refuses a request; undefined where it would get through. */
-  async explain(request: Request, remote: string): Promise<Response | undefined> {
+  async explain(request: Asking, remote: string): Promise<Response | undefined> {
     const admitted = await this.enter(request, remote);
     if (admitted instanceof Response) return admitted;
     admitted.slot.release();
@@ -86,7 +89,7 @@ export class Gate {
   }
 
   /** Refuses what comes from elsewhere in open mode, unless the operator insists. */
-  #refuseElsewhere(headers: Headers): Response | undefined {
+  #refuseElsewhere(headers: Fields): Response | undefined {
     const { tokens, insecureOpen = false, hostname, log } = this.#options;
     if (tokens || insecureOpen) return undefined;
     const why = cameFromElsewhere(headers, hostname);
@@ -104,33 +107,32 @@ export class Gate {
     );
   }
 
-  async #identify(headers: Headers, asked: string | undefined, slot: Slot, address: string): Promise<Admitted | Response> {
-    const protocols = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()) ?? [];
-    const protocol = protocols.includes(SUBPROTOCOL) ? SUBPROTOCOL : undefined;
-    const { tokens } = this.#options;
-    if (!tokens) {
-      const denied = asked === undefined ? undefined : slot.claim(asked);
+  /** Admits whom the token names; frees the slot of anybody else. */
+  async #identify(
+    tokens: Tokens,
+    headers: Fields,
+    asked: string | undefined,
+    slot: Slot,
+    address: string,
+  ): Promise<Admitted | Response> {
+    let isAdmitted = false;
+    try {
+      const claims = await this.#verify(tokens, headers, asked);
+      if (claims instanceof AuthFailure) {
+        this.#options.log?.("login_refused", { address, cause: claims.cause });
+        return refusal(claims.status, claims.status === 401 ? "unauthorized" : "forbidden", claims.message);
+      }
+      const { user, admin, expiresAt, tokenId } = claims;
+      const denied = slot.claim(user);
       if (denied) return denial(denied);
-      return {
-        identity: asked === undefined ? {} : { user: asked },
-        slot,
-        expiresAt: undefined,
-        tokenId: undefined,
-        protocol,
-      };
+      isAdmitted = true;
+      return { identity: { user, admin }, slot, expiresAt, tokenId, protocol: protocolOf(headers) };
+    } finally {
+      if (!isAdmitted) slot.release();
     }
-    const claims = await this.#verify(tokens, headers, asked);
-    if (claims instanceof AuthFailure) {
-      this.#options.log?.("login_refused", { address, cause: claims.cause });
-      return refusal(claims.status, claims.status === 401 ? "unauthorized" : "forbidden", claims.message);
-    }
-    const { user, admin, expiresAt, tokenId } = claims;
-    const denied = slot.claim(user);
-    if (denied) return denial(denied);
-    return { identity: { user, admin }, slot, expiresAt, tokenId, protocol };
   }
 
-  async #verify(tokens: Tokens, headers: Headers, asked: string | undefined): Promise<Claims | AuthFailure> {
+  async #verify(tokens: Tokens, headers: Fields, asked: string | undefined): Promise<Claims | AuthFailure> {
     const token = tokenOf(headers);
     if (token instanceof AuthFailure) return token;
     if (token === undefined) {
@@ -154,6 +156,22 @@ export class Gate {
     }
     return claims;
   }
+}
+
+/** Admits whoever it is under the name asked for, as open mode does; frees the slot where that is refused. */
+function believe(asked: string | undefined, slot: Slot, protocol: string | undefined): Admitted | Response {
+  const denied = asked === undefined ? undefined : slot.claim(asked);
+  if (!denied) {
+    return { identity: asked === undefined ? {} : { user: asked }, slot, expiresAt: undefined, tokenId: undefined, protocol };
+  }
+  slot.release();
+  return denial(denied);
+}
+
+/** Returns the subprotocol that the answer names, where the peer offers it. */
+function protocolOf(headers: Fields): string | undefined {
+  const offered = headers.get("sec-websocket-protocol")?.split(",").map((entry) => entry.trim()) ?? [];
+  return offered.includes(SUBPROTOCOL) ? SUBPROTOCOL : undefined;
 }
 
 function denial({ status, message, retryAfterS }: Denial): Response {

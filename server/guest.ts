@@ -163,10 +163,14 @@ export class Guest {
     this.#guests = guests;
     this.#connection = connection;
     this.#admitted = admitted;
+  }
+
+  /** Begins the time that the handshake may take, where it is not done by now. */
+  awaitOpening(): void {
     this.#timer = setTimeout(() => {
-      admitted.slot.release();
-      guests.leave(this);
-    }, guests.openTimeoutMs);
+      this.#admitted.slot.release();
+      this.#guests.leave(this);
+    }, this.#guests.openTimeoutMs);
   }
 
   /** Name of the user, "" as long as the connection has none. */

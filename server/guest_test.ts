@@ -82,6 +82,7 @@ Deno.test("a guest that the server closes is stalled until its socket is freed",
 Deno.test("a handshake that does not end frees its slot, and the hub never hears of it", async () => {
   const { told, guests, admitted, released } = place(0);
   const guest = guests.admit(new FakeConnection(), admitted);
+  guest.awaitOpening();
   await released;
   guest.closed(false);
   assertEquals(told.filter((entry) => entry !== "released"), []);

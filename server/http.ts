@@ -3,9 +3,10 @@
 import { isLoopback } from "../limits/address.ts";
 import type { Api } from "./api.ts";
 import { cutOff } from "./cut_off.ts";
-import { hasBody } from "./has_body.ts";
+import { type Fields, hasBody, type Head } from "./head.ts";
 import { proxyHeader } from "./open_mode.ts";
 import { VERSION } from "./options.ts";
+import type { Handler, Upgrade } from "./transport.ts";
 import type { WebAssets } from "./web_assets.ts";
 
 /** Characters of a request's URL: a name fits many times. */
@@ -26,9 +27,9 @@ export interface HttpOptions {
   /** Returns why nothing can be stored, or undefined while it can. */
   readonly unstored: () => string | undefined;
   /** Answers a request that is a proper WebSocket handshake; `address` is the peer's. */
-  readonly upgrade: (request: Request, address: string) => Promise<Response>;
+  readonly upgrade: Upgrade;
   /** Returns the answer that an upgrade would be refused with; undefined where it would not be. */
-  readonly explain?: (request: Request, address: string) => Promise<Response | undefined>;
+  readonly explain?: (request: Head, address: string) => Promise<Response | undefined>;
   /** The page for browsers. Default: there is none. */
   readonly web?: WebAssets | undefined;
   /** Answers what is below its prefix, with the bodies that it reads itself. Default: there is nothing. */
@@ -41,7 +42,7 @@ interface Route {
   readonly methods: readonly string[];
   /** True for a route that reads a body. At the others the body is never read, and the connection is cut off. */
   readonly readsBody: boolean;
-  answer(request: Request, address: string): Response | Promise<Response>;
+  answer(request: Head, address: string): Response | Promise<Response>;
 }
 
 const READ = { methods: ["GET", "HEAD"], readsBody: false } as const;
@@ -49,7 +50,7 @@ const READ = { methods: ["GET", "HEAD"], readsBody: false } as const;
 /** Returns the handler of all requests. `address` is the peer's, or undefined for one that came around the TLS in front. */
 export function httpHandler(
   { scheme, trustedHops, isDraining, unreadiness, unstored, upgrade, explain, web, api }: HttpOptions,
-): (request: Request, address: string | undefined) => Response | Promise<Response> {
+): Handler {
   const routes = new Map<string, Route>([
     ["/", {
       ...READ,
@@ -75,7 +76,7 @@ export function httpHandler(
   for (const path of web?.paths ?? []) routes.set(path, { ...READ, answer: (request) => web!.asset(path, request) });
   return (request, address) => {
     if (address === undefined) return plain(403, "Connect with TLS, on the server's own port");
-    if (api?.answers(request)) return api.answer(request, address);
+    if (api?.answers(request)) return api.answer(request.standard(), address);
     const route = findRoute(routes, request);
     const isAnswered = !(route instanceof Response) && route.methods.includes(request.method);
     const isAsked = !(route instanceof Response) && request.method === "OPTIONS" && !hasBody(request.headers);
@@ -87,13 +88,13 @@ export function httpHandler(
 }
 
 /** Finds the route of a request, or the answer to one that leads nowhere. */
-function findRoute(routes: ReadonlyMap<string, Route>, { url }: Request): Route | Response {
+function findRoute(routes: ReadonlyMap<string, Route>, { url }: Head): Route | Response {
   if (url.length > URL_CHARS_MAX) return plain(414, "The address is too long");
   if (!URL.canParse(url)) return plain(400, "Host is no name of a host");
   return routes.get(new URL(url).pathname) ?? plain(404, "There is nothing at this address; try /");
 }
 
-function refuseBody({ method }: Request): Response {
+function refuseBody({ method }: Head): Response {
   const status = READ.methods.some((read) => read === method) ? 400 : 405;
   return cutOff(status, "Only GET is answered here, and no body is read\n", TEXT_HEADERS);
 }
@@ -108,22 +109,22 @@ function allowed({ methods }: Pick<Route, "methods">): string {
 }
 
 /** Says whether the server can do its work; why not, to programs of this machine alone. */
-function ready(why: string | undefined, { headers }: Request, address: string): Response {
+function ready(why: string | undefined, { headers }: Head, address: string): Response {
   if (why === undefined) return plain(200, "ok");
   return plain(503, isNear(headers, address) ? `not ready: ${why}` : "not ready");
 }
 
 /** Says that the server lives, which no restart would better; why it stores nothing meanwhile, to programs of this machine alone. */
-function alive(why: string | undefined, { headers }: Request, address: string): Response {
+function alive(why: string | undefined, { headers }: Head, address: string): Response {
   return plain(200, why !== undefined && isNear(headers, address) ? `ok, but ${why}` : "ok");
 }
 
-function isNear(headers: Headers, address: string): boolean {
+function isNear(headers: Fields, address: string): boolean {
   return isLoopback(address) && proxyHeader(headers) === undefined;
 }
 
 /** Returns the answer to an upgrade that is no handshake of WebSocket version 13, or undefined for one that is. */
-function refuseHandshake({ headers, method }: Request): Response | undefined {
+function refuseHandshake({ headers, method }: Head): Response | undefined {
   if (headers.get("upgrade")?.toLowerCase() !== "websocket") {
     return plain(426, "This is a WebSocket; connect with a WebSocket client", { upgrade: "websocket", connection: "Upgrade" });
   }
@@ -138,17 +139,17 @@ function refuseHandshake({ headers, method }: Request): Response | undefined {
 }
 
 /** Returns the scheme that clients connect with. */
-function schemeOf(request: Request, own: "ws" | "wss", trustedHops: number): "ws" | "wss" {
+function schemeOf(request: Head, own: "ws" | "wss", trustedHops: number): "ws" | "wss" {
   const isForwarded = trustedHops > 0 && request.headers.get("x-forwarded-proto") === "https";
   return isForwarded ? "wss" : own;
 }
 
 /** Returns whether a browser's page asks why its socket did not open: it does not see how an upgrade was answered. */
-function wantsJson({ headers, method }: Request): boolean {
+function wantsJson({ headers, method }: Head): boolean {
   return method === "GET" && !headers.has("upgrade") && headers.get("accept") === "application/json";
 }
 
-function landingPage(request: Request, scheme: string): Response {
+function landingPage(request: Head, scheme: string): Response {
   const url = `${scheme}://${new URL(request.url).host}/ws`;
   const text = `Parley ${VERSION}: messages over a WebSocket, one line of JSON each.
 

@@ -58,6 +58,11 @@ export class MetricsServer {
     }
   }
 
+  /** Address that is listened on, of a name the one that it stands for. */
+  get hostname(): string {
+    return this.#http.addr.hostname;
+  }
+
   get port(): number {
     return this.#http.addr.port;
   }
@@ -79,10 +84,13 @@ export class MetricsServer {
 
   /** Counts the answers of `upgrade`. */
   counting(upgrade: Upgrade): Upgrade {
-    return async (request, address) => {
-      const response = await upgrade(request, address);
+    const counted = (response: Response) => {
       this.#metrics.upgraded(UPGRADED.includes(response.status) ? 101 : response.status);
       return response;
+    };
+    return (request, address) => {
+      const response = upgrade(request, address);
+      return response instanceof Promise ? response.then(counted) : counted(response);
     };
   }
 

@@ -1,29 +1,86 @@
-/** Standard requests and responses over Node's HTTP, so that one handler answers whatever carries it. */
+/** Heads of requests, and standard responses, over Node's HTTP, so that one handler answers whatever carries it. */
 
 import type { Buffer } from "node:buffer";
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import type { Fields, Head } from "./head.ts";
 
 /** Milliseconds for an answer to leave before a connection is cut off whose request goes on. */
 const CUT_OFF_MS = 50;
 
-/**
- * Returns a request as the handler takes it, or undefined for one whose address or headers cannot be. The body is read from the
- * network as the handler reads it; `proceed` is called before, for a peer that waits for a word.
- */
-export function requestOf(message: IncomingMessage, scheme: "http" | "https", proceed = () => {}): Request | undefined {
-  const { method = "GET", url = "/", headers: { host = "localhost" }, rawHeaders } = message;
-  const hasBody = method !== "GET" && method !== "HEAD" && hasMore(message);
-  try {
+/** Methods that a standard request cannot have. */
+const FORBIDDEN_METHODS: readonly (string | undefined)[] = ["CONNECT", "TRACE", "TRACK"];
+
+/** Head of a request of Node's. */
+export class NodeHead implements Head {
+  readonly message: IncomingMessage;
+  readonly method: string;
+  readonly url: string;
+  readonly headers: NodeFields;
+  readonly #proceed: () => void;
+
+  /** `proceed` is called before the body is read, for a peer that waits for a word. */
+  constructor(message: IncomingMessage, scheme: "http" | "https", proceed: () => void = () => {}) {
+    const { method = "GET", url = "/", rawHeaders } = message;
+    this.message = message;
+    this.method = method;
+    this.headers = new NodeFields(rawHeaders);
+    const address = url.startsWith("/") ? `${scheme}://${this.headers.get("host") ?? "localhost"}${url}` : url;
+    // As in a standard request: what is said of the characters of an address goes for those of its canonical form.
+    this.url = URL.parse(address)?.href ?? "";
+    this.#proceed = proceed;
+  }
+
+  /** True where no standard request could be made of it, or it names several hosts. */
+  get isRefused(): boolean {
+    return this.url === "" || FORBIDDEN_METHODS.includes(this.method) || this.headers.count("host") > 1;
+  }
+
+  /** The body is read from the network as somebody reads it. */
+  standard(): Request {
+    const { message, method, url } = this, { rawHeaders } = message;
     const headers = new Headers();
     for (let i = 0; i < rawHeaders.length; i += 2) headers.append(rawHeaders[i]!, rawHeaders[i + 1]!);
-    return new Request(url.startsWith("/") ? `${scheme}://${host}${url}` : url, {
-      method,
-      headers,
-      ...hasBody && { body: bodyOf(message, proceed) },
-    });
-  } catch {
-    return undefined;
+    const hasBody = method !== "GET" && method !== "HEAD" && hasMore(message);
+    return new Request(url, { method, headers, ...hasBody && { body: bodyOf(message, this.#proceed) } });
+  }
+}
+
+/** Headers of a request of Node's, as they came: its own table drops what comes twice. */
+class NodeFields implements Fields {
+  readonly #raw: readonly string[];
+  readonly #names: string[] = [];
+
+  constructor(raw: readonly string[]) {
+    this.#raw = raw;
+    for (let i = 0; i < raw.length; i += 2) this.#names.push(raw[i]!.toLowerCase());
+  }
+
+  /** Lines in all. */
+  get size(): number {
+    return this.#names.length;
+  }
+
+  get(name: string): string | null {
+    let value: string | null = null;
+    for (let i = this.#names.indexOf(name); i >= 0; i = this.#names.indexOf(name, i + 1)) {
+      const line = this.#raw[i * 2 + 1]!;
+      value = value === null ? line : `${value}, ${line}`;
+    }
+    return value;
+  }
+
+  has(name: string): boolean {
+    return this.#names.includes(name);
+  }
+
+  keys(): readonly string[] {
+    return this.#names;
+  }
+
+  /** Returns the number of lines with a name. */
+  count(name: string): number {
+    return this.#names.filter((other) => other === name).length;
   }
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { isOwnHost } from "../limits/origin.ts";
+import type { Fields } from "./head.ts";
 
 /** Headers that proxies add to say whom they speak for. */
 const PROXY_HEADERS: ReadonlySet<string> = new Set([
@@ -20,7 +21,7 @@ const PROXY_HEADERS: ReadonlySet<string> = new Set([
 const PROXY_PREFIX_REGEXP = /^x-(original-)?forwarded(-|$)/;
 
 /** Returns the header, as people write it, by which a request shows that it came through a proxy; undefined for one that does not. */
-export function proxyHeader(headers: Headers): string | undefined {
+export function proxyHeader(headers: Pick<Fields, "keys">): string | undefined {
   for (const name of headers.keys()) if (PROXY_HEADERS.has(name) || PROXY_PREFIX_REGEXP.test(name)) return titleCase(name);
 }
 
@@ -28,7 +29,7 @@ export function proxyHeader(headers: Headers): string | undefined {
  * Returns why a request to a server that listens on the address `listening` does not come from this machine, as the middle of a
  * sentence; undefined for one that may.
  */
-export function cameFromElsewhere(headers: Headers, listening: string): string | undefined {
+export function cameFromElsewhere(headers: Pick<Fields, "get" | "keys">, listening: string): string | undefined {
   const header = proxyHeader(headers);
   if (header !== undefined) return `came through a proxy (it has ${header})`;
   const host = headers.get("host");

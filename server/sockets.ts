@@ -13,6 +13,7 @@ export class SocketConnection implements Connection {
   constructor(socket: WebSocket, guests: Guests, admitted: Admitted) {
     this.#socket = socket;
     this.#guest = guests.admit(this, admitted);
+    this.#guest.awaitOpening();
     // One listener for all takes over a KiB less per connection than four handlers.
     for (const type of ["open", "message", "error", "close"]) socket.addEventListener(type, this);
   }

@@ -3,6 +3,7 @@
 import type { Log } from "../ops/log.ts";
 import type { Gate } from "./gate.ts";
 import type { Guests } from "./guest.ts";
+import type { Head } from "./head.ts";
 
 /** Certificate chain and private key, as PEM. */
 export interface Certificate {
@@ -11,10 +12,10 @@ export interface Certificate {
 }
 
 /** Answers a request from a peer's address; undefined for one that came around the TLS in front. */
-export type Handler = (request: Request, address: string | undefined) => Response | Promise<Response>;
+export type Handler = (request: Head, address: string | undefined) => Response | Promise<Response>;
 
 /** Upgrades a request that is a proper WebSocket handshake from `address`, or answers why not. */
-export type Upgrade = (request: Request, address: string) => Promise<Response>;
+export type Upgrade = (request: Head, address: string) => Response | Promise<Response>;
 
 /** Parts that a transport is made of. */
 export interface TransportOptions {

@@ -1,5 +1,6 @@
 /** The page for browsers, as `deno task web` built it: read once, served from memory, already compressed. */
 
+import type { Head } from "./head.ts";
 import type { ServerValues } from "./options.ts";
 
 /** Folder of the built page: beside this checkout's sources, and in a binary among the files that are compiled in. */
@@ -85,12 +86,12 @@ export class WebAssets {
   }
 
   /** Answers a request for one of {@linkcode paths}. */
-  asset(path: string, request: Request): Response {
+  asset(path: string, request: Head): Response {
     return answer(this.#assets.get(path)!, request);
   }
 
   /** Answers with the page; undefined for a client that does not ask for HTML. */
-  page(request: Request): Response | undefined {
+  page(request: Head): Response | undefined {
     return accepts(request.headers.get("accept"), "text/html") ? answer(this.#page, request) : undefined;
   }
 }
@@ -135,7 +136,7 @@ function hashOf(bytes: Uint8Array): string {
   return hash.toString(16);
 }
 
-function answer({ headers, etag, bodies }: Asset, request: Request): Response {
+function answer({ headers, etag, bodies }: Asset, request: Head): Response {
   const isKept = headers["cache-control"] !== "no-store";
   if (isKept && hasTag(request.headers.get("if-none-match"), etag)) {
     return new Response(null, { status: 304, headers: { ...headers, etag } });

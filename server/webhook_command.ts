@@ -9,10 +9,12 @@ import { addressOf, StartError } from "./assemble.ts";
 import type { WEBHOOK_OPTIONS } from "./options.ts";
 import {
   bodyOf,
+  bothWishes,
   type Endpoint,
   newPrivateKey,
   newSharedSecret,
   parsePlace,
+  parseWish,
   passing,
   postWith,
   publicKeyOf,
@@ -90,11 +92,14 @@ async function test({ name, url, signers, timeoutMs, allowPrivate, ca }: Endpoin
   const event = passing("webhook.test", Date.now(), {}), body = bodyOf(event);
   const signed = signedHeaders(event.id, Math.floor(Date.now() / 1_000), body, signers);
   const headers = { "content-type": "application/json", "user-agent": "Parley-Webhooks/1", ...signed };
+  const post = postWith();
   let status: number;
   try {
-    ({ status } = await postWith()({ url, headers, body, timeoutMs, allowPrivate, ca }));
+    ({ status } = await post({ url, headers, body, timeoutMs, allowPrivate, ca }));
   } catch (error) {
     throw new StartError(`${name} cannot be reached: ${reasonOf(error)}`);
+  } finally {
+    post.close?.();
   }
   if (status < 200 || status > 299) throw new StartError(`${name} answered ${status}, which is a failure`);
   return `${name} answered ${status}`;
@@ -103,7 +108,9 @@ async function test({ name, url, signers, timeoutMs, allowPrivate, ca }: Endpoin
 async function order(name: string, values: WebhookValues, wishOf: (desk: FeedDesk) => Promise<Wish>): Promise<string> {
   await using desk = await openDesk(values);
   const wish = await wishOf(desk);
-  if (!await desk.wish(name, JSON.stringify(wish))) {
+  const pending = (await desk.list()).find((one) => one.name === name)?.wish;
+  const both = bothWishes(pending === undefined ? undefined : parseWish(pending), wish);
+  if (!await desk.wish(name, JSON.stringify(both))) {
     throw new StartError(`No endpoint "${name}" was ever sent anything; chat-server webhook list has those that were`);
   }
   return wish.do === "enable"

@@ -13,12 +13,13 @@ import type { WebhookMeter } from "./webhooks/meter.ts";
 import { type Post, postWith } from "./webhooks/post.ts";
 import { SYSTEM_TIMING, type Timing } from "./webhooks/timing.ts";
 
+export { whyHostRefused, whyRefused } from "./webhooks/address.ts";
 export { type Endpoint, parseEndpoints, WebhookFileError } from "./webhooks/config.ts";
 export { bodyOf, passing } from "./webhooks/events.ts";
 export { WEBHOOK_RESULTS, type WebhookMeter, type WebhookResult } from "./webhooks/meter.ts";
 export { postWith } from "./webhooks/post.ts";
 export { newPrivateKey, newSharedSecret, publicKeyOf, signedHeaders } from "./webhooks/secrets.ts";
-export { parsePlace, type Wish } from "./webhooks/state.ts";
+export { bothWishes, parsePlace, parseWish, type Wish } from "./webhooks/state.ts";
 
 /** Milliseconds between two looks at the file: a look is one system call, and editors replace files in ways that watching misses. */
 const LOOK_MS = 1_000;
@@ -120,11 +121,12 @@ export class Webhooks {
       const closing = delivery.close().finally(() => this.#closing.delete(closing));
       this.#closing.add(closing);
     }
-    const { broker, log, meter = () => {}, post = postWith() } = this.#options;
+    const { broker, log, meter = () => {} } = this.#options;
     for (const endpoint of endpoints) {
       const known = this.#deliveries.get(endpoint.name);
       if (known) known.configure(endpoint);
       else {
+        const { post = postWith() } = this.#options; // an endpoint has connections of its own
         const parts = { endpoint, feed: broker.feed, epoch: () => broker.epoch, post, timing: this.#timing, log, meter };
         this.#deliveries.set(endpoint.name, new Delivery(parts));
       }

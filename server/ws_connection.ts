@@ -5,6 +5,7 @@
  * and what was queued for it is freed.
  */
 
+import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import { delay } from "@std/async/delay";
 import { WebSocket } from "ws";
@@ -52,7 +53,7 @@ export class WsConnections {
   }
 
   /** Takes a WebSocket whose handshake is done, and the socket that carries it. */
-  open(socket: WebSocket, carrier: Socket, admitted: Admitted): void {
+  open(socket: TellingSocket, carrier: Socket, admitted: Admitted): void {
     this.#present.add(new WsConnection(this, this.#guests, socket, carrier, admitted));
   }
 
@@ -79,13 +80,34 @@ export class WsConnections {
   }
 }
 
+/**
+ * A WebSocket of the library that tells its connection what it emits. A listener for each event would be a closure, and all of
+ * them a table: half a KiB for every connection.
+ */
+export class TellingSocket extends WebSocket {
+  /** Undefined until the handshake is done. */
+  connection: WsConnection | undefined;
+
+  override emit(event: string, ...told: unknown[]): boolean {
+    this.connection?.told(event, told);
+    return true;
+  }
+
+  /** Begins to close, whichever side has said so first. */
+  override close(code?: number, reason?: string | Uint8Array): void {
+    this.connection?.ends();
+    super.close(code, reason);
+  }
+}
+
 /** One WebSocket as a {@linkcode Connection}. */
 export class WsConnection implements Connection {
   readonly #all: WsConnections;
-  readonly #socket: WebSocket;
+  readonly #socket: TellingSocket;
   readonly #carrier: Socket;
   readonly #guest: Guest;
   #isCorked = false;
+  #isEnding = false;
   #isBroken = false;
   /** Data of the newest ping that was not answered. */
   #ping: Uint8Array | undefined;
@@ -95,27 +117,42 @@ export class WsConnection implements Connection {
   #waited = 0;
   #end: ReturnType<typeof setTimeout> | undefined;
 
-  /** Listens to the WebSocket, and lets the guest in. */
-  constructor(all: WsConnections, guests: Guests, socket: WebSocket, carrier: Socket, admitted: Admitted) {
+  /** Takes over the WebSocket, and lets the guest in. */
+  constructor(all: WsConnections, guests: Guests, socket: TellingSocket, carrier: Socket, admitted: Admitted) {
     this.#all = all;
     this.#socket = socket;
     this.#carrier = carrier;
     this.#guest = guests.admit(this, admitted);
-    socket.on("message", (data, isBinary) => {
-      this.#silent = 0;
-      this.#guest.receive(isBinary ? data : data.toString());
-    });
-    socket.on("ping", (data) => this.#pinged(data));
-    socket.on("pong", () => this.#silent = 0);
-    socket.on("error", () => this.#broken());
-    // Both have said that they close, and all is written: the peer's end of TCP need not be waited for.
-    carrier.once("finish", () => this.#isBroken || carrier.destroy());
-    socket.on("close", (code) => {
-      clearTimeout(this.#end);
-      all.remove(this);
-      this.#guest.closed(code === CLOSE_CODES.bye.code);
-    });
+    socket.connection = this;
     this.#guest.opened();
+  }
+
+  /** Takes an event of the WebSocket, with what it tells. */
+  told(event: string, [data, isBinary]: readonly unknown[]): void {
+    switch (event) {
+      case "message":
+        this.#silent = 0;
+        return this.#guest.receive(isBinary ? data : (data as Buffer).toString());
+      case "ping":
+        return this.#pinged(data as Buffer);
+      case "pong":
+        this.#silent = 0;
+        return;
+      case "error":
+        return this.#broken();
+      case "close":
+        clearTimeout(this.#end);
+        this.#all.remove(this);
+        return this.#guest.closed(data === CLOSE_CODES.bye.code);
+    }
+  }
+
+  /** Notes that the WebSocket begins to close. Idempotent. */
+  ends(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    // Both have said that they close, and all is written: the peer's end of TCP need not be waited for.
+    this.#carrier.once("finish", () => this.#isBroken || this.#carrier.destroy());
   }
 
   get buffered(): number {

@@ -11,10 +11,12 @@ import type { Socket } from "node:net";
 import { WebSocketServer } from "ws";
 import { SUBPROTOCOL } from "../auth/tokens.ts";
 import { reasonOf } from "../ops/log.ts";
+import type { Admitted } from "./guest.ts";
+import type { Head } from "./head.ts";
 import { plain } from "./http.ts";
-import { refuse, requestOf, respond } from "./node_http.ts";
+import { NodeHead, refuse, respond } from "./node_http.ts";
 import type { Certificate, Handler, Transport, TransportOptions } from "./transport.ts";
-import { WsConnections, type WsTimes } from "./ws_connection.ts";
+import { TellingSocket, WsConnections, type WsTimes } from "./ws_connection.ts";
 import { WsListener } from "./ws_listener.ts";
 
 /** Milliseconds that a TLS handshake, and then the head of a request, may take. */
@@ -45,11 +47,17 @@ export interface WsTransportTimes extends WsTimes {
   readonly headMs?: number;
 }
 
-/** Request that waits for its upgrade, as Node hands it out. */
-interface Upgrading {
-  readonly message: IncomingMessage;
+/** Head of a request that waits for its upgrade, with what Node hands out for that. */
+class UpgradeHead extends NodeHead {
   readonly socket: Socket;
-  readonly head: Buffer;
+  readonly first: Buffer;
+
+  /** `first` is what came behind the head. */
+  constructor(message: IncomingMessage, scheme: "http" | "https", socket: Socket, first: Buffer) {
+    super(message, scheme);
+    this.socket = socket;
+    this.first = first;
+  }
 }
 
 /** Listens. Rejects with what `Deno.listen` throws, and for a certificate that cannot be used. */
@@ -61,7 +69,7 @@ export async function listenWithWs(options: TransportOptions, times: WsTransport
   server.on("request", (message, response) => void front.answer(message, response));
   // Nobody is told to send a body before the handler wants it.
   server.on("checkContinue", (message, response) => void front.answer(message, response, () => response.writeContinue()));
-  server.on("upgrade", (message: IncomingMessage, socket, head) => void front.upgrade(message, socket as Socket, head));
+  server.on("upgrade", (message: IncomingMessage, socket, first) => front.upgrade(message, socket as Socket, first));
   server.on("clientError", (error: Error & { code?: string }, socket) => refuseHead(error, socket as Socket));
   let listener: WsListener;
   try {
@@ -119,17 +127,17 @@ class HttpFront {
   readonly #connections: WsConnections;
   readonly #scheme: "http" | "https";
   readonly #handle: Handler;
-  readonly #sockets: WebSocketServer;
-  readonly #upgrading = new WeakMap<Request, Upgrading>();
+  readonly #sockets: WebSocketServer<TellingSocket>;
 
   constructor(options: TransportOptions, connections: WsConnections) {
     this.#options = options;
     this.#connections = connections;
     this.#scheme = options.certificate ? "https" : "http";
-    this.#handle = options.handlerOf((request, address) => this.#admit(request, address));
+    this.#handle = options.handlerOf((head, address) => this.#admit(head, address));
     const maxPayload = options.frameBytes * MESSAGE_FACTOR;
     this.#sockets = new WebSocketServer({
       noServer: true,
+      WebSocket: TellingSocket,
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload,
@@ -143,48 +151,72 @@ class HttpFront {
 
   /** Answers a request. */
   async answer(message: IncomingMessage, response: ServerResponse, proceed?: () => void): Promise<void> {
-    const answer = await this.#answerOf(message, requestOf(message, this.#scheme, proceed));
+    const answer = await this.#answerOf(new NodeHead(message, this.#scheme, proceed));
     await respond(message, response, answer).catch(() => message.socket.destroy());
   }
 
   /** Answers a request to upgrade: with an upgrade, if it is one to a WebSocket and the gate admits it. */
-  async upgrade(message: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
-    socket.on("error", () => socket.destroy()); // nobody else listens until there is a WebSocket
-    const request = requestOf(message, this.#scheme);
-    if (request) this.#upgrading.set(request, { message, socket, head });
-    const answer = await this.#answerOf(message, request);
-    if (answer !== SWITCHED) await refuse(socket, message.method, answer).catch(() => socket.destroy());
+  upgrade(message: IncomingMessage, socket: Socket, first: Buffer): void {
+    socket.on("error", destroyItself); // nobody else listens until there is a WebSocket
+    const answer = this.#answerOf(new UpgradeHead(message, this.#scheme, socket, first));
+    if (answer !== SWITCHED) void this.#refuse(socket, message.method, answer);
   }
 
-  async #answerOf(message: IncomingMessage, request: Request | undefined): Promise<Response> {
-    const { rawHeaders } = message;
-    if (rawHeaders.length / 2 > HEAD_LINES_MAX) return plain(431, `A head has at most ${HEAD_LINES_MAX} lines`, LAST);
-    const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host");
-    if (!request || hosts.length > 1) return plain(400, "Host is no name of a host", LAST);
+  async #refuse(socket: Socket, method: string | undefined, answer: Response | Promise<Response>): Promise<void> {
     try {
-      return await this.#handle(request, addressOf(message.socket));
-    } catch (error) {
-      this.#options.log("request_failed", { reason: reasonOf(error) });
-      return plain(500, "The server failed at this request");
+      const refusal = await answer;
+      if (refusal !== SWITCHED) await refuse(socket, method, refusal);
+    } catch {
+      socket.destroy();
     }
   }
 
-  async #admit(request: Request, address: string): Promise<Response> {
-    const upgrading = this.#upgrading.get(request);
-    if (!upgrading || upgrading.message.httpVersion !== "1.1") {
+  /**
+   * Answers at once where nothing has to be waited for: what a promise holds while the collector looks is moved to the old
+   * generation, whose pages stay with the process.
+   */
+  #answerOf(head: NodeHead): Response | Promise<Response> {
+    if (head.headers.size > HEAD_LINES_MAX) return plain(431, `A head has at most ${HEAD_LINES_MAX} lines`, LAST);
+    if (head.isRefused) return plain(400, "Host is no name of a host", LAST);
+    try {
+      const answer = this.#handle(head, addressOf(head.message.socket));
+      return answer instanceof Promise ? answer.catch((error) => this.#failed(error)) : answer;
+    } catch (error) {
+      return this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): Response {
+    this.#options.log("request_failed", { reason: reasonOf(error) });
+    return plain(500, "The server failed at this request");
+  }
+
+  #admit(head: Head, address: string): Response | Promise<Response> {
+    if (!(head instanceof UpgradeHead) || head.message.httpVersion !== "1.1") {
       return plain(400, "This request cannot be upgraded to a WebSocket");
     }
-    const admitted = await this.#options.gate.enter(request, address);
+    const admitted = this.#options.gate.enter(head, address);
+    return admitted instanceof Promise
+      ? admitted.then((admitted) => this.#switch(head, admitted))
+      : this.#switch(head, admitted);
+  }
+
+  /** Upgrades the connection of somebody who was admitted. */
+  #switch({ message, socket, first }: UpgradeHead, admitted: Admitted | Response): Response {
     if (admitted instanceof Response) return admitted;
-    const { message, socket, head } = upgrading;
     let isOpen = false;
-    this.#sockets.handleUpgrade(message, socket, head, (opened) => {
+    this.#sockets.handleUpgrade(message, socket, first, (opened) => {
       isOpen = true;
+      socket.off("error", destroyItself);
       this.#connections.open(opened, socket, admitted);
     });
     if (!isOpen) admitted.slot.release(); // the peer is gone, or `ws` has refused what it offers
     return SWITCHED;
   }
+}
+
+function destroyItself(this: Socket): void {
+  this.destroy();
 }
 
 /** Returns the address of a peer; one of IPv4 as such, whatever the socket that listens. */

@@ -1,6 +1,6 @@
 /**
  * The real server with its default limits, but for those of one address, from which a test plays everybody; it prints what it
- * holds as a line of JSON whenever it is sent SIGUSR2: `counted_server.ts DATA deno|ws`.
+ * holds as a line of JSON whenever it is sent SIGUSR2: `counted_server.ts DATA deno|ws`, with `--v8-flags=--expose-gc`.
  */
 
 import { openSqliteBroker } from "../broker/sqlite.ts";
@@ -22,6 +22,10 @@ const server = await startServer({
   log: openLog({ format: "text", level: "info" }),
 });
 // Not SIGUSR1: Deno starts its debugger at that.
-Deno.addSignalListener("SIGUSR2", () => console.log(JSON.stringify({ ...server.hub.counts, ...server.admission.counts })));
+Deno.addSignalListener("SIGUSR2", () => {
+  (globalThis as unknown as { gc(): void }).gc();
+  const { heapUsed, external } = Deno.memoryUsage();
+  console.log(JSON.stringify({ counts: { ...server.hub.counts, ...server.admission.counts }, heap: heapUsed + external }));
+});
 Deno.addSignalListener("SIGTERM", () => void server.shutdown().then(() => Deno.exit()));
 console.log(server.url);

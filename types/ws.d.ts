@@ -10,7 +10,7 @@ declare module "ws" {
   import type { Duplex } from "node:stream";
 
   /** Options of a {@linkcode WebSocketServer}. */
-  export interface ServerOptions {
+  export interface ServerOptions<T extends WebSocket> {
     readonly noServer: true;
     readonly clientTracking: boolean;
     readonly perMessageDeflate: false;
@@ -22,29 +22,31 @@ declare module "ws" {
     /** Milliseconds after `close` until the socket is destroyed. */
     readonly closeTimeout: number;
     readonly autoPong: boolean;
+    /** Class of the WebSockets that it makes. */
+    readonly WebSocket: new (address: null, protocols: undefined, options: object) => T;
     handleProtocols(protocols: Set<string>, request: IncomingMessage): string | false;
   }
 
-  /** One WebSocket. Emits message, ping, pong, error and close. */
+  /**
+   * One WebSocket. Emits "message" with a `Buffer` and whether it is binary, "ping" and "pong" with a `Buffer`, "error", and "close"
+   * with the code.
+   */
   export class WebSocket extends EventEmitter {
+    constructor(address: null, protocols: undefined, options: object);
     static readonly OPEN: 1;
     readonly readyState: 0 | 1 | 2 | 3;
     send(data: string): void;
     ping(): void;
     pong(data: Uint8Array): void;
     /** Throws for a code that may not be sent, and a reason of over 123 bytes. */
-    close(code: number, reason: string): void;
+    close(code?: number, reason?: string | Uint8Array): void;
     terminate(): void;
-    on(event: "message", listener: (data: Buffer, isBinary: boolean) => void): this;
-    on(event: "ping" | "pong", listener: (data: Buffer) => void): this;
-    on(event: "error", listener: (error: Error) => void): this;
-    on(event: "close", listener: (code: number) => void): this;
   }
 
   /** Makes WebSockets of upgraded requests. */
-  export class WebSocketServer extends EventEmitter {
-    constructor(options: ServerOptions);
+  export class WebSocketServer<T extends WebSocket = WebSocket> extends EventEmitter {
+    constructor(options: ServerOptions<T>);
     /** Answers the handshake, and calls `callback` at once, unless it is refused or the socket is gone. */
-    handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer, callback: (socket: WebSocket) => void): void;
+    handleUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer, callback: (socket: T) => void): void;
   }
 }

@@ -12,8 +12,7 @@ export function keepEnded(user: User, thread: Thread, since: number, retention: 
   const until = thread.seqs.at(-1) ?? 0;
   if (until <= since) return;
   if (slowestOf(user) >= until) return raise(user, until);
-  user.ended.push({ thread, since, until });
-  user.ended.sort((a, b) => a.until - b.until);
+  user.ended = [...user.ended, { thread, since, until }].sort((a, b) => a.until - b.until);
   thread.endedKept++;
   if (user.ended.length > ENDED_KEPT) dropEnded(user, user.ended[user.ended.length - ENDED_KEPT - 1]!.until, retention);
 }

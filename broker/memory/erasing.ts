@@ -7,7 +7,7 @@ import { addWaiting, type MemoryState, type User, waitingIn } from "./state.ts";
 /** Erases what a user wrote, and what is kept about them. Returns the number of messages that were emptied. */
 export function eraseUser({ log }: MemoryState, user: User, retention: Retention): number {
   user.devices.clear();
-  user.declined.clear();
+  user.declined = undefined;
   user.ids = undefined;
   user.lastSeen = 0;
   endedGone(user, retention);

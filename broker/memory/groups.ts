@@ -5,7 +5,7 @@ import { decideGroup, type GroupChange, type GroupFacts } from "../group_rules.t
 import { type BrokerLimits, GROUPS_LISTED_MAX } from "../limits.ts";
 import { keepEnded } from "./ended.ts";
 import type { Retention } from "./retention.ts";
-import { type MemoryState, newGroup, type Thread, type User } from "./state.ts";
+import { addThread, type MemoryState, newGroup, removeThread, type Thread, type User } from "./state.ts";
 
 /** Groups of a {@linkcode MemoryState}. */
 export class MemoryGroups {
@@ -27,13 +27,13 @@ export class MemoryGroups {
     const groupsOf = (user: string) => users.get(user)?.groups ?? 0;
     const invitationsOf = (user: string, inviter: string) => {
       let byInviter = 0, byOthers = 0;
-      for (const [other, count] of users.get(user)!.invitations) {
+      for (const [other, count] of users.get(user)!.invitations ?? []) {
         if (other === inviter) byInviter += count;
         else byOthers += count;
       }
       return { byInviter, byOthers };
     };
-    const hasDeclined = (user: string, inviter: string) => users.get(user)!.declined.get(inviter)?.has(request.group) ?? false;
+    const hasDeclined = (user: string, inviter: string) => users.get(user)!.declined?.get(inviter)?.has(request.group) ?? false;
     const facts: GroupFacts = { group, isKnown, groupsOf, invitationsOf, hasDeclined };
     const decision = decideGroup(request, facts, this.#limits);
     return "code" in decision ? decision : this.#carryOut(decision, request.group, group);
@@ -66,11 +66,12 @@ export class MemoryGroups {
       user.groups++;
       agree(group, name);
     } else {
+      user.invitations ??= new Map();
       user.invitations.set(inviter, (user.invitations.get(inviter) ?? 0) + 1);
       group.inviters.set(name, inviter);
       group.passive.add(name);
     }
-    user.threads.set(group.group, group);
+    addThread(user, group.group, group);
     group.members.set(name, this.#state.log.head);
     group.users.add(user);
   }
@@ -82,7 +83,7 @@ export class MemoryGroups {
     else giveBack(user, inviter, declined ? group.group : undefined);
     group.inviters.delete(name);
     group.passive.delete(name);
-    user.threads.delete(group.group);
+    removeThread(user, group.group);
     group.members.delete(name);
     group.users.delete(user);
     group.markers.delete(name);
@@ -117,11 +118,13 @@ export function agree(group: Thread, name: string): boolean {
 }
 
 /** Frees the place of a group that `inviter` has brought a user into, and notes the group that the user declined by leaving. */
-function giveBack({ invitations, declined }: User, inviter: string, group: string | undefined): void {
-  const left = invitations.get(inviter)! - 1;
+function giveBack(user: User, inviter: string, group: string | undefined): void {
+  const invitations = user.invitations!, left = invitations.get(inviter)! - 1;
   if (left > 0) invitations.set(inviter, left);
   else invitations.delete(inviter);
-  if (group !== undefined) declined.set(inviter, (declined.get(inviter) ?? new Set()).add(group));
+  if (group === undefined) return;
+  user.declined ??= new Map();
+  user.declined.set(inviter, (user.declined.get(inviter) ?? new Set()).add(group));
 }
 
 function answerOf({ members, owner }: Thread, changed: boolean): GroupAnswer {

@@ -127,10 +127,10 @@ export interface Ended {
 export interface User {
   readonly name: string;
   readonly devices: Map<string, DeviceState>;
-  /** Threads by the user or the group at the other end. */
-  readonly threads: Map<string, Thread>;
+  /** Threads by the user or the group at the other end; changed by {@linkcode addThread} and {@linkcode removeThread} alone. */
+  threads: ReadonlyMap<string, Thread>;
   /** Memberships of groups that have ended, those first that ended first. */
-  ended: Ended[];
+  ended: readonly Ended[];
   /** Positions of messages with an id, while they are kept; undefined before the first. */
   ids: Map<string, number> | undefined;
   /** Replaced, never changed: a delivery that is under way goes on with the list it has. */
@@ -139,16 +139,20 @@ export interface User {
   waiting: number;
   /** Number of groups among the threads that the user created or joined. */
   groups: number;
-  /** Number of groups among the threads that others brought the user into, by inviter. */
-  readonly invitations: Map<string, number>;
-  /** Groups that the user left after an invitation, by inviter. */
-  readonly declined: Map<string, Set<string>>;
+  /** Number of groups among the threads that others brought the user into, by inviter; undefined before the first. */
+  invitations: Map<string, number> | undefined;
+  /** Groups that the user left after an invitation, by inviter; undefined before the first. */
+  declined: Map<string, Set<string>> | undefined;
   /** Highest position that retention removed from what the user could see. */
   horizon: number;
   /** Milliseconds since 1970, 0 for never. */
   lastSeen: number;
 }
 
+/** Shared by all who have none: an empty map is a quarter of a KiB. */
+const NO_THREADS: ReadonlyMap<string, Thread> = new Map();
+const NO_ENDED: readonly Ended[] = [];
+const NO_SUBSCRIBERS: readonly Subscriber[] = [];
 const NO_USERS: Set<User> = new Set();
 const NO_NAMES: Set<string> = new Set();
 const NO_INVITERS: Map<string, string> = new Map();
@@ -167,13 +171,35 @@ export class MemoryState {
   user(name: string): User {
     let user = this.users.get(name);
     if (!user) {
-      const invitations = { invitations: new Map(), declined: new Map() };
-      const maps = { devices: new Map(), threads: new Map(), ended: [], ...invitations, ids: undefined };
-      user = { name, ...maps, subscribers: [], waiting: 0, groups: 0, horizon: 0, lastSeen: 0 };
+      user = {
+        name,
+        devices: new Map(),
+        threads: NO_THREADS,
+        ended: NO_ENDED,
+        ids: undefined,
+        subscribers: NO_SUBSCRIBERS,
+        waiting: 0,
+        groups: 0,
+        invitations: undefined,
+        declined: undefined,
+        horizon: 0,
+        lastSeen: 0,
+      };
       this.users.set(name, user);
     }
     return user;
   }
+}
+
+/** Adds a thread to those of a user. */
+export function addThread(user: User, other: string, thread: Thread): void {
+  if (user.threads === NO_THREADS) user.threads = new Map();
+  (user.threads as Map<string, Thread>).set(other, thread);
+}
+
+/** Removes a thread that a user has. */
+export function removeThread(user: User, other: string): void {
+  (user.threads as Map<string, Thread>).delete(other);
 }
 
 /** Makes a direct conversation of one or two users, which are known to it from the first message on. */

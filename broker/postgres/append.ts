@@ -1,8 +1,8 @@
 /** Appending: names become numbers, what cannot be stored is refused, and one call of the schema's function stores the rest. */
 
-import type { Appended, Draft } from "../../broker.ts";
+import type { Appended, BrokerRefusal, Draft } from "../../broker.ts";
 import { isGroup } from "../names.ts";
-import { idConflict, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
+import { hasNul, idConflict, notMember, unknownGroup, unknownRecipient } from "../refusals.ts";
 import { directName, type Directory, groupName } from "./directory.ts";
 import type { Kind } from "./lane.ts";
 import { Unavailable } from "./lane.ts";
@@ -44,6 +44,16 @@ export interface AppendingOptions {
   readonly now: (() => number) | undefined;
   /** Returns and clears what the server has warned of since the last call: a commit that is on no standby, above all. */
   readonly warning: () => string | undefined;
+}
+
+/**
+ * Returns why PostgreSQL cannot keep a draft, whose texts have no U+0000 there; undefined for all others. What comes from clients and
+ * backends is refused before it is a draft.
+ */
+export function whyUnkept({ content, id, origin }: Draft): BrokerRefusal | undefined {
+  if (content.includes("\0")) return hasNul("content");
+  if (id?.includes("\0")) return hasNul("id");
+  return origin.includes("\0") ? hasNul("origin") : undefined;
 }
 
 /** The kind of call that appends. */

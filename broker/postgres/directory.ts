@@ -10,8 +10,9 @@ const ENTRIES_MAX = 400_000;
 export class Directory {
   readonly #ids = new Map<string, number>();
   readonly #names = new Map<number, string>();
-  /** Direct conversations by name. */
-  readonly #direct = new Map<string, number>();
+  /** Direct conversations by both names, the lower one first: a name made of both would be made for every message. */
+  readonly #direct = new Map<string, Map<string, number>>();
+  #directs = 0;
   /** Groups by name: their numbers change when one ends and another begins. */
   readonly #groups = new Map<string, number>();
 
@@ -22,7 +23,20 @@ export class Directory {
 
   /** Returns the number of a direct conversation, where it is remembered. */
   directId(one: string, two: string): number | undefined {
-    return this.#direct.get(directName(one, two));
+    return one < two ? this.#direct.get(one)?.get(two) : this.#direct.get(two)?.get(one);
+  }
+
+  /** Takes the number of a direct conversation that was seen, unless much is remembered already. */
+  learnDirect(one: string, two: string, id: number): void {
+    if (this.#ids.size + this.#directs < ENTRIES_MAX) this.#rememberDirect(one, two, id);
+  }
+
+  #rememberDirect(one: string, two: string, id: number): void {
+    const [low, high] = one < two ? [one, two] : [two, one];
+    let others = this.#direct.get(low);
+    if (!others) this.#direct.set(low, others = new Map());
+    if (!others.has(high)) this.#directs++;
+    others.set(high, id);
   }
 
   /** Returns the number that a group had when it was asked for last. */
@@ -38,11 +52,12 @@ export class Directory {
   /** Clears everything: the log may be another one. */
   clear(): void {
     for (const map of [this.#ids, this.#names, this.#direct, this.#groups]) map.clear();
+    this.#directs = 0;
   }
 
   /** Clears everything where it has become too much. Not in the middle of something that has asked already. */
   trim(): void {
-    if (this.#ids.size + this.#direct.size > ENTRIES_MAX) this.clear();
+    if (this.#ids.size + this.#directs > ENTRIES_MAX) this.clear();
   }
 
   #remember(id: number, name: string): void {
@@ -59,11 +74,23 @@ export class Directory {
 
   /** Learns the numbers of users where there are such users. */
   async find(sql: Sql, names: Iterable<string>): Promise<void> {
-    const unknown = [...new Set(names)].filter((name) => !this.#ids.has(name));
-    if (unknown.length === 0) return;
+    await this.idsOf(sql, names);
+  }
+
+  /** Returns the numbers of users where there are such users. A map of its own: what is remembered may be cleared meanwhile. */
+  async idsOf(sql: Sql, names: Iterable<string>): Promise<ReadonlyMap<string, number>> {
+    const ids = new Map<string, number>(), unknown: string[] = [];
+    for (const name of new Set(names)) {
+      const id = this.#ids.get(name);
+      if (id !== undefined) ids.set(name, id);
+      else unknown.push(name);
+    }
+    if (unknown.length === 0) return ids;
     for (const { id, name } of await sql`SELECT id, name FROM users WHERE name = ANY(${texts(unknown)}::text[])`) {
       this.#remember(id, name);
+      ids.set(name, id);
     }
+    return ids;
   }
 
   /** Returns the names of users by number. A map of its own: what is remembered may be cleared while it is in use. */
@@ -87,14 +114,16 @@ export class Directory {
   async converse(sql: Sql, pairs: readonly (readonly [string, string])[]): Promise<void> {
     const unknown = new Map<string, readonly [number, number]>();
     for (const [one, two] of pairs) {
-      const name = directName(one, two);
-      if (!this.#direct.has(name)) unknown.set(name, [this.#ids.get(one)!, this.#ids.get(two)!]);
+      if (this.directId(one, two) === undefined) unknown.set(directName(one, two), [this.#ids.get(one)!, this.#ids.get(two)!]);
     }
     if (unknown.size === 0) return;
     const ones = ints([...unknown.values()].map(([one]) => one)), twos = ints([...unknown.values()].map(([, two]) => two));
     const rows = await sql`SELECT id, name
       FROM converse(${texts([...unknown.keys()])}::text[], ${ones}::int[], ${twos}::int[])`;
-    for (const { id, name } of rows) this.#direct.set(name, id);
+    for (const { id, name } of rows) {
+      const [one, two] = (name as string).split(" ") as [string, string];
+      this.#rememberDirect(one, two, id);
+    }
   }
 
   /** Learns the numbers that groups have now; those without are forgotten. */

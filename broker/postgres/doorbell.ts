@@ -140,9 +140,9 @@ export class Doorbell {
     return payloads;
   }
 
-  /** Sends what waits, if PostgreSQL takes it at once, and lets go of the connections. */
-  async close(): Promise<void> {
-    if (this.#events.length > 0 && this.#out.trouble === undefined) {
+  /** Sends what waits, unless PostgreSQL is away or does not take it at once, and lets go of the connections. */
+  async close(isAway: boolean): Promise<void> {
+    if (!isAway && this.#events.length > 0 && this.#out.trouble === undefined) {
       let timer: ReturnType<typeof setTimeout> | undefined;
       await Promise.race([this.#send(), new Promise((resolve) => timer = setTimeout(resolve, 1_000))]);
       clearTimeout(timer);

@@ -195,13 +195,13 @@ export class Lane {
   #pause: (() => void) | undefined;
   #pauseTimer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Finishes what was begun, within the time that it has, and lets go of the connection. */
-  async close(): Promise<void> {
+  /** Finishes what was begun, if that takes no more than `ms`, and lets go of the connection. */
+  async close(ms: number): Promise<void> {
     if (this.#running) {
       let timer: ReturnType<typeof setTimeout> | undefined;
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
-        timer = setTimeout(resolve, SETTLE_MS);
+        timer = setTimeout(resolve, ms);
       });
       clearTimeout(timer);
     }

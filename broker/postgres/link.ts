@@ -269,9 +269,11 @@ export class Link {
   }
 }
 
-/** Returns an array of integers as PostgreSQL writes it. */
-export function ints(values: readonly number[]): string {
-  return `{${values.join(",")}}`;
+/** Returns an array of integers as PostgreSQL writes it; undefined becomes NULL. */
+export function ints(values: readonly (number | undefined)[]): string {
+  let list = "{";
+  for (let i = 0; i < values.length; i++) list += `${i > 0 ? "," : ""}${values[i] ?? "NULL"}`;
+  return list + "}";
 }
 
 /** Returns an array of texts as PostgreSQL writes it; undefined becomes NULL. */

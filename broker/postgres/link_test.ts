@@ -10,6 +10,8 @@ import { openPostgresBroker, type PostgresBroker, type PostgresOptions } from ".
 const ignore = LACKS_POSTGRES;
 /** Milliseconds between two looks, and looks before a test gives up. */
 const LOOK_MS = 20, LOOKS = 1_500;
+/** Milliseconds in which a start that cannot succeed has said so, on a machine under load too; one that tries again takes no end. */
+const SOON_MS = 30_000;
 const PASSWORD = "hunter2";
 /** Lets the test's own psql in, and others with a password. */
 const SCRAM = ["host all postgres 127.0.0.1/32 trust", "host all all 127.0.0.1/32 scram-sha-256"];
@@ -180,7 +182,7 @@ Deno.test({
       const message = await refusal(options);
       assertStringIncludes(message, 'password authentication failed for user "parley" (28P01). Give the right one with');
     }
-    assert(performance.now() - begun < 4_000, "what does not mend by itself is said at once");
+    assert(performance.now() - begun < SOON_MS, "what does not mend by itself is said at once");
 
     const report = (error: unknown) => reports.push(String(error));
     await using broker = await openPostgresBroker({ url: bare, passwordFile, report });
@@ -312,7 +314,7 @@ Deno.test({
       assertStringIncludes(message, words);
       assertStringIncludes(message, "Cannot reach postgres://");
     }));
-    assert(performance.now() - begun < 8_000, `${performance.now() - begun} ms`);
+    assert(performance.now() - begun < SOON_MS, `${performance.now() - begun} ms`);
     server.query("ALTER ROLE parley CONNECTION LIMIT 0");
     assertStringIncludes(await refusal({ url: at(here) }), "(53300). A node takes eight connections: raise max_connections");
     server.query(

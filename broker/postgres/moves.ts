@@ -3,7 +3,7 @@
 import type { Attached, AttachOptions, DeviceMove, MarkerMove, MarkerResult } from "../../broker.ts";
 import { deviceToForget, WAITING_SCANNED_MAX } from "../device_rules.ts";
 import { isGroup } from "../names.ts";
-import { directName } from "./directory.ts";
+import { directName, type Directory } from "./directory.ts";
 import type { Kind } from "./lane.ts";
 import { ints, type Sql, texts } from "./link.ts";
 
@@ -82,6 +82,7 @@ export function advanceKind(seen: () => number): Kind<readonly DeviceMove[], voi
 
 /** Makes the kind of `Markers.mark`; `moved` is told of every user whose marker moved. */
 export function markKind(
+  directory: Directory,
   seen: () => number,
   now: (() => number) | undefined,
   moved: (user: string) => void,
@@ -90,15 +91,17 @@ export function markKind(
     most: TOGETHER,
     run: async (sql, calls) => {
       const moves = calls.flat(), results = new Array<MarkerResult>(moves.length);
+      const users = await directory.idsOf(sql, moves.map(({ user }) => user));
       for (const some of inRounds(moves)) {
-        const rows = await moveMarkers(sql, some.map((index) => moves[index]!), seen(), now?.());
+        const rows = await moveMarkers(sql, directory, users, some.map((index) => moves[index]!), seen(), now?.());
         const stays = { moved: false, authors: [], ts: rows.find(({ n }) => n === 0)!.ts };
         for (const index of some) results[index] = stays;
-        for (const { n, authors, ts } of rows) {
+        for (const { n, thread, has_other, authors, ts } of rows) {
           if (n === 0) continue;
-          const index = some[n - 1]!;
-          results[index] = { moved: true, authors: authors?.split(" ") ?? [], ts };
-          moved(moves[index]!.user);
+          const index = some[n - 1]!, { user, with: other } = moves[index]!;
+          results[index] = { moved: true, authors: has_other ? [other] : authors?.split(" ") ?? [], ts };
+          if (!isGroup(other)) directory.learnDirect(user, other, thread);
+          moved(user);
         }
       }
       let start = 0;
@@ -109,24 +112,41 @@ export function markKind(
 
 /** Returns the indexes of moves in groups in which each conversation of a user is once, those of one conversation in order. */
 function inRounds(moves: readonly MarkerMove[]): number[][] {
-  const rounds: number[][] = [[]];
-  let taken = new Set<string>();
-  for (const [index, { user, with: other }] of moves.entries()) {
-    const key = `${user} ${other}`;
-    if (taken.has(key) || rounds.at(-1)!.length === MARKERS_TOGETHER) {
-      rounds.push([]);
-      taken = new Set();
+  let round: number[] = [], taken = new Map<string, Set<string>>();
+  const rounds = [round];
+  for (let index = 0; index < moves.length; index++) {
+    const { user, with: other } = moves[index]!;
+    if (taken.get(user)?.has(other) || round.length === MARKERS_TOGETHER) {
+      rounds.push(round = []);
+      taken = new Map();
     }
-    rounds.at(-1)!.push(index);
-    taken.add(key);
+    round.push(index);
+    const others = taken.get(user);
+    if (others) others.add(other);
+    else taken.set(user, new Set([other]));
   }
   return rounds;
 }
 
-function moveMarkers(sql: Sql, moves: readonly MarkerMove[], seen: number, now: number | undefined) {
-  const threads = moves.map(({ user, with: other }) => isGroup(other) ? other : directName(user, other));
-  return sql`SELECT n, authors, ts FROM move_markers(${texts(moves.map(({ user }) => user))}::text[],
-    ${texts(threads)}::text[], ${`{${moves.map(({ kind }) => kind === "read")}}`}::boolean[],
+/** Number of a user of whom nothing is kept. */
+const NOBODY = 0;
+
+function moveMarkers(
+  sql: Sql,
+  directory: Directory,
+  users: ReadonlyMap<string, number>,
+  moves: readonly MarkerMove[],
+  seen: number,
+  now: number | undefined,
+) {
+  const threads = moves.map(({ user, with: other }) => isGroup(other) ? undefined : directory.directId(user, other));
+  const names = moves.map(({ user, with: other }, i) => {
+    if (threads[i] !== undefined) return undefined;
+    return isGroup(other) ? other : directName(user, other);
+  });
+  return sql`SELECT n, thread, has_other, authors, ts FROM move_marks(
+    ${ints(moves.map(({ user }) => users.get(user) ?? NOBODY))}::int[], ${ints(threads)}::int[], ${texts(names)}::text[],
+    ${`{${moves.map(({ kind }) => kind === "read")}}`}::boolean[],
     ${`{${moves.map((move) => move.kind === "read" && move.private === true)}}`}::boolean[],
     ${ints(moves.map(({ seq }) => seq))}::bigint[], ${now ?? null}::bigint, ${seen})`;
 }

@@ -277,10 +277,11 @@ export class Nodes implements Cluster {
     this.#listener?.revoked(this.#othersRevoked);
   }
 
-  /** Says goodbye: the users of this node are gone from it. */
-  async close(): Promise<void> {
+  /** Says goodbye: the users of this node are gone from it. Where PostgreSQL is away, the others find out by its silence. */
+  async close(isAway: boolean): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
+    if (isAway) return;
     await this.#beating;
     clearTimeout(this.#timer);
     await this.#options.lane.call(LEAVE, { id: this.#options.id }).catch(() => {});

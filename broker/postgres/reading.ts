@@ -175,7 +175,7 @@ export class Reading {
 
   /** Yields markers as `Markers.markers` of broker.ts says. */
   async *markers(user: string, since: number): AsyncGenerator<readonly Marker[]> {
-    const rows = await this.#options.reads.ask((sql) => sql`SELECT * FROM markers(${user}, ${since})`);
+    const rows = await this.#options.reads.ask((sql) => sql`SELECT * FROM markers_since(${user}, ${since})`);
     for (let i = 0; i < rows.length; i += MARKERS_PAGE) yield rows.slice(i, i + MARKERS_PAGE).flatMap(toMarkers);
   }
 

@@ -11,6 +11,7 @@ import { FEED_SCHEMA } from "./feed_schema.ts";
 import { FUNCTIONS } from "./functions.ts";
 import type { Sql } from "./link.ts";
 import { LOG_SCHEMA } from "./log_schema.ts";
+import { MARKS_SCHEMA } from "./marks_schema.ts";
 import { SEARCH_SCHEMA } from "./search_schema.ts";
 
 /** One step. */
@@ -143,6 +144,7 @@ export const MIGRATIONS: readonly Migration[] = [
     oldest: 1,
     sql: "INSERT INTO meta VALUES ('channel', left(replace(gen_random_uuid()::text, '-', ''), 16))",
   },
+  { oldest: 1, sql: MARKS_SCHEMA },
 ];
 
 /** Name of the advisory lock that one node holds while it changes the schema. */

@@ -5,6 +5,7 @@
 
 import { Merge, type Source } from "../merge.ts";
 import type { Database, Row, Thread } from "./database.ts";
+import { messagesOf, packing } from "./messages.ts";
 
 /** Conversations with something new up to which messages are read ahead; of more, positions alone. */
 const FEW = 32;
@@ -13,7 +14,10 @@ const AHEAD_CHARS_MAX = 131_072;
 /** Conversations that are merged at once, some ten MiB; with more, the merge ends earlier and another one follows. */
 const SOURCES_MAX = 50_000;
 
-const MESSAGE = "m.seq, m.sender, m.ts, m.id, m.origin, m.content";
+const MESSAGES = packing(
+  `(SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0) p
+    CROSS JOIN messages m ON m.seq = p.seq`,
+);
 
 /** Place of a message in a backlog. */
 export interface Item {
@@ -58,25 +62,17 @@ export class Part implements Source<Item> {
     const items: Item[] = [];
     // Large messages are few at a time: their size is known only when they are read.
     for (let chars = 0, wanted = Math.min(count, 8); items.length < count && chars < this.#chars;) {
-      const rows = this.rows(low, this.#high, wanted);
-      for (const row of rows) {
-        const size = (row.content as string).length;
+      const before = items.length;
+      for (const row of messagesOf(this.#db, MESSAGES, "ASC", this.thread.id, low, this.#high, wanted)) {
+        const size = row.content.length;
         chars += size;
         items.push({ seq: row.seq as number, size, part: this, row });
       }
-      if (rows.length < wanted) break;
+      if (items.length - before < wanted) break;
       low = items.at(-1)!.seq;
       wanted = Math.min(count - items.length, 32);
     }
     return items;
-  }
-
-  /** Reads messages after `low` and up to `high`, the oldest first. */
-  rows(low: number, high: number, limit: number): Row[] {
-    const sql = `SELECT ${MESSAGE} FROM
-      (SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq <= ? ORDER BY seq LIMIT ? + 0) p
-      CROSS JOIN messages m ON m.seq = p.seq ORDER BY p.seq`;
-    return this.#db.all(sql, this.thread.id, low, high, limit);
   }
 }
 

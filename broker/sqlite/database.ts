@@ -280,6 +280,6 @@ export function directName(a: string, b: string): string {
 
 /** Returns the other of the two names in a {@linkcode directName}. */
 export function otherName(direct: string, name: string): string {
-  const [a, b] = direct.split(" ") as [string, string];
-  return a === name ? b : a;
+  const space = direct.indexOf(" "), first = direct.slice(0, space);
+  return first === name ? direct.slice(space + 1) : first;
 }

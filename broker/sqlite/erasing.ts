@@ -8,7 +8,7 @@ import type { Steps } from "./steps.ts";
 const ERASE_STEP = 1_000;
 /**
  * Positions that the log may span where the index of ids is made anew at once: a tenth of a second in which nothing else is
- * served. Beyond it that waits for the next start.
+ * served, as SQLite makes no index in steps. Beyond it that waits for the next start.
  */
 const INDEX_SPAN_MAX = 250_000;
 /**

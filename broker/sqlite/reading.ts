@@ -19,18 +19,19 @@ import { UNREAD_LOOKED_MAX, UNREAD_MAX } from "../limits.ts";
 import { Merge, type Source } from "../merge.ts";
 import { isGroup } from "../names.ts";
 import { notMember, unknownGroup, unknownUser } from "../refusals.ts";
-import { Backlog, type Item, KeptBacklogs, type Part } from "./backlog.ts";
+import { Backlog, type Item, KeptBacklogs } from "./backlog.ts";
 import { type Database, directName, otherName, type Row, type Thread, toThread } from "./database.ts";
 import type { Ended } from "./ended.ts";
 import type { Membership, Memberships } from "./memberships.ts";
+import { messagesOf, packing } from "./messages.ts";
 import type { Steps } from "./steps.ts";
 
 /** Characters of a page of backlog: a device far behind costs a page, and many may come back at once. */
 const PAGE_CHARS_MAX = 131_072;
 /** Characters of a page of history: what one answer has at most. */
 const HISTORY_CHARS_MAX = 262_144;
-/** Messages that are read at once, before their size is looked at. */
-const READ_STEP = 32;
+/** Messages that are looked for at once, before it is known whether they fit: more than the page that clients ask for. */
+const READ_STEP = 64;
 /** Messages of a new device's past that are passed in a step: some hundred microseconds. */
 const LAST_STEP = 256;
 /** Conversations that are gathered beyond twice the wanted ones before the least recent are left out: sorting costs less then. */
@@ -39,6 +40,15 @@ const CANDIDATES_SPARE = 256;
 const HIGHEST = Number.MAX_SAFE_INTEGER;
 
 const MESSAGE = "m.seq, m.sender, m.ts, m.id, m.origin, m.content";
+
+/** Statements that read the messages of a conversation between two positions, from one end, and those at positions in JSON. */
+const BETWEEN = { ASC: between("ASC"), DESC: between("DESC") };
+const AT = packing("json_each(?) p CROSS JOIN messages m ON m.seq = p.value");
+
+function between(order: "ASC" | "DESC"): string {
+  return packing(`(SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ? + 0) p
+    CROSS JOIN messages m ON m.seq = p.seq`);
+}
 
 /** Positions, both ends excluded. */
 interface Range {
@@ -115,21 +125,13 @@ export class Reading {
   #messages(items: readonly Item[]): Stored[] {
     const isRead = items.every(({ row }) => row !== undefined);
     if (isRead) return items.map(({ row, part }) => this.stored(row!, part.thread));
-    // Each conversation's messages on the page are read together: they have no others in between.
-    const ends = new Map<Part, { low: number; high: number; count: number }>();
-    for (const { seq, part } of items) {
-      const end = ends.get(part);
-      if (!end) ends.set(part, { low: seq - 1, high: seq, count: 1 });
-      else {
-        end.high = seq;
-        end.count++;
-      }
-    }
-    const found = new Map<number, Stored>();
-    for (const [part, { low, high, count }] of ends) {
-      for (const row of part.rows(low, high, count)) found.set(row.seq as number, this.stored(row, part.thread));
-    }
-    return items.flatMap(({ seq }) => found.get(seq) ?? []);
+    const found = new Map<number, Row>();
+    const seqs = JSON.stringify(items.map(({ seq }) => seq));
+    for (const row of messagesOf(this.#db, AT, "ASC", seqs)) found.set(row.seq as number, row);
+    return items.flatMap(({ seq, part }) => {
+      const row = found.get(seq);
+      return row ? this.stored(row, part.thread) : [];
+    });
   }
 
   /** Returns the position before the `last` newest messages that the user may see; the head where there are none. */
@@ -163,21 +165,17 @@ export class Reading {
 
   /** Reads messages of a thread between two positions, from one end: up to `limit`, or until they have more than `chars`. */
   #rows(thread: SQLInputValue, between: Range, order: "ASC" | "DESC", limit: number, chars: number): Rows {
-    // Not with iterate(): on older runtimes a statement that was left early goes on from there the next time.
-    const sql = `SELECT ${MESSAGE} FROM
-      (SELECT seq FROM positions WHERE thread = ? AND seq > ? AND seq < ? ORDER BY seq ${order} LIMIT ? + 0) p
-      CROSS JOIN messages m ON m.seq = p.seq ORDER BY p.seq ${order}`;
     const rows: Row[] = [];
     let { low, high } = between;
-    for (let total = 0; rows.length < limit && total <= chars;) {
-      const wanted = Math.min(READ_STEP, limit - rows.length);
-      const some = this.#db.all(sql, thread, low, high, wanted);
-      for (const row of some) {
+    for (let total = 0; rows.length < limit;) {
+      const wanted = Math.min(READ_STEP, limit - rows.length), before = rows.length;
+      for (const row of messagesOf(this.#db, BETWEEN[order], order, thread, low, high, wanted)) {
+        if (total > chars) return { rows, isEnd: false };
         rows.push(row);
-        total += (row.content as string).length;
+        total += row.content.length;
       }
-      if (some.length < wanted) return { rows, isEnd: true };
-      const last = some.at(-1)!.seq as number;
+      if (rows.length - before < wanted) return { rows, isEnd: true };
+      const last = rows.at(-1)!.seq as number;
       if (order === "ASC") low = last;
       else high = last;
     }

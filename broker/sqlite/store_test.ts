@@ -125,6 +125,14 @@ Deno.test("SqliteStore finds everything on an index: no query walks or sorts the
   finish(store.attach("ben", "phone", { last: 10 }));
   for (let device = 0; device <= DEVICES_KEPT; device++) finish(store.attach("ben", `d${device}`, { temporary: true }));
   finish(store.read("ben", 0, 10));
+  // A backlog of more conversations than are read ahead.
+  for (let n = 0; n < 40; n++) {
+    finish(store.attach(`friend${n}`, "laptop"));
+    send(`friend${n}`, `to-${n}`);
+  }
+  store.flush();
+  assertEquals(finish(store.read("ann", 0, 40)).messages.length, 40);
+  assert([...asked].some((sql) => sql.includes("json_each")), "positions of a page are read together");
   for (const range of [{}, { after: 0 }, { before: 9 }]) store.history("ben", { with: "ann", limit: 10, ...range });
   finish(store.conversations("ben", 10));
   finish(store.search("ben", { query: "hi", limit: 10 }));
@@ -175,7 +183,36 @@ Deno.test("SqliteStore reads no more of a long history than fits into an answer,
   assertEquals(seen, Array.from({ length: 500 }, (_, i) => i + 1));
   const oldest = store.history("ann", { with: "ann", limit: 500, after: 0 });
   assert("messages" in oldest && oldest.more && oldest.messages.length < 100, "a page");
+  const chars = (messages: readonly { content: string }[]) => messages.reduce((sum, { content }) => sum + content.length, 0);
+  for (const { messages } of [newest, oldest]) assert(chars(messages) <= 262_144 && chars(messages) > 240_000, "a full one");
   assertEquals(oldest.messages[0]?.seq, 1);
+  database.close();
+});
+
+Deno.test("SqliteStore reads whatever was written, short and long, in order", () => {
+  const database = new DatabaseSync(":memory:");
+  migrate(database);
+  const store = new SqliteStore(database, DEFAULT_LIMITS);
+  for (const user of ["ann", "ben"]) finish(store.attach(user, "laptop"));
+  const odd = ["", "[1,null]", 'say "hi" \\ \n\t\u0001\u001e\u007f', "\u{1f600} \u0436\u2028\u202e", "null", "\ufeff\uffff"];
+  const contents = [
+    ...odd,
+    ...odd.map((text) => text.repeat(200)),
+    ...[255, 256, 257].map((n) => "x".repeat(n)),
+    "\u0436".repeat(128),
+  ];
+  const drafts = contents.map((content, i) => ({ content, id: i % 2 ? `"${i}\u0001` : undefined, origin: i % 3 ? 'a"b' : "" }));
+  store.append(drafts.map((draft) => ({ sender: "ann", recipient: "ben", ...draft })));
+  const isWhole = (page: object, ...order: number[]) => {
+    assert("messages" in page);
+    const messages = page.messages as { content: string; id: string | undefined; origin: string; seq: number }[];
+    assertEquals(messages.map(({ content, id, origin }) => ({ content, id, origin })), drafts);
+    assertEquals(messages.map(({ seq }) => seq), order);
+  };
+  const seqs = contents.map((_, i) => i + 1);
+  isWhole(store.history("ben", { with: "ann", limit: 50 }), ...seqs);
+  isWhole(store.history("ben", { with: "ann", limit: 50, after: 0 }), ...seqs);
+  isWhole(finish(store.read("ben", 0, 50)), ...seqs);
   database.close();
 });
 

@@ -3,7 +3,7 @@
  * to release, and over TLS not at all. One HTTP/1.1 request is sent, the one that opens a WebSocket.
  */
 
-import dns from "node:dns/promises";
+import { lookupAll } from "../../cli/lookup.ts";
 import { within } from "../within.ts";
 import { type PeerCertificate, peerCertificate } from "./certificate.ts";
 
@@ -160,7 +160,7 @@ function headerIn(head: string, name: string): string | undefined {
 
 async function isNoHost(hostname: string): Promise<boolean> {
   try {
-    await dns.lookup(hostname);
+    await lookupAll(hostname);
     return false;
   } catch (error) {
     return ["ENOTFOUND", "EAI_AGAIN", "EAI_NONAME"].includes((error as { code?: string }).code ?? "");

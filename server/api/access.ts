@@ -53,14 +53,14 @@ export class Access {
     return new Refusal("unauthorized", "The key is not known here");
   }
 
-  /** Consumes `cost` of the rate of a key; the refusal where too little is left. */
-  consume({ name, rate, burst }: ApiKey, cost: number): Refusal | undefined {
+  /** Consumes `cost` of the rate of a key, for a request that has cost `spent` before; the refusal where too little is left. */
+  consume({ name, rate, burst }: ApiKey, cost: number, spent = 0): Refusal | undefined {
     const now = this.#now();
     let allowance = this.#allowances.get(name);
     if (allowance?.rate !== rate || allowance.burst !== burst) {
       this.#allowances.set(name, allowance = { rate, burst, bucket: new TokenBucket(rate, burst, now) });
     }
-    const wait = cost > 0 ? allowance.bucket.consume(cost, now) : 0;
+    const wait = cost > 0 ? allowance.bucket.consume(cost, now, spent) : 0;
     if (wait === 0) return undefined;
     const refusal = new Refusal("rate_limited", `The key "${name}" has used up its rate of ${rate} in a second; slow down`);
     refusal.retryAfterMs = Math.ceil(wait);

@@ -1,7 +1,7 @@
 /** Bodies of requests: read as they come, up to a limit and a deadline. */
 
 import { Refusal } from "../../protocol.ts";
-import { hasBody } from "../has_body.ts";
+import { hasBody } from "../head.ts";
 import { HttpRefusal } from "./answers.ts";
 
 /** Milliseconds that a body may take to come in whole: a slow line sends a mebibyte in it. */

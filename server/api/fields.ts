@@ -97,9 +97,9 @@ export function entries(items: FieldSchema, maxItems: number): Field<readonly un
   });
 }
 
-/** Checks the members of a body. Members that nobody knows are for a newer server, and ignored. */
-export function checkMembers<F extends Fields>(fields: F, source: unknown): ValuesOf<F> | Refusal {
-  if (typeof source !== "object" || source === null || Array.isArray(source)) return wrong("The body is JSON, but no object");
+/** Checks the members of a body, or of what `what` calls it. Members that nobody knows are for a newer server, and ignored. */
+export function checkMembers<F extends Fields>(fields: F, source: unknown, what = "The body"): ValuesOf<F> | Refusal {
+  if (typeof source !== "object" || source === null || Array.isArray(source)) return wrong(`${what} is JSON, but no object`);
   return check(fields, (name) => Object.hasOwn(source, name) ? (source as Record<string, unknown>)[name] : undefined);
 }
 

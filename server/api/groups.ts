@@ -80,7 +80,8 @@ export const GROUP_ROUTES = [
     codes: ["bad_name", "not_member"],
     async answer({ values: { group, user, as }, service }) {
       const found = await change(service, { op: "members", user: as, group });
-      if (found instanceof Refusal) return gone(found);
+      // Who asks to be out of it, and is, hears what others hear of them.
+      if (found instanceof Refusal) return user === as && found.code === "not_member" ? NOTHING : gone(found);
       if (!found.members.includes(user)) return NOTHING;
       return await leave(service, group, user, as);
     },

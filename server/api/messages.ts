@@ -110,6 +110,13 @@ export const MESSAGE_ROUTES = [
 /** Returns the id of a message that names one in its body, in the header of the request, or in both. */
 function idOf(inBody: string | undefined, header: string | undefined): string | undefined | Refusal {
   if (header === undefined) return inBody;
+  // Clients send other characters as UTF-8, which comes as one character for each byte: another id than the same in a body.
+  if (!/^[\x20-\x7e]*$/.test(header)) {
+    return new Refusal(
+      "bad_frame",
+      'The header Idempotency-Key has other characters than ASCII; such an "id" goes into the body',
+    );
+  }
   // The standard's draft has it as a quoted string; most clients send it bare.
   const inHeader = parseId(/^"(.*)"$/s.exec(header)?.[1] ?? header, "Idempotency-Key");
   if (inHeader instanceof Refusal || inBody === undefined || inBody === inHeader) return inHeader;
@@ -117,7 +124,7 @@ function idOf(inBody: string | undefined, header: string | undefined): string | 
 }
 
 function checkDraft(key: ApiKey, message: unknown): Message | Refusal {
-  const draft = checkMembers(MESSAGE, message);
+  const draft = checkMembers(MESSAGE, message, "The entry");
   if (!(draft instanceof Refusal)) return isAllowed(key, "write", draft.sender) ? draft : mayNotWriteAs(draft);
   const { id } = Object(message) as { id?: unknown };
   const checked = parseId(id);

@@ -46,6 +46,13 @@ export function whyRefused(address: string): string | undefined {
   return bytes.length === 4 ? whyRefusedV4(bytes) : whyRefusedV6(bytes);
 }
 
+/** Returns the same of the host of a URL that is an address itself, or this machine's name; undefined for what has to be looked up. */
+export function whyHostRefused({ hostname }: URL): string | undefined {
+  const host = hostname.replace(/^\[|\]$/g, "");
+  if (host === "localhost" || host.endsWith(".localhost")) return "loopback";
+  return bytesOf(host) && whyRefused(host);
+}
+
 function whyRefusedV4(bytes: readonly number[]): string | undefined {
   return REFUSED.find(([first, bits]) => isIn(bytes, first, bits))?.[2];
 }

@@ -3,6 +3,7 @@
  * endpoint and never repeats a secret.
  */
 
+import { describe, findBlock } from "../../auth/pem.ts";
 import { SecretError, type Signer, signerOf } from "./secrets.ts";
 
 /** Events by name. */
@@ -148,7 +149,7 @@ function parseUrl(value: unknown, wrong: Wrong): URL {
   const url = new URL(value);
   if (url.protocol !== "https:" && url.protocol !== "http:") throw wrong('"url" has to begin with https:// or http://');
   try {
-    btoa(decodeURIComponent(url.username + url.password)); // as they are sent
+    for (const part of [url.username, url.password]) btoa(decodeURIComponent(part)); // as they are sent
   } catch {
     throw wrong('"url" has a user or a password that HTTP does not take');
   }
@@ -210,9 +211,12 @@ export function matches(parts: readonly string[], name: string): boolean {
 function parseCa(value: unknown, readFile: (path: string) => string, wrong: Wrong): string | undefined {
   if (value === undefined) return undefined;
   if (typeof value !== "string") throw wrong('"ca" has to be the name of a file');
+  let text: string;
   try {
-    return readFile(value);
+    text = readFile(value);
   } catch {
     throw wrong(`the file of "ca" cannot be read`);
   }
+  if (findBlock(text, ["CERTIFICATE"])) return text;
+  throw wrong(`the file of "ca" has no certificate (PEM): ${describe(text, {})}`);
 }

@@ -3,11 +3,13 @@ import { matches, parseEndpoints, WebhookFileError } from "./config.ts";
 import { newPrivateKey, newSharedSecret } from "./secrets.ts";
 
 const SECRET = newSharedSecret();
+const CERTIFICATES = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
 const GOOD = { name: "push", url: "https://example.org/hook", secret: SECRET, events: ["message.created"] };
 
 function parse(...endpoints: unknown[]) {
   return parseEndpoints(JSON.stringify({ endpoints }), (path) => {
-    if (path === "ca.pem") return "certificates";
+    if (path === "ca.pem") return CERTIFICATES;
+    if (path === "key.pem") return CERTIFICATES.replaceAll("CERTIFICATE", "PRIVATE KEY");
     throw new Error("no such file");
   });
 }
@@ -40,7 +42,7 @@ Deno.test("an endpoint has its defaults, and everything that is asked for", () =
     60_000,
     32,
     true,
-    "certificates",
+    CERTIFICATES,
   ]);
   assertEquals(["support-1", "#ops", "ops", "xsupport-1"].map(two!.concerns), [true, true, false, false]);
   assertEquals(two!.signers.length, 2);
@@ -63,7 +65,9 @@ Deno.test("a mistake is one sentence that names the endpoint, and never has a se
     [{ ...GOOD, timeout: 61 }, '"push": "timeout" has to be a whole number from 1 to 60'],
     [{ ...GOOD, concurrency: 0.5 }, '"push": "concurrency"'],
     [{ ...GOOD, content: "yes" }, '"push": "content" has to be true or false'],
-    [{ ...GOOD, ca: "none.pem" }, '"push": the file of "ca"'],
+    [{ ...GOOD, ca: "none.pem" }, '"push": the file of "ca" cannot be read'],
+    [{ ...GOOD, ca: "key.pem" }, '"push": the file of "ca" has no certificate (PEM): it has PRIVATE KEY'],
+    [{ ...GOOD, url: "https://a%2:0b@example.org/" }, '"push": "url" has a user or a password'],
     [{ ...GOOD, name: "Push it" }, 'endpoint 1 needs a "name"'],
     [{ ...GOOD, retries: 3 }, '"retries" that there is not'],
     ["push", "endpoint 1 has to be an object"],

@@ -8,7 +8,8 @@ import { type Log, reasonOf } from "../../ops/log.ts";
 import type { Endpoint, EventType } from "./config.ts";
 import { bodyOf, type HookEvent, passing } from "./events.ts";
 import type { WebhookMeter } from "./meter.ts";
-import type { Answer, Post } from "./post.ts";
+import type { Answer } from "./answer.ts";
+import type { Post } from "./post.ts";
 import { Known } from "./presence.ts";
 import { type Item, Queue } from "./queue.ts";
 import { Reader, type ReadOn } from "./reader.ts";
@@ -132,6 +133,7 @@ export class Delivery {
     this.#wakeUp();
     await this.#running;
     await Promise.all(this.#sending);
+    this.#options.post.close?.();
     if (!this.#isMine) return;
     try {
       await this.#save();

@@ -8,7 +8,8 @@ import { FakeTiming } from "../../testing/fake_timing.ts";
 import { parseEndpoints } from "./config.ts";
 import { Delivery, LEASE_MS } from "./delivery.ts";
 import { passing } from "./events.ts";
-import type { Answer, Post, PostRequest } from "./post.ts";
+import type { Answer } from "./answer.ts";
+import type { Post, PostRequest } from "./post.ts";
 import { newSharedSecret } from "./secrets.ts";
 
 const SECRET = newSharedSecret();

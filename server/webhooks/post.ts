@@ -1,17 +1,15 @@
 /**
- * One attempt: a POST over a connection of its own, to an address that was checked. Redirects are answers like others, and of
- * an answer its head alone is read. Written by hand since neither `fetch` nor `node:http` connects to an address that was looked
- * up before, on all versions of Deno that this runs on.
+ * One attempt: a POST to an address that was checked. Redirects are answers like others, and of an answer its head alone counts.
+ * Written by hand since neither `fetch` nor `node:http` connects to an address that was looked up before, on all versions of Deno
+ * that this runs on.
  */
 
-import { lookup } from "node:dns/promises";
+import { lookupAll } from "../../cli/lookup.ts";
 import { reasonOf } from "../../ops/log.ts";
 import { bytesOf, whyRefused } from "./address.ts";
+import { type Answer, readAnswer, readRest, Unanswered } from "./answer.ts";
+import { KeptConnections, Wire } from "./connections.ts";
 
-/** Bytes of an answer's head that are read: more than any receiver of good will sends. */
-const HEAD_BYTES_MAX = 16_384;
-/** Answers before the last one, such as `100 Continue`, that are passed over. */
-const INTERIM_MAX = 4;
 /** Addresses of a name that are tried. */
 const ADDRESSES_MAX = 3;
 
@@ -30,23 +28,20 @@ export interface PostRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Head of an answer. */
-export interface Answer {
-  readonly status: number;
-  readonly retryAfter: string | undefined;
+/** Makes requests. */
+export interface Post {
+  /** Makes a request. Rejects with why there is no answer, words that have no secret in them. */
+  (request: PostRequest): Promise<Answer>;
+  /** Closes the connections that are kept for the next request. */
+  close?(): void;
 }
-
-/** Makes a request. Rejects with why there is no answer, words that have no secret in them. */
-export type Post = (request: PostRequest) => Promise<Answer>;
 
 /** Looks up the addresses of a name. */
 export type Resolve = (name: string) => Promise<readonly string[]>;
 
-const systemResolve: Resolve = async (name) => (await lookup(name, { all: true })).map(({ address }) => address);
-
-/** Makes a {@linkcode Post}; names are looked up as the machine does by default. */
-export function postWith(resolve: Resolve = systemResolve): Post {
-  return async (request) => {
+/** Makes a {@linkcode Post}, which has to be closed; names are looked up as the machine does by default. */
+export function postWith(resolve: Resolve = lookupAll, connections: KeptConnections = new KeptConnections()): Post {
+  const post = async (request: PostRequest) => {
     const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined, ended = () => {};
     const late = new Promise<never>((_, reject) => {
@@ -59,28 +54,49 @@ export function postWith(resolve: Resolve = systemResolve): Post {
       if (request.signal?.aborted) ended();
     });
     try {
-      return await Promise.race([attempt(request, resolve, abort.signal), late]);
+      return await Promise.race([attempt(request, resolve, connections, abort.signal), late]);
     } finally {
       clearTimeout(timer);
       request.signal?.removeEventListener("abort", ended);
       abort.abort();
     }
   };
+  return Object.assign(post, { close: () => connections.close() });
 }
 
-async function attempt(request: PostRequest, resolve: Resolve, signal: AbortSignal): Promise<Answer> {
+async function attempt(
+  request: PostRequest,
+  resolve: Resolve,
+  connections: KeptConnections,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const kept = connections.take(keyOf(request));
+  if (kept) {
+    const answer = await exchange(kept, request, connections, signal).catch((error) => {
+      if (error instanceof Unanswered) return undefined; // it was closed meanwhile, as receivers do without a word
+      throw error;
+    });
+    if (answer) return answer;
+  }
+  return await exchange(await open(request, resolve, signal), request, connections, signal);
+}
+
+/** Returns what two requests have in common that may use one connection: where it leads, and what was checked for it. */
+function keyOf({ url, allowPrivate, ca = "" }: PostRequest): string {
+  return JSON.stringify([url.origin, allowPrivate, ca]);
+}
+
+/** Connects to the first address of the host that can be reached. */
+async function open(request: PostRequest, resolve: Resolve, signal: AbortSignal): Promise<Wire> {
   const addresses = await addressesOf(request, resolve);
   let failure = new Error("the name has no address");
   for (const address of addresses.slice(0, ADDRESSES_MAX)) {
-    let connection: Deno.Conn;
     try {
-      connection = await connect(request, address, signal);
+      return new Wire(await connect(request, address, signal));
     } catch (error) {
       if (signal.aborted) throw error;
       failure = new Error(`cannot connect: ${reasonOf(error)}`);
-      continue;
     }
-    return await exchange(connection, request, signal);
   }
   throw failure;
 }
@@ -106,14 +122,15 @@ function hostOf({ hostname }: URL): string {
 async function connect({ url, ca }: PostRequest, address: string, signal: AbortSignal): Promise<Deno.Conn> {
   const isTls = url.protocol === "https:";
   const port = url.port === "" ? (isTls ? 443 : 80) : Number(url.port);
-  const connecting = Deno.connect({ hostname: address, port });
-  const plain = await endedBy(connecting, signal);
+  const plain = await endedBy(Deno.connect({ hostname: address, port }), signal);
+  // The end of a handshake and a request are two writes: else the second would wait for the first to be confirmed, 40 ms.
+  plain.setNoDelay(true);
   if (!isTls) return plain;
   try {
-    const tls = await Deno.startTls(plain as Deno.TcpConn, { hostname: hostOf(url), ...ca !== undefined && { caCerts: [ca] } });
-    const closing = closeOn(signal, tls);
+    const tls = await Deno.startTls(plain, { hostname: hostOf(url), ...ca !== undefined && { caCerts: [ca] } });
+    const undo = onEnd(signal, () => close(tls));
     await tls.handshake();
-    closing();
+    undo();
     return tls;
   } catch (error) {
     close(plain);
@@ -122,78 +139,53 @@ async function connect({ url, ca }: PostRequest, address: string, signal: AbortS
 }
 
 /** Waits for a connection; one that comes after the end is closed. */
-async function endedBy(connecting: Promise<Deno.Conn>, signal: AbortSignal): Promise<Deno.Conn> {
+async function endedBy(connecting: Promise<Deno.TcpConn>, signal: AbortSignal): Promise<Deno.TcpConn> {
   const connection = await connecting;
   if (!signal.aborted) return connection;
   close(connection);
   throw new Error("it took too long");
 }
 
-async function exchange(connection: Deno.Conn, { url, headers, body }: PostRequest, signal: AbortSignal): Promise<Answer> {
-  const closing = closeOn(signal, connection);
+/** Sends a request and reads the head of its answer; then keeps the connection, or closes it. */
+async function exchange(wire: Wire, request: PostRequest, connections: KeptConnections, signal: AbortSignal): Promise<Answer> {
+  const undo = onEnd(signal, () => wire.close());
   try {
-    const bytes = new TextEncoder().encode(body);
-    const head = [
+    // Who refuses early may close before it has read everything: its answer counts all the same.
+    const written = wire.write(requestBytes(request)).then(() => true, () => false);
+    const { answer, body } = await readAnswer(wire);
+    undo();
+    void connections.keep(keyOf(request), wire, written.then((isWhole) => isWhole && readRest(wire, body)));
+    return answer;
+  } catch (error) {
+    undo();
+    wire.close();
+    throw error;
+  }
+}
+
+function requestBytes({ url, headers, body }: PostRequest): Uint8Array {
+  const encoder = new TextEncoder(), content = encoder.encode(body);
+  const head = encoder.encode(
+    [
       `POST ${url.pathname}${url.search} HTTP/1.1`,
       `host: ${url.host}`,
-      "connection: close",
-      `content-length: ${bytes.length}`,
+      `content-length: ${content.length}`,
       ...url.username === "" ? [] : [`authorization: Basic ${btoa(`${decode(url.username)}:${decode(url.password)}`)}`],
       ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
-    ].join("\r\n") + "\r\n\r\n";
-    // Who refuses early may close before it has read everything: its answer counts all the same.
-    const written = writeAll(connection, [new TextEncoder().encode(head), bytes]).catch(() => {});
-    const answer = await readAnswer(connection);
-    void written;
-    return answer;
-  } finally {
-    closing();
-    close(connection);
-  }
+    ].join("\r\n") + "\r\n\r\n",
+  );
+  const bytes = new Uint8Array(head.length + content.length);
+  bytes.set(head);
+  bytes.set(content, head.length);
+  return bytes;
 }
 
 function decode(text: string): string {
   return decodeURIComponent(text);
 }
 
-async function writeAll(connection: Deno.Conn, parts: readonly Uint8Array[]): Promise<void> {
-  for (const part of parts) for (let at = 0; at < part.length;) at += await connection.write(part.subarray(at));
-}
-
-/** Reads the head of the first answer that is a last one. */
-async function readAnswer(connection: Deno.Conn): Promise<Answer> {
-  const buffer = new Uint8Array(HEAD_BYTES_MAX);
-  let text = "", length = 0;
-  for (let interim = 0;;) {
-    const end = text.indexOf("\r\n\r\n");
-    if (end >= 0) {
-      const answer = parseHead(text.slice(0, end));
-      if (answer.status >= 200) return answer;
-      if (++interim > INTERIM_MAX) throw new Error("it answers 1xx again and again");
-      text = text.slice(end + 4);
-      continue;
-    }
-    if (length === buffer.length) throw new Error(`the head of its answer is longer than ${HEAD_BYTES_MAX} bytes`);
-    const count = await connection.read(buffer.subarray(length));
-    if (count === null) throw new Error("it closed the connection without an answer");
-    text += LATIN1.decode(buffer.subarray(length, length + count));
-    length += count;
-  }
-}
-
-const LATIN1 = new TextDecoder("latin1");
-
-function parseHead(head: string): Answer {
-  const [first = "", ...lines] = head.split("\r\n");
-  const status = /^HTTP\/1\.[01] (\d{3})(?: |$)/.exec(first)?.[1];
-  if (status === undefined) throw new Error("its answer is no HTTP");
-  const retryAfter = lines.find((line) => /^retry-after:/i.test(line))?.slice("retry-after:".length).trim();
-  return { status: Number(status), retryAfter };
-}
-
-/** Closes a connection when the time is up; returns the undoing of that. */
-function closeOn(signal: AbortSignal, connection: Deno.Conn): () => void {
-  const end = () => close(connection);
+/** Does something when the time is up, at once where it is; returns the undoing of that. */
+function onEnd(signal: AbortSignal, end: () => void): () => void {
   if (signal.aborted) end();
   signal.addEventListener("abort", end);
   return () => signal.removeEventListener("abort", end);

@@ -3,7 +3,8 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { certificate, filesIn, oddCertificate } from "../../testing/certificate.ts";
 import { lacks, lacksProgram } from "../../testing/permissions.ts";
-import { type PostRequest, postWith } from "./post.ts";
+import type { Answer } from "./answer.ts";
+import { type PostRequest, postWith, type Resolve } from "./post.ts";
 
 const ignore = lacks("net");
 
@@ -77,6 +78,16 @@ function requestTo(url: string, more: Partial<PostRequest> = {}): PostRequest {
   };
 }
 
+/** Makes one request, and keeps no connection. */
+async function post(request: PostRequest, resolve?: Resolve): Promise<Answer> {
+  const one = postWith(resolve);
+  try {
+    return await one(request);
+  } finally {
+    one.close?.();
+  }
+}
+
 /** Waits until a connection has ended from the other side. */
 async function ended(connection: Deno.Conn): Promise<void> {
   while (await connection.read(new Uint8Array(1_024)) !== null);
@@ -87,7 +98,7 @@ Deno.test({
   ignore,
   async fn() {
     await using receiver = new Receiver(answers("HTTP/1.1 429 Slow\r\nRetry-After: 7\r\ncontent-length: 0\r\n\r\n"));
-    const answer = await postWith()(requestTo(`http://bob:p%20w@127.0.0.1:${receiver.port}/a/b?c=d#e`));
+    const answer = await post(requestTo(`http://bob:p%20w@127.0.0.1:${receiver.port}/a/b?c=d#e`));
     assertEquals(answer, { status: 429, retryAfter: "7" });
     const [head, body] = receiver.heard[0]!.split("\r\n\r\n");
     assertEquals(body, '{"a":"ü"}');
@@ -112,7 +123,7 @@ Deno.test({
   async fn() {
     await using inner = new Receiver(answers("HTTP/1.1 200 OK\r\n\r\n"));
     await using outer = new Receiver(answers(`HTTP/1.1 307 Go\r\nlocation: http://127.0.0.1:${inner.port}/\r\n\r\n`));
-    assertEquals((await postWith()(requestTo(`http://127.0.0.1:${outer.port}/`))).status, 307);
+    assertEquals((await post(requestTo(`http://127.0.0.1:${outer.port}/`))).status, 307);
     assertEquals(inner.heard, []);
   },
 });
@@ -128,12 +139,12 @@ Deno.test({
       await answers("HTTP/1.1 200 OK\r\n\r\n")(connection);
       await endless(connection);
     });
-    assertEquals((await postWith()(requestTo(`http://127.0.0.1:${body.port}/`))).status, 200);
+    assertEquals((await post(requestTo(`http://127.0.0.1:${body.port}/`))).status, 200);
     await using head = new Receiver(async (connection) => {
       await answers("HTTP/1.1 200 OK\r\nx: ")(connection);
       await endless(connection);
     });
-    const error = await assertRejects(() => postWith()(requestTo(`http://127.0.0.1:${head.port}/`)), Error);
+    const error = await assertRejects(() => post(requestTo(`http://127.0.0.1:${head.port}/`)), Error);
     assertStringIncludes(error.message, "longer than 16384 bytes");
   },
 });
@@ -146,11 +157,11 @@ Deno.test({
     await using silent = new Receiver((connection) => closed[closed.push(ended(connection)) - 1]!);
     const begun = performance.now();
     const error = await assertRejects(
-      () => postWith()(requestTo(`http://127.0.0.1:${silent.port}/`, { timeoutMs: 200 })),
+      () => post(requestTo(`http://127.0.0.1:${silent.port}/`, { timeoutMs: 200 })),
       Error,
     );
     assertStringIncludes(error.message, "no answer within 0.2 s");
-    assert(performance.now() - begun < 4_000);
+    assert(performance.now() - begun < 20_000);
     await Promise.all(closed);
     await using slow = new Receiver(async (connection) => {
       for (;;) {
@@ -159,7 +170,7 @@ Deno.test({
       }
     });
     await assertRejects(
-      () => postWith()(requestTo(`http://127.0.0.1:${slow.port}/`, { timeoutMs: 200 })),
+      () => post(requestTo(`http://127.0.0.1:${slow.port}/`, { timeoutMs: 200 })),
       Error,
       "no answer within",
     );
@@ -177,7 +188,7 @@ Deno.test({
       await ended(connection).then(closed.resolve, closed.resolve);
     });
     const request = requestTo(`http://127.0.0.1:${receiver.port}/`, { signal: cut.signal });
-    await assertRejects(() => postWith()(request), Error, "cut off");
+    await assertRejects(() => post(request), Error, "cut off");
     await closed.promise;
   },
 });
@@ -193,10 +204,10 @@ Deno.test({
       ]]
     ) {
       await using receiver = new Receiver(answers(answer!));
-      await assertRejects(() => postWith()(requestTo(`http://127.0.0.1:${receiver.port}/`)), Error, words);
+      await assertRejects(() => post(requestTo(`http://127.0.0.1:${receiver.port}/`)), Error, words);
     }
     await using receiver = new Receiver(answers("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"));
-    assertEquals((await postWith()(requestTo(`http://127.0.0.1:${receiver.port}/`))).status, 204);
+    assertEquals((await post(requestTo(`http://127.0.0.1:${receiver.port}/`))).status, 204);
   },
 });
 
@@ -206,7 +217,7 @@ Deno.test({
   async fn() {
     await using receiver = new Receiver(answers("HTTP/1.1 200 OK\r\n\r\n"));
     const guarded = (host: string, resolve?: (name: string) => Promise<readonly string[]>) =>
-      postWith(resolve)(requestTo(`http://${host}:${receiver.port}/`, { allowPrivate: false }));
+      post(requestTo(`http://${host}:${receiver.port}/`, { allowPrivate: false }), resolve);
     for (
       const host of [
         "127.0.0.1",
@@ -236,10 +247,10 @@ Deno.test({
     // A name that is looked up again would lead inside; the one address of the internet here does not answer.
     const rebinding = () => Promise.resolve([asked++ === 0 ? "192.88.98.1" : "127.0.0.1"]);
     const request = requestTo(`http://rebind.example:${receiver.port}/`, { allowPrivate: false, timeoutMs: 300 });
-    await assertRejects(() => postWith(rebinding)(request));
+    await assertRejects(() => post(request, rebinding));
     assertEquals([asked, receiver.heard.length], [1, 0]);
     const mixed = requestTo(`http://mixed.example:${receiver.port}/`, { allowPrivate: true });
-    assertEquals((await postWith(() => Promise.resolve(["127.0.0.1"]))(mixed)).status, 200);
+    assertEquals((await post(mixed, () => Promise.resolve(["127.0.0.1"]))).status, 200);
   },
   sanitizeOps: false, // the system may still try to connect
 });
@@ -262,18 +273,26 @@ Deno.test({
             key: Deno.readTextFileSync(pair.key),
           }),
         );
-      const post = postWith(() => Promise.resolve(["127.0.0.1"]));
+      const local = (request: PostRequest) => post(request, () => Promise.resolve(["127.0.0.1"]));
       {
         await using good = serve(files);
         const url = `https://localhost:${good.port}/`;
-        assertEquals((await post(requestTo(url, { ca }))).status, 200);
-        await assertRejects(() => post(requestTo(url)), Error, "cannot connect");
-        await assertRejects(() => post(requestTo(`https://other.example:${good.port}/`, { ca })), Error, "cannot connect");
+        assertEquals((await local(requestTo(url, { ca }))).status, 200);
+        await assertRejects(() => local(requestTo(url)), Error, "cannot connect");
+        await assertRejects(() => local(requestTo(`https://other.example:${good.port}/`, { ca })), Error, "cannot connect");
         assertEquals(good.heard.filter((text) => text !== "").length, 1);
+        // Where a packet waits until the one before is confirmed, which takes 40 ms, not one request is faster.
+        const times: number[] = [];
+        while (times.length < 5) {
+          const begun = performance.now();
+          await local(requestTo(url, { ca }));
+          times.push(performance.now() - begun);
+        }
+        assert(Math.min(...times) < 35, `${times}`);
       }
       for (const oddity of [{ name: "other.example" }, { from: "20200101000000Z", to: "20210101000000Z" }]) {
         await using bad = serve(await oddCertificate(dir, oddity));
-        await assertRejects(() => post(requestTo(`https://localhost:${bad.port}/`, { ca })), Error, "cannot connect");
+        await assertRejects(() => local(requestTo(`https://localhost:${bad.port}/`, { ca })), Error, "cannot connect");
         assertEquals(bad.heard.filter((text) => text !== ""), [], "nothing was said");
       }
     } finally {

@@ -34,6 +34,12 @@ export type Wish =
   | { readonly do: "enable" }
   | { readonly do: "replay"; readonly from: number; readonly ts?: number | undefined };
 
+/** Returns the order that does what both do, so that one which the server has not carried out yet is not lost for a later one. */
+export function bothWishes(earlier: Wish | undefined, later: Wish): Wish {
+  if (earlier?.do !== "replay") return later;
+  return later.do === "replay" && later.from < earlier.from ? later : earlier;
+}
+
 /** Reads a place; an empty one for "". */
 export function parsePlace(state: string): Place {
   return state === "" ? { begun: [] } : JSON.parse(state);
