@@ -13,9 +13,11 @@
 import type { Appended, Broker, BrokerRefusal, ConnectedUser, Draft, Signal, Stored } from "./broker.ts";
 import { delay } from "@std/async/delay";
 import { Allowance } from "./hub/allowance.ts";
+import { taken } from "./hub/arrays.ts";
 import { Backend, type BackendHost } from "./hub/backend.ts";
 import { Confirmations } from "./hub/confirmations.ts";
 import type { Connection, Identity, Receiver } from "./hub/connection.ts";
+import { MessageDraft } from "./hub/draft.ts";
 import { LineCache } from "./hub/encoding.ts";
 import { Handshake, type HandshakeHost, HELLO_GRACE_MS, HELLO_TIMEOUT_MS } from "./hub/handshake.ts";
 import { Elsewhere, type ElsewhereHost, higher } from "./hub/elsewhere.ts";
@@ -87,8 +89,8 @@ export class Hub implements NodeLocal, SessionHost, MemberHost, HandshakeHost, B
   /** The registry: every user with a connection here. */
   readonly #members = new Map<string, Member>();
   readonly #sessions = new Set<Session>();
-  #drafts: Draft[] = [];
-  #authors: Author[] = [];
+  readonly #drafts: Draft[] = [];
+  readonly #authors: Author[] = [];
   /** Sessions with something to write, in the order in which they got it. */
   readonly #scheduled: Session[] = [];
   #turnDue = false;
@@ -350,7 +352,7 @@ export class Hub implements NodeLocal, SessionHost, MemberHost, HandshakeHost, B
     const { order } = session;
     if (order && !order.admit(recipient, id, frame.again === true)) return;
     if (!this.#allowance.admitsMessage(session, frame)) return order?.hold(recipient);
-    const draft = { sender, recipient, content, id, origin };
+    const draft = new MessageDraft(sender, recipient, content, id, origin);
     if (order) order.append(draft);
     else this.add(draft, session);
   }
@@ -420,10 +422,7 @@ export class Hub implements NodeLocal, SessionHost, MemberHost, HandshakeHost, B
     this.#endingBegun ||= this.#turnBegun;
     this.#endingMessages += this.#drafts.length;
     if (this.#drafts.length > 0) {
-      const drafts = this.#drafts, authors = this.#authors;
-      this.#drafts = [];
-      this.#authors = [];
-      void this.#append(drafts, authors);
+      void this.#append(taken(this.#drafts), taken(this.#authors));
     }
     // A broker in memory has answered by the next microtask: acks then leave together with what they are for.
     queueMicrotask(this.#flush);

@@ -178,8 +178,8 @@ onTerminal("a line that wide characters wrap early, or joined emoji, can be edit
     await bob.type("!");
     await bob.until((lines) => lines.at(-1)!.includes("!"));
     await bob.press("BSpace");
-    const lines = await bob.until((lines) => !lines.at(-1)!.includes("!"));
-    assertEquals(lines.filter((line) => line.includes("> we are")).length, 1, lines.join("\n"));
+    // A look may fall between two writes, when the line is not there again yet.
+    await bob.until((lines) => !lines.at(-1)!.includes("!") && lines.filter((line) => line.includes("> we are")).length === 1);
     await bob.press("Enter");
     assertEquals(await alice.next(), say(text, "alice", "bob") as never);
   }

@@ -27,6 +27,7 @@ import {
   type ServerFrame,
 } from "../protocol.ts";
 import type { Connection, Identity, Receiver } from "./connection.ts";
+import { taken } from "./arrays.ts";
 import { encodeAck } from "./encoding.ts";
 import { type Meter, type SlowWatch, timed } from "./meter.ts";
 import type { Level, Settled } from "./level.ts";
@@ -119,7 +120,7 @@ export class Session implements Receiver {
   #lastTyping = -Infinity;
   #lastRecipient = "";
 
-  #out: string[] = [];
+  readonly #out: string[] = [];
   #outChars = 0;
   #isScheduled = false;
   /** Bytes that surely fit into the connection's queue: only what is written here fills it. */
@@ -359,9 +360,8 @@ export class Session implements Receiver {
 
   /** Hands over what is queued: as frames of many lines where the peer takes them, else one by one. */
   flush(): void {
-    const lines = this.#out;
-    if (lines.length === 0 || this.#closed) return;
-    this.#out = [];
+    if (this.#out.length === 0 || this.#closed) return;
+    const lines = taken(this.#out);
     this.#outChars = 0;
     if (lines.length === 1) return this.#write(lines[0]!);
     if (!this.#batch) {

@@ -151,15 +151,36 @@ async function lookAtTokens(values: ServerValues): Promise<Finding[]> {
   return [failure(`--jwt-public-key ${values["jwt-public-key"]} does not belong to --jwt-private-key ${file}`)];
 }
 
-function lookAtRevoked({ revoked: file }: ServerValues): Finding[] {
+function lookAtRevoked({ revoked: file, "api-keys": keysFile }: ServerValues): Finding[] {
   if (file === undefined) return [];
-  const odd: Finding[] = [];
+  const found: Finding[] = [];
+  let kept: string;
   try {
-    new Revoked(file, (event, fields) => void odd.push(warning(sentenceOf(event, fields)))).close();
+    const revoked = new Revoked(file, (event, fields) => void found.push(warning(sentenceOf(event, fields))));
+    kept = revoked.keptFile!;
+    revoked.close();
   } catch (error) {
     return [failure(`Cannot read --revoked ${file}: ${reasonOf(error)}`)];
   }
-  return odd.length > 0 ? odd : [fine(`${file} can be read`)];
+  const why = keysFile === undefined ? undefined : whyUnwritable(kept);
+  if (why !== undefined) {
+    found.push(warning(
+      `${kept} cannot be written (${why}), so that no backend can revoke anybody; ` +
+        "have --revoked in a folder that the server may write to",
+    ));
+  }
+  return found.length > 0 ? found : [fine(`${file} can be read`)];
+}
+
+/** Returns why a file cannot be replaced, which is tried beside it; undefined where it can. */
+function whyUnwritable(file: string): string | undefined {
+  const beside = `${file}.check-${crypto.randomUUID()}`;
+  try {
+    Deno.writeTextFileSync(beside, "", { createNew: true });
+    Deno.removeSync(beside);
+  } catch (error) {
+    return reasonOf(error);
+  }
 }
 
 function lookAtApiKeys({ "api-keys": file }: ServerValues): Finding[] {

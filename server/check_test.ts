@@ -149,6 +149,29 @@ Deno.test({
 });
 
 Deno.test({
+  name: "check warns of a list of the revoked beside which the server cannot keep that of backends",
+  ignore: ignore || Deno.build.os !== "linux",
+  fn: () =>
+    inFolder(async (dir) => {
+      Deno.writeTextFileSync(`${dir}/secret`, "x".repeat(40), { mode: 0o600 });
+      Deno.writeTextFileSync(`${dir}/keys`, "", { mode: 0o600 });
+      Deno.writeTextFileSync(`${dir}/revoked`, "");
+      const given = ["--broker", "memory", "--quiet", "--jwt-secret-file", `${dir}/secret`, "--api-keys", `${dir}/keys`];
+      assertEquals(await check([...given, "--revoked", `${dir}/revoked`]), { lines: [""], status: 0 });
+      assertEquals([...Deno.readDirSync(dir)].length, 3, "nothing is left behind");
+      // A file that can be read, in a folder in which nobody can make one, not even root.
+      const { lines, status } = await check([...given, "--revoked", "/proc/self/limits"]);
+      assertEquals(status, 0);
+      assertMatch(
+        lines.at(-1)!,
+        /^warning {2}revoked: \/proc\/self\/limits\.api cannot be written .*no backend can revoke anybody/,
+      );
+      const alone = await check([...given.slice(0, 5), "--revoked", "/proc/self/limits"]);
+      assert(!alone.lines.some((line) => line.includes("cannot be written")), "without backends nobody writes it");
+    }),
+});
+
+Deno.test({
   name: "check warns of secrets that others may read, and of lists that they may write, and of nothing else",
   ignore: ignore || Deno.build.os === "windows",
   fn: () =>

@@ -25,6 +25,10 @@ const REPLACED = 4009;
 const REPLACED_MS = 1_000;
 /** Close codes after which another token helps. */
 const TOKEN_CODES = [4001, 4003];
+/** Reason where the server would let this page in: a request of it does not say the page's address, as its socket does. */
+const NO_SOCKET =
+  "The server is there, but no WebSocket gets through to it. If it stays so, a proxy in between has to pass them on, " +
+  `or the server's --allow-origin to name ${location.origin}`;
 /** Conversations in the list. */
 const CONVERSATIONS_MAX = 500;
 
@@ -275,7 +279,7 @@ export class Core {
     const headers = { accept: "application/json", ...token === undefined ? {} : { authorization: `Bearer ${token}` } };
     try {
       const response = await fetch(new URL("ws", document.baseURI), { headers, cache: "no-store" });
-      if (response.status === 426) return { reason: "The connection was lost", fatal: false };
+      if (response.status === 426) return { reason: NO_SOCKET, fatal: false };
       const reason = await wordsOf(response);
       if (token !== undefined && (response.status === 401 || response.status === 403)) this.#refused = { token, reason };
       return { reason, fatal: false };

@@ -7,7 +7,7 @@ import * as actions from "./actions.ts";
 import { Core } from "./core.ts";
 import { findDrafts } from "./drafts.ts";
 import { startNotifying } from "./notify.ts";
-import { onKept } from "./place.ts";
+import { IS_SECURE, kept, onKept } from "./place.ts";
 import { addressOf, routed } from "./route.ts";
 import * as state from "./state.ts";
 import { Store } from "./store.ts";
@@ -37,11 +37,7 @@ function begin(account: Account): void {
       takeSnapshot(await tab.call({ do: "snapshot" }) as Snapshot);
       if (state.connection.value.phase === "online") actions.refresh();
     },
-    signedOut() {
-      store.close();
-      forgetAccount();
-      location.reload();
-    },
+    signedOut,
   });
   actions.useTab(tab, store);
   startNotifying(tab, registerWorker());
@@ -54,6 +50,13 @@ function begin(account: Account): void {
   addEventListener("hashchange", () => actions.open(routed()));
   actions.open(routed());
   effect(() => actions.lookAt(state.isSeen.value ? state.current.value : undefined));
+}
+
+/** Begins anew, as somebody has signed out in another tab. */
+function signedOut(): void {
+  store.close();
+  forgetAccount();
+  location.reload();
 }
 
 /** Takes the account of a link that was followed, or pasted, while the page was open: it is not loaded again then. */
@@ -100,6 +103,8 @@ effect(() => {
 onKept((key) => {
   if (key === "settings") state.reloadSettings();
   if (key.startsWith("draft ")) findDrafts();
+  // Tabs that share no connection are not told otherwise.
+  if (key === "account" && !IS_SECURE && state.account.value && kept(key) === undefined) signedOut();
 });
 watchWindow();
 watchKeyboard();

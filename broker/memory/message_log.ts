@@ -20,7 +20,7 @@ class Block {
   readonly previous = new Float64Array(BLOCK_MESSAGES);
   live = 0;
   /** Contents one by one, until the block is full. */
-  #contents: string[] = [];
+  readonly #contents: string[] = [];
   /** Contents of a full block as one string, and the offset at which each ends. */
   #text = "";
   #ends: number[] = [];
@@ -41,7 +41,7 @@ class Block {
     let end = 0;
     this.#ends = this.#contents.map((content) => end += content.length);
     this.#text = this.#contents.join("");
-    this.#contents = [];
+    this.#contents.length = 0;
   }
 
   /** Takes everything but names and time from a message; returns whether there was anything. */

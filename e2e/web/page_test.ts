@@ -488,6 +488,10 @@ browserTest("Behind a proxy the page works under another path, and says what pla
   await write(page, "from below");
   await bob.until(({ texts }) => texts.includes("from below"));
   assertEquals(new URL(page.url()).pathname, "/chat/");
+  const blocked = world.use(serveUnder("/chat", world, false));
+  profile.expected.push(/WebSocket|426/);
+  const shut = await profile.open("#name=alice", `http://127.0.0.1:${blocked.port}/chat/`);
+  await shut.getByText(`--allow-origin to name http://127.0.0.1:${blocked.port}.`).waitFor();
   const plain = await world.profile(browser);
   await insecure(plain.context);
   const first = await plain.as("carol", "bob", address);
@@ -499,6 +503,10 @@ browserTest("Behind a proxy the page works under another path, and says what pla
   await sees(second, "a device");
   await write(second, "another device");
   await sees(first, "another device");
+  await first.getByRole("button", { name: "Settings" }).click();
+  await first.getByRole("button", { name: "Sign out" }).click();
+  await first.getByRole("button", { name: "Sign out and erase" }).click();
+  for (const tab of [first, second]) await tab.getByLabel("Name").waitFor();
 });
 
 /** Takes from pages what browsers do not give over plain http. */
@@ -512,13 +520,13 @@ async function insecure(context: BrowserContext): Promise<void> {
   });
 }
 
-/** Serves a world under a path, as proxies do that take the path away. */
-function serveUnder(path: string, world: World): AsyncDisposable & { readonly port: number } {
+/** Serves a world under a path, as proxies do that take the path away; many pass no sockets on until they are told to. */
+function serveUnder(path: string, world: World, passesSockets = true): AsyncDisposable & { readonly port: number } {
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
     const url = new URL(request.url);
     if (!url.pathname.startsWith(path + "/")) return new Response("elsewhere", { status: 404 });
     const target = `127.0.0.1:${world.port}${url.pathname.slice(path.length)}`;
-    if (request.headers.get("upgrade") !== "websocket") {
+    if (!passesSockets || request.headers.get("upgrade") !== "websocket") {
       const headers = new Headers(request.headers);
       headers.delete("host");
       const response = await fetch(`http://${target}`, { headers, method: request.method });
