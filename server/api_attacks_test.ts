@@ -1,6 +1,8 @@
 /** The HTTP API, attacked over real sockets. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { delay } from "@std/async/delay";
+import { deadline } from "@std/async/deadline";
 import { ALL_SCOPES, ApiWorld, lineFor } from "../testing/api_world.ts";
 import { testOverTransports } from "../testing/over_transports.ts";
 import { lacks } from "../testing/permissions.ts";
@@ -297,6 +299,24 @@ testOverTransports({
       assertMatch(answer, /^HTTP\/1.1 408 /);
       assertStringIncludes(answer, '"code":"unavailable"');
     }
+  },
+});
+
+testOverTransports({
+  name: "API attacked - who stalls in a body, hears that it was too slow and leaves, leaves no connection behind",
+  ignore,
+  async fn(transport) {
+    await using world = await ApiWorld.start({ transport, bodyMs: 100 });
+    using socket = await RawSocket.connect(world.server.port);
+    const key = `authorization: Bearer ${world.secrets.shop}`;
+    const head = ["POST /api/v1/messages HTTP/1.1", "host: x", key, "content-type: application/json", "content-length: 20"];
+    await socket.write(`${head.join("\r\n")}\r\n\r\n{}`);
+    let answer = "";
+    while (!answer.endsWith("}\n")) answer += await deadline(socket.readSome(), 30_000);
+    assertMatch(answer, /^HTTP\/1.1 408 /);
+    await delay(200); // four times as long as an answer takes that is cut off
+    await socket.tcp.closeWrite();
+    await deadline(socket.drain(), 30_000);
   },
 });
 

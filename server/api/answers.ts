@@ -41,7 +41,7 @@ export interface Answer {
 
 /** Refusal with a status of its own, where HTTP has a better one than the code's. */
 export class HttpRefusal extends Refusal {
-  /** True for the refusal of a body that is still being sent. */
+  /** True for the refusal of a body of which more is sent than is read. */
   cutsOff = false;
 
   constructor(readonly status: number, code: ErrorCode, message: string, readonly headers: Record<string, string> = {}) {

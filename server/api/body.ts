@@ -11,6 +11,9 @@ const DISCARD_MS = 2_000;
 /** Bytes of such a body: somewhat over the limit is an honest mistake, and costs no memory. */
 const DISCARD_BYTES_MAX = 262_144;
 
+/** Milliseconds without a byte after which a body that is late counts as stalled. */
+const STALLED_MS = 250;
+
 /** Returns the refusal of a body before it is read, for what its head says; undefined for one that may be read. */
 export function refuseUnread({ headers }: Request, bytesMax: number): Refusal | undefined {
   const [type = ""] = (headers.get("content-type") ?? "").split(";", 1);
@@ -44,11 +47,11 @@ export async function readJson(request: Request, bytesMax: number, ms: number): 
   }
 }
 
-/** Reads a small body and forgets it. Returns false where it did not end: its connection has to. */
+/** Reads a small body and forgets it. Returns false where there is more of it than that: its connection has to end. */
 export async function discard(request: Request): Promise<boolean> {
   if (!hasBody(request.headers) || !request.body) return true;
   if (Number(request.headers.get("content-length") ?? 0) > DISCARD_BYTES_MAX) return false;
-  return await readPieces(request, DISCARD_BYTES_MAX, DISCARD_MS, () => {}) === undefined;
+  return !(await readPieces(request, DISCARD_BYTES_MAX, DISCARD_MS, () => {}))?.cutsOff;
 }
 
 async function readBytes(request: Request, bytesMax: number, ms: number): Promise<Uint8Array | Refusal> {
@@ -62,17 +65,21 @@ async function readPieces(
   bytesMax: number,
   ms: number,
   take: (piece: Uint8Array) => void,
-): Promise<Refusal | undefined> {
+): Promise<HttpRefusal | undefined> {
   if (!body) return undefined;
   const reader = body.getReader();
   let length = 0;
   const late = Promise.withResolvers<"late">();
-  const timer = setTimeout(() => late.resolve("late"), ms);
+  let timer = setTimeout(() => late.resolve("late"), ms);
   try {
     for (;;) {
-      const read = await Promise.race([reader.read(), late.promise]);
+      const next = reader.read(), read = await Promise.race([next, late.promise]);
       if (read === "late") {
-        return unread(new HttpRefusal(408, "unavailable", `The body took more than ${ms / 1_000} seconds`));
+        const refusal = new HttpRefusal(408, "unavailable", `The body took more than ${ms / 1_000} seconds`);
+        // Cut off during a read, Deno 2.9 would keep the connection for ever, whatever becomes of its peer. Who sends something now
+        // and then is cut off in between; an answer that is whole lets who does not go by themselves.
+        const stalled = new Promise<"stalled">((resolve) => timer = setTimeout(() => resolve("stalled"), STALLED_MS));
+        return await Promise.race([next, stalled]) === "stalled" ? refusal : unread(refusal);
       }
       if (read.done) return undefined;
       length += read.value.length;
