@@ -124,6 +124,24 @@ class Holder implements AsyncDisposable {
 
 // ---- Positions --------------------------------------------------------------------------------------------------------------
 
+test("notes users who leave in one turn together, each with a time of their own that only moves forward", async () => {
+  const server = sharedPostgres(), schema = server.newSchema();
+  await using broker = await openPostgresBroker({ url: server.url(), schema });
+  const users = Array.from({ length: 1_000 }, (_, i) => `user${i}`);
+  await Promise.all(users.map((user, i) => broker.seen([user], 5_000 + i)));
+  assertEquals(await broker.lastSeen(users), users.map((_, i) => 5_000 + i));
+  const count = () => Number(server.query(`SELECT count(DISTINCT xmin::text) FROM ${schema}.users`));
+  const commits = count();
+  assert(commits <= 20, `${commits} commits`);
+  const again = [
+    broker.seen(["user0", "new", "user0"], 9_000),
+    broker.seen(["user0", "new"], 8_000),
+    broker.seen(["user1"], 1),
+  ];
+  await Promise.all([...again, broker.seen([], 7)]);
+  assertEquals(await broker.lastSeen(["user0", "user1", "new"]), [9_000, 5_001, 9_000]);
+});
+
 test("delivers on all nodes what was appended on any, in one order", async () => {
   await using nodes = await twoNodes();
   const { one, two } = nodes, here = listen(one, "ben"), there = listen(two, "ben");

@@ -170,11 +170,25 @@ export function markAllKind(
   };
 }
 
-/** The kind of `LastSeen.seen`. It makes users who are unknown, so it has to be durable: numbers of users are remembered. */
+/**
+ * The kind of `LastSeen.seen`. It makes users who are unknown, so it has to be durable: numbers of users are remembered. Those who
+ * leave together, as all do when a node ends, are noted together: a commit for each would take longer than there is.
+ */
 export const SEE: Kind<{ readonly users: readonly string[]; readonly at: number }, void> = {
-  most: 1,
-  run: async (sql, [one]) => {
-    await sql`SELECT see(${texts(one!.users)}::text[], ${one!.at})`;
-    return [undefined];
+  most: TOGETHER,
+  run: async (sql, calls) => {
+    const latest = new Map<string, number>();
+    for (const { users, at } of calls) {
+      for (const user of users) latest.set(user, Math.max(latest.get(user) ?? 0, at));
+    }
+    const names = texts([...latest.keys()]);
+    await sql`SELECT know(${names}::text[])`;
+    // Locked by number: all nodes do so in the same order.
+    await sql`WITH found AS MATERIALIZED (SELECT u.id, s.at FROM unnest(${names}::text[], ${
+      ints([...latest.values()])
+    }::bigint[])
+        s(name, at) JOIN users u ON u.name = s.name WHERE u.last_seen < s.at ORDER BY u.id FOR UPDATE OF u)
+      UPDATE users u SET last_seen = f.at FROM found f WHERE u.id = f.id AND u.last_seen < f.at`;
+    return calls.map(() => undefined);
   },
 };
