@@ -13,6 +13,7 @@ export class Directory {
   /** Direct conversations by both names, the lower one first: a name made of both would be made for every message. */
   readonly #direct = new Map<string, Map<string, number>>();
   #directs = 0;
+  #clearings = 0;
   /** Groups by name: their numbers change when one ends and another begins. */
   readonly #groups = new Map<string, number>();
 
@@ -26,8 +27,17 @@ export class Directory {
     return one < two ? this.#direct.get(one)?.get(two) : this.#direct.get(two)?.get(one);
   }
 
-  /** Takes the number of a direct conversation that was seen, unless much is remembered already. */
-  learnDirect(one: string, two: string, id: number): void {
+  /** Number of times that everything was cleared: an answer that was asked for before the last time may be of another log. */
+  get clearings(): number {
+    return this.#clearings;
+  }
+
+  /**
+   * Takes the number of a direct conversation that was seen, unless much is remembered already, or everything was cleared since it
+   * was asked for: messages are written by it.
+   */
+  learnDirect(one: string, two: string, id: number, clearings: number): void {
+    if (clearings !== this.#clearings) return;
     if (this.#ids.size + this.#directs < ENTRIES_MAX) this.#rememberDirect(one, two, id);
   }
 
@@ -53,6 +63,7 @@ export class Directory {
   clear(): void {
     for (const map of [this.#ids, this.#names, this.#direct, this.#groups]) map.clear();
     this.#directs = 0;
+    this.#clearings++;
   }
 
   /** Clears everything where it has become too much. Not in the middle of something that has asked already. */
@@ -86,8 +97,9 @@ export class Directory {
       else unknown.push(name);
     }
     if (unknown.length === 0) return ids;
+    const clearings = this.#clearings;
     for (const { id, name } of await sql`SELECT id, name FROM users WHERE name = ANY(${texts(unknown)}::text[])`) {
-      this.#remember(id, name);
+      if (clearings === this.#clearings) this.#remember(id, name);
       ids.set(name, id);
     }
     return ids;
@@ -102,9 +114,10 @@ export class Directory {
       else if (id !== 0) unknown.push(id);
     }
     if (unknown.length === 0) return names;
+    const clearings = this.#clearings;
     const rows = await reads.ask((sql) => sql`SELECT id, name FROM users WHERE id = ANY(${ints(unknown)}::int[])`);
     for (const { id, name } of rows) {
-      this.#remember(id, name);
+      if (clearings === this.#clearings) this.#remember(id, name);
       names.set(id, name);
     }
     return names;

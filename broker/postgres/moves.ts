@@ -91,6 +91,7 @@ export function markKind(
     most: TOGETHER,
     run: async (sql, calls) => {
       const moves = calls.flat(), results = new Array<MarkerResult>(moves.length);
+      const { clearings } = directory;
       const users = await directory.idsOf(sql, moves.map(({ user }) => user));
       for (const some of inRounds(moves)) {
         const rows = await moveMarkers(sql, directory, users, some.map((index) => moves[index]!), seen(), now?.());
@@ -100,7 +101,7 @@ export function markKind(
           if (n === 0) continue;
           const index = some[n - 1]!, { user, with: other } = moves[index]!;
           results[index] = { moved: true, authors: has_other ? [other] : authors?.split(" ") ?? [], ts };
-          if (!isGroup(other)) directory.learnDirect(user, other, thread);
+          if (!isGroup(other)) directory.learnDirect(user, other, thread, clearings);
           moved(user);
         }
       }
