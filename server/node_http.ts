@@ -10,6 +10,8 @@ const CUT_OFF_MS = 50;
 
 /** Methods that a standard request cannot have. */
 const FORBIDDEN_METHODS: readonly (string | undefined)[] = ["CONNECT", "TRACE", "TRACK"];
+/** Characters with which a Host header would say more of an address than its host: a path, say. */
+const BEYOND_HOST_REGEXP = /[/\\?#@]/;
 
 /** Head of a request of Node's. */
 export class NodeHead implements Head {
@@ -25,15 +27,17 @@ export class NodeHead implements Head {
     this.message = message;
     this.method = method;
     this.headers = new NodeFields(rawHeaders);
-    const address = url.startsWith("/") ? `${scheme}://${this.headers.get("host") ?? "localhost"}${url}` : url;
+    // An empty Host is none: with it, the first part of the path would be the host.
+    const address = url.startsWith("/") ? `${scheme}://${this.headers.get("host") || "localhost"}${url}` : url;
     // As in a standard request: what is said of the characters of an address goes for those of its canonical form.
     this.url = URL.parse(address)?.href ?? "";
     this.#proceed = proceed;
   }
 
-  /** True where no standard request could be made of it, or it names several hosts. */
+  /** True where no standard request could be made of it, its address is not one of HTTP, or it names several hosts, or no host. */
   get isRefused(): boolean {
-    return this.url === "" || FORBIDDEN_METHODS.includes(this.method) || this.headers.count("host") > 1;
+    return !/^https?:/.test(this.url) || FORBIDDEN_METHODS.includes(this.method) || this.headers.count("host") > 1 ||
+      BEYOND_HOST_REGEXP.test(this.headers.get("host") ?? "");
   }
 
   /** The body is read from the network as somebody reads it. */
@@ -84,10 +88,14 @@ class NodeFields implements Fields {
   }
 }
 
-/** Answers a request. One whose body was not read to its end is cut off: nobody else would stop reading it. */
+/**
+ * Answers a request. One whose body was not read to its end is cut off: nobody else would stop reading it. So is one whose answer
+ * announces more than there is, even if its body has come by now: the next answer would be taken for the rest.
+ */
 export async function respond(message: IncomingMessage, response: ServerResponse, answer: Response): Promise<void> {
   const body = await answer.bytes();
-  const isOver = message.complete || !hasMore(message);
+  const isShort = message.method !== "HEAD" && Number(answer.headers.get("content-length")) > body.length;
+  const isOver = (message.complete || !hasMore(message)) && !isShort;
   response.writeHead(answer.status, { ...headersOf(answer, body), ...!isOver && { connection: "close" } });
   response.end(message.method === "HEAD" ? undefined : body);
   if (!isOver) cutOff(message.socket);

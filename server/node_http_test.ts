@@ -32,4 +32,10 @@ Deno.test("a head that no standard request could have is refused: no address, a 
   assertEquals([isRefused("/ws"), isRefused("/ws", [])], [false, false]);
   assertEquals([isRefused("*"), isRefused("/ws", ["host", "a b"]), isRefused("/ws", RAW, "TRACE")], [true, true, true]);
   assertEquals([isRefused("/ws", ["Host", "a", "hoSt", "a"])], [true]);
+  assertEquals(["a/ws?", "/a", "a\\b", "a#", "a?", "me@a"].filter((host) => !isRefused("/ws", ["Host", host])), []);
+  assertEquals([isRefused("http://a/ws"), isRefused("file:///ws"), isRefused("ws://a/ws")], [false, true, true]);
+});
+
+Deno.test("a head with an empty Host has its whole path all the same", () => {
+  assertEquals(head("/a/ws", ["Host", ""]).url, "http://localhost/a/ws");
 });

@@ -128,6 +128,8 @@ class HttpFront {
   readonly #scheme: "http" | "https";
   readonly #handle: Handler;
   readonly #sockets: WebSocketServer<TellingSocket>;
+  /** The newest answer on a connection, until it is out. */
+  readonly #due = new WeakMap<Socket, ServerResponse>();
 
   constructor(options: TransportOptions, connections: WsConnections) {
     this.#options = options;
@@ -151,13 +153,27 @@ class HttpFront {
 
   /** Answers a request. */
   async answer(message: IncomingMessage, response: ServerResponse, proceed?: () => void): Promise<void> {
+    const { socket } = message;
+    this.#due.set(socket, response);
+    response.once("close", () => {
+      if (this.#due.get(socket) === response) this.#due.delete(socket);
+    });
     const answer = await this.#answerOf(new NodeHead(message, this.#scheme, proceed));
     await respond(message, response, answer).catch(() => message.socket.destroy());
   }
 
-  /** Answers a request to upgrade: with an upgrade, if it is one to a WebSocket and the gate admits it. */
+  /**
+   * Answers a request to upgrade, after those that came before it on its connection: with an upgrade, if it is one to a WebSocket
+   * and the gate admits it.
+   */
   upgrade(message: IncomingMessage, socket: Socket, first: Buffer): void {
     socket.on("error", destroyItself); // nobody else listens until there is a WebSocket
+    const due = this.#due.get(socket);
+    if (due) due.once("close", () => this.#upgrade(message, socket, first));
+    else this.#upgrade(message, socket, first);
+  }
+
+  #upgrade(message: IncomingMessage, socket: Socket, first: Buffer): void {
     const answer = this.#answerOf(new UpgradeHead(message, this.#scheme, socket, first));
     if (answer !== SWITCHED) void this.#refuse(socket, message.method, answer);
   }
@@ -192,7 +208,7 @@ class HttpFront {
   }
 
   #admit(head: Head, address: string): Response | Promise<Response> {
-    if (!(head instanceof UpgradeHead) || head.message.httpVersion !== "1.1") {
+    if (!(head instanceof UpgradeHead) || head.message.httpVersion !== "1.1" || !asksToUpgrade(head)) {
       return plain(400, "This request cannot be upgraded to a WebSocket");
     }
     const admitted = this.#options.gate.enter(head, address);
@@ -213,6 +229,11 @@ class HttpFront {
     if (!isOpen) admitted.slot.release(); // the peer is gone, or `ws` has refused what it offers
     return SWITCHED;
   }
+}
+
+/** Returns whether a head says so in Connection: Node takes Proxy-Connection for it, which a proxy in front does not understand. */
+function asksToUpgrade({ headers }: Head): boolean {
+  return (headers.get("connection") ?? "").split(",").some((option) => option.trim().toLowerCase() === "upgrade");
 }
 
 function destroyItself(this: Socket): void {

@@ -86,6 +86,13 @@ const ODD: [string, string, number][] = [
     400,
   ],
   ["two lengths", "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400],
+  ["a host with a path", `GET /x HTTP/1.1\r\nHost: localhost/ws?\r\n${ASK}\r\n`, 400],
+  ["an address that is not one of HTTP", `GET file:///ws HTTP/1.1\r\nHost: localhost\r\n${ASK}\r\n`, 400],
+  [
+    "an upgrade that no proxy in front understands",
+    `GET /ws HTTP/1.1\r\nHost: localhost\r\n${ASK.replace("Connection:", "Proxy-Connection:")}\r\n`,
+    400,
+  ],
   ["a length and chunks", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400],
 ];
 
@@ -101,6 +108,32 @@ Deno.test({
       await deadline(socket.drain(), 30_000);
     }
     assertEquals(place.admission.counts.connections, 0);
+  },
+});
+
+Deno.test({
+  name: "ws - an upgrade behind another request is answered after it",
+  ignore: LACKS_WS,
+  async fn() {
+    await using place = await listen(new Hub({ broker: new MemoryBroker() }));
+    using socket = await RawSocket.connect(place.transport.port);
+    const get = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    await socket.write(`${get}${get}GET /ws HTTP/1.1\r\nHost: localhost\r\n${ASK}\r\n`);
+    let text = "";
+    while ((text.match(/^HTTP/gm) ?? []).length < 3) text += await deadline(socket.readSome(), 30_000);
+    assertEquals(text.match(/(?<=HTTP\/1\.1 )\d+/g), ["200", "200", "101"]);
+  },
+});
+
+Deno.test({
+  name: "ws - an answer that is cut short ends its connection, though the body of its request has come",
+  ignore: LACKS_WS,
+  async fn() {
+    await using place = await listen(new Hub({ broker: new MemoryBroker() }));
+    using socket = await RawSocket.connect(place.transport.port);
+    await socket.write("PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx");
+    assertMatch(await deadline(socket.readSome(), 30_000), /^HTTP\/1\.1 405 [^]*\r\nconnection: close\r\n/i);
+    await deadline(socket.drain(), 30_000);
   },
 });
 
