@@ -16,6 +16,7 @@ import { readVariable } from "./cli/environment.ts";
 import { helpText } from "./cli/help.ts";
 import { commandOf, noCommand, type Parsed, parseOptions, UsageError } from "./cli/options.ts";
 import { Hub } from "./hub.ts";
+import { placeOf } from "./limits/address.ts";
 import { Admission, UNLIMITED } from "./limits/admission.ts";
 import { formatFor, type Log, type LogFormat, type LogLevel, openLog, reasonOf } from "./ops/log.ts";
 import { Api } from "./server/api.ts";
@@ -174,7 +175,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     admission,
     hostname,
     port,
-    url: `${scheme}://${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}/ws`,
+    url: `${scheme}://${placeOf(hostname, port)}/ws`,
     async renew(renewed) {
       await transport.renew(renewed);
       served = renewed;

@@ -1,9 +1,19 @@
-/** Addresses of peers: which are this machine, which count as one. */
+/** Addresses of peers and of listeners: which are this machine, which count as one, how one is written in a URL. */
 
 /** Returns whether an address is this machine's own. */
 export function isLoopback(address: string): boolean {
   return address === "localhost" || address === "::1" || /^127\.\d+\.\d+\.\d+$/.test(address) ||
     address.startsWith("::ffff:127.");
+}
+
+/** Returns a host and a port as a URL has them, an address of IPv6 in brackets. */
+export function placeOf(hostname: string, port: number): string {
+  return `${hostname.includes(":") ? `[${hostname}]` : hostname}:${port}`;
+}
+
+/** Returns an address at which a server is reached that listens on `hostname`. */
+export function reachable(hostname: string): string {
+  return hostname === "0.0.0.0" ? "127.0.0.1" : hostname === "::" ? "::1" : hostname;
 }
 
 /** Returns whether listening on an address is listening on every address of this machine. */

@@ -9,7 +9,7 @@ import { DATABASE_NAME, openSqliteBroker } from "../broker/sqlite.ts";
 import type { Broker } from "../broker.ts";
 import { UsageError } from "../cli/options.ts";
 import { CONFIRM_MESSAGES, type HubOptions } from "../hub.ts";
-import { isLoopback, isUnspecified } from "../limits/address.ts";
+import { isLoopback, isUnspecified, placeOf } from "../limits/address.ts";
 import type { AdmissionLimits } from "../limits/admission.ts";
 import { TokenBuckets } from "../limits/rate.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
@@ -335,7 +335,6 @@ export function whyMetricsExposed(address: string, port: number): string | undef
     ? "the internet"
     : undefined;
   if (reached === undefined) return undefined;
-  const place = `${address.includes(":") ? `[${address}]` : address}:${port}`;
-  return `--metrics-listen ${place} can be reached from ${reached}, and asks nobody for a password: ` +
+  return `--metrics-listen ${placeOf(address, port)} can be reached from ${reached}, and asks nobody for a password: ` +
     "choose an address that your monitoring alone reaches, or have a firewall see to it";
 }

@@ -13,6 +13,7 @@ import { inspectFolder } from "../broker/sqlite.ts";
 import { readVariable } from "../cli/environment.ts";
 import { helpText } from "../cli/help.ts";
 import { parseOptions, UsageError } from "../cli/options.ts";
+import { placeOf } from "../limits/address.ts";
 import { printable, reasonOf, sentenceOf } from "../ops/log.ts";
 import { addressOf, metricsOf, openTokens, transportOf, whyMetricsExposed, whyNoMetrics, whyNot } from "./assemble.ts";
 import { readCertificate } from "./certificate.ts";
@@ -345,9 +346,8 @@ async function lookAtMetrics(values: ServerValues): Promise<Finding[]> {
   } catch (error) {
     const why = whyNoMetrics(error, address);
     if (!(error instanceof Deno.errors.AddrInUse)) return [failure(why)];
-    const host = hostname.includes(":") ? `[${hostname}]` : hostname;
-    const page = await ask({ url: new URL(`http://${host}:${port}/metrics`), caCerts: [], timeoutMs: ASK_MS }).catch(() =>
-      undefined
+    const page = await ask({ url: new URL(`http://${placeOf(hostname, port)}/metrics`), caCerts: [], timeoutMs: ASK_MS }).catch(
+      () => undefined,
     );
     const isOurs = page?.status === 200 && page.text.includes("parley_");
     if (!isOurs) return [failure(why)];

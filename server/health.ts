@@ -4,6 +4,7 @@ import { X509Certificate } from "node:crypto";
 import { deadline } from "@std/async/deadline";
 import { KeyError } from "../auth/tokens.ts";
 import { UsageError, type Values } from "../cli/options.ts";
+import { placeOf, reachable } from "../limits/address.ts";
 import { printable, reasonOf } from "../ops/log.ts";
 import { StartError } from "./assemble.ts";
 import { readKey } from "./credentials.ts";
@@ -54,8 +55,7 @@ function urlOf(text: string): URL {
 export function ownServer(
   { host, port, cert }: { readonly host: string; readonly port: number; readonly cert?: string | undefined },
 ): Pick<Asked, "url" | "name" | "caCerts"> {
-  const near = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
-  const place = `${near.includes(":") ? `[${near}]` : near}:${port}`;
+  const place = placeOf(reachable(host), port);
   if (cert === undefined) return { url: new URL(`http://${place}`), caCerts: [] };
   const chain = readKey(cert);
   return { url: new URL(`https://${place}`), name: nameIn(chain, cert), caCerts: [chain] };

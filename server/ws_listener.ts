@@ -7,6 +7,7 @@
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { delay } from "@std/async/delay";
+import { reachable } from "../limits/address.ts";
 import { type Log, reasonOf } from "../ops/log.ts";
 
 /** Milliseconds between two checks. Each is a connection to itself, unless another one has come meanwhile. */
@@ -144,9 +145,4 @@ function asDenoError(error: Error & { code?: string }): Error {
       return new Deno.errors.PermissionDenied(error.message);
   }
   return error;
-}
-
-/** Returns an address at which a server is reached that listens on `hostname`. */
-function reachable(hostname: string): string {
-  return hostname === "0.0.0.0" ? "127.0.0.1" : hostname === "::" ? "::1" : hostname;
 }
